@@ -1,0 +1,73 @@
+"""What all commands share: one-line errors, exit codes, logging, stopping.
+
+Exit codes: 0 done; 1 something is wrong, and the last line says what to do; 2 the command line
+itself; 130 interrupted.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from edge.errors import EdgeError
+
+log = logging.getLogger(__name__)
+
+
+def run(work: Callable[[], int]) -> int:
+    """Do *work* and give its exit code; what we raise on purpose becomes one line.
+
+    With EDGE_DEBUG=1 in the environment it becomes a traceback as well.
+    """
+    try:
+        return work()
+    except EdgeError as err:
+        if os.environ.get("EDGE_DEBUG"):
+            raise
+        print(f"error: {printable(str(err))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Our reader, such as `head`, has seen enough. Nothing may be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def add_logging(parser: argparse.ArgumentParser) -> None:
+    """Give *parser* the option that `set_up_logging` reads."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more / ghi nhiều hơn")
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Plain lines to standard error; systemd adds the time."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Within this, SIGTERM and SIGINT make the given function say True instead of killing us."""
+    caught: list[int] = []
+
+    def catch(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def printable(text: str) -> str:
+    """*text* with everything that could act on a terminal or a log written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

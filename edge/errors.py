@@ -1,0 +1,58 @@
+"""The errors that we raise on purpose.
+
+One base, `EdgeError`, which `edge.cli` prints as one line. Each is a builtin too, so that a caller
+may catch the builtin where that says more. Their text is for the person who must act: what, which,
+and what to do.
+"""
+
+
+class EdgeError(Exception):
+    """Something went wrong that a person can act on; the text says how."""
+
+
+class ConfigError(EdgeError, ValueError):
+    """A setting is unknown, missing or impossible."""
+
+
+class BadMessage(EdgeError, ValueError):
+    """A message that we cannot read. The text gives the reason and never the content."""
+
+
+class BadTopic(EdgeError, ValueError):
+    """A topic, or a level of one, that is not of the contract."""
+
+
+class CameraError(EdgeError, OSError):
+    """No frame can be had: the source is missing, unreadable or has gone away."""
+
+
+class EndOfFrames(EdgeError, EOFError):
+    """The source has no more frames: a video or a folder has come to its end."""
+
+
+class OutboxError(EdgeError, OSError):
+    """The outbox cannot keep a scan. Nothing that was kept before is lost."""
+
+
+class OutboxFull(OutboxError):
+    """There is no room for another scan until some are confirmed."""
+
+
+class OutboxInUse(OutboxError):
+    """Another process has this outbox open."""
+
+
+class IndicatorError(EdgeError, OSError):
+    """The lights or the buzzer cannot be driven."""
+
+
+class SealError(EdgeError, ValueError):
+    """A key or a sealed identity that cannot be used."""
+
+
+class StorageError(EdgeError, OSError):
+    """The storage cannot be opened, read or written."""
+
+
+class BrokerError(EdgeError, ConnectionError):
+    """The broker cannot be reached or refuses us."""

@@ -1,0 +1,266 @@
+"""What travels between units and centre, and what lies inside the seal. Version 1.
+
+Each message is a frozen struct that turns itself into JSON and back, checks every field on both
+sides, and refuses what it does not know with `BadMessage`, whose text never repeats the content.
+Changing a message means a new version number beside the old one; the collector reads every version
+that it has ever been sent. The JSON Schemas and the AsyncAPI document in `edge/contract/` are made
+from this file by `python -m edge.contract`, and a test keeps them true.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge.errors import BadMessage
+from edge.topics import NAME
+
+VERSION = 1
+
+#: Larger than any message of ours by far; what is larger is not even looked at.
+MAX_MESSAGE_BYTES = 65_536
+
+#: A name is cut to this, so that every sealed identity has one length.
+NAME_BYTES = 96
+
+
+def _whole(pattern: str) -> str:
+    # "$" would let a line end through behind the text; this end is the same in Python and in
+    # the ECMA expressions of JSON Schema.
+    return f"^(?:{pattern})(?![\\s\\S])"
+
+
+Name = Annotated[str, Meta(pattern=_whole(NAME), description="1 to 32 of a-z, 0-9, inner hyphens")]
+Label = Annotated[str, Meta(pattern=_whole("[a-z0-9_-]{1,40}"))]
+Hex8 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{8}"))]
+Hex16 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{16}"))]
+Hex32 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{32}"))]
+Utc = Annotated[
+    str,
+    Meta(
+        pattern=_whole(
+            r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{3}Z"
+        ),
+        description="UTC, ISO 8601 with milliseconds",
+    ),
+]
+# 2^53: what every JSON reader keeps exact.
+Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_992)]
+Sequence = Annotated[int, Meta(ge=1, le=9_007_199_254_740_992)]
+Direction = Literal["in", "out", "both"]
+DocumentKind = Literal["qrqg", "cccd", "can_cuoc", "bhyt"]
+ClockSource = Literal["ntp", "rtc", "gnss", "none"]
+
+_M = TypeVar("_M", bound="Message")
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every message has in common."""
+
+    def encode(self) -> bytes:
+        """This message as JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls: type[_M], payload: bytes) -> _M:
+        """Read *payload*. Raises BadMessage with a reason that holds nothing of the content."""
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise BadMessage(f"{len(payload)} bytes are more than {MAX_MESSAGE_BYTES}")
+        try:
+            return msgspec.json.decode(payload, type=cls)
+        except msgspec.ValidationError as err:
+            raise BadMessage(_reason(payload, err)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # Their texts can quote what was read; hence a reason of our own.
+            raise BadMessage("not JSON") from None
+
+
+class Scan(Message, frozen=True, kw_only=True):
+    """One code, accepted once. `<unit>/scan`, QoS 1, not retained."""
+
+    v: Literal[1] = 1
+    #: Made by the unit when the scan is; storage takes each id once.
+    id: Hex32
+    #: The life of the outbox that numbered it: a re-imaged unit starts a new one.
+    epoch: Hex16
+    #: The unit's own number: 1, 2, 3, ... within its epoch, without a gap.
+    seq: Sequence
+    #: The register's name of the gate, door or vehicle.
+    place: Name
+    direction: Direction
+    #: The trip of a vehicle, "" elsewhere.
+    trip: Annotated[str, Meta(pattern=_whole("[a-z0-9-]{0,64}"))] = ""
+    #: Which kind of document was shown; whose is sealed.
+    document: DocumentKind
+    #: When, as far as the unit knew; `boot` and `uptime_ms` let the centre correct it later.
+    at: Utc
+    boot: Hex32
+    uptime_ms: Count
+    clock: ClockSource
+    #: Which public key of the tracing desk `sealed` was sealed to.
+    key: Hex8
+    #: The identity, readable by the tracing desk alone: see sealing.py.
+    sealed: Annotated[bytes, Meta(max_length=4096)]
+
+
+class ConfirmedRange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Scans *first* to *last*, both included, are rows in storage."""
+
+    first: Sequence
+    last: Sequence
+    #: `check_of` the ids of exactly these scans, in order: proof that they are the unit's own, and
+    #: not those of another unit that runs under the same name.
+    check: Hex16
+
+
+class Confirmed(Message, frozen=True, kw_only=True):
+    """What storage has committed of a unit's scans. `<unit>/confirmed`, QoS 1, not retained."""
+
+    v: Literal[1] = 1
+    epoch: Hex16
+    ranges: Annotated[tuple[ConfirmedRange, ...], Meta(min_length=1, max_length=500)]
+
+
+class Status(Message, frozen=True, kw_only=True):
+    """Whether a unit is there. `<unit>/status`, QoS 1, retained; "offline" is its last will."""
+
+    v: Literal[1] = 1
+    state: Literal["online", "stopped", "offline"]
+    #: Grows with every connection of the unit, so that a late will cannot end a newer session.
+    birth: Count
+    place: Name
+    direction: Direction
+    software: Annotated[str, Meta(max_length=40)]
+    epoch: Hex16
+    boot: Hex32
+
+
+class Health(Message, frozen=True, kw_only=True):
+    """Counts since the scanner started, and how it is. `<unit>/health`, QoS 1, not retained."""
+
+    v: Literal[1] = 1
+    at: Utc
+    clock: ClockSource
+    frames: Count
+    #: Codes by what became of them.
+    accepted: Count
+    repeated: Count
+    refused: dict[Label, Count]
+    #: Scans that could not be kept, each shown to the person as not counted.
+    not_kept: Count
+    pending: Count
+    pending_bytes: Count
+    #: When the oldest unconfirmed scan was made, if there is one.
+    oldest: Utc | None
+    #: Processor time of reading one frame.
+    decode_ms_p50: Annotated[float, Meta(ge=0)]
+    decode_ms_p95: Annotated[float, Meta(ge=0)]
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The least that tracing needs, and all that is kept of a person. Never travels unsealed.
+
+    No address, old card number, issue date, parents, insurance dates or facility. Identifiers are
+    as presented: a code proves nothing about who holds it. Inside the seal it is MessagePack, whose
+    length depends on the text alone and not on how much of it JSON would have to escape.
+    """
+
+    v: Literal[1] = 1
+    #: The scan this belongs to, filled in by `Sealer.seal`, so that a sealed identity cannot be
+    #: moved to another scan.
+    scan: Annotated[str, Meta(pattern=_whole("(?:[0-9a-f]{32})?"))] = ""
+    #: 12-digit personal identification number, or a passport or old card number.
+    pin: Annotated[str, Meta(max_length=20)] = ""
+    #: User code of the national QR platform; the only key that full and masked codes share.
+    qid: Annotated[str, Meta(max_length=32)] = ""
+    #: Health-insurance card: 15 characters, or 10 digits on the newer ones.
+    bhyt: Annotated[str, Meta(max_length=15)] = ""
+    #: As the code gives it, NFC, cut to NAME_BYTES of UTF-8.
+    name: Annotated[str, Meta(max_length=96)] = ""
+    birth_year: Annotated[int, Meta(ge=0, le=9999)] = 0
+    sex: Literal["", "m", "f"] = ""
+    phone: Annotated[str, Meta(max_length=15)] = ""
+    #: Of a masked number: what was left readable.
+    tail: Annotated[str, Meta(max_length=12)] = ""
+    #: What was odd about the document, one bit for each of FLAGS: see `flag_bits`. It stands here
+    #: and not beside the seal because it is about a person: a proxy, for one, is a child's.
+    flags: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+
+    def encode(self) -> bytes:
+        """This identity as MessagePack, to be sealed at once."""
+        return msgspec.msgpack.encode(self)
+
+    @staticmethod
+    def decode(packed: bytes) -> "Identity":
+        """Read what `encode` made. Raises BadMessage with a reason that holds no content."""
+        try:
+            return msgspec.msgpack.decode(packed, type=Identity)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise BadMessage("not an identity of version 1") from None
+
+
+#: What may be odd about a document without being a reason to refuse it; scanner/documents.py says
+#: what each means. The position is the bit, so new ones go to the end and none is ever taken out.
+FLAGS = (
+    "masked",
+    "by_proxy",
+    "no_identifier",
+    "prefix_unknown",
+    "sex_mismatch",
+    "year_mismatch",
+    "impossible_date",
+    "odd_date",
+    "odd_sex",
+    "odd_number",
+    "odd_qid",
+    "odd_card",
+    "odd_phone",
+    "odd_name",
+    "hidden_characters",
+    "name_cut",
+)
+
+
+def flag_bits(flags: Iterable[str]) -> int:
+    """*flags*, each one of FLAGS, as `Identity.flags` holds them."""
+    return sum(1 << FLAGS.index(flag) for flag in set(flags))
+
+
+#: Each message that travels, by its channel.
+CHANNEL_MESSAGES: dict[str, type[Message]] = {
+    "scan": Scan,
+    "confirmed": Confirmed,
+    "status": Status,
+    "health": Health,
+}
+
+
+def check_of(ids: Iterable[str]) -> str:
+    """The `check` of a confirmed range: one hash over its scan ids in order of their numbers."""
+    digest = hashlib.blake2b(digest_size=8)
+    for scan_id in ids:
+        digest.update(bytes.fromhex(scan_id))
+    return digest.hexdigest()
+
+
+class _Version(Struct):
+    v: int
+
+
+def _reason(payload: bytes, err: msgspec.ValidationError) -> str:
+    try:
+        version = msgspec.json.decode(payload, type=_Version).v
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "not a message: no version number in 'v'"
+    if version != VERSION:
+        return f"version {version} of this message is not known here (known: {VERSION})"
+    # msgspec names the field and what it must be. Only in these two texts does it repeat the
+    # sender's own.
+    text = str(err)
+    if "unknown field" in text:
+        return "a field that is not of this version"
+    if text.startswith("Invalid enum value"):
+        return f"a value that is not of this version - at {text.rpartition(' - at ')[2]}"
+    return text

@@ -1,0 +1,98 @@
+"""Sealing identities: anyone with the public key closes, the tracing desk alone opens.
+
+libsodium's sealed box, through PyNaCl. What is sealed is padded to one length, so that the length
+of a box says nothing about who is inside. The scan's id is inside too, so that a box cannot be
+moved to another scan unnoticed.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+import nacl.bindings
+import nacl.exceptions
+import nacl.public
+
+from edge.errors import SealError
+from edge.messages import Identity
+
+# Holds every identity whose fields are within their limits: see test_every_box_has_one_length.
+PADDED_BYTES = 320
+
+
+class Sealer:
+    """Closes identities to the tracing desk's public key."""
+
+    def __init__(self, public_key: bytes) -> None:
+        """*public_key*: 32 bytes, X25519. Raises SealError for anything else."""
+        try:
+            self._box = nacl.public.SealedBox(nacl.public.PublicKey(public_key))
+        except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
+            raise SealError(f"not a public key of 32 bytes: {err}") from err
+        self.key_id = key_id(public_key)
+
+    def seal(self, identity: Identity, scan: str) -> bytes:
+        """*identity*, bound to the id of its *scan*, as a box of one length for everybody."""
+        bound = msgspec.structs.replace(identity, scan=scan)
+        padded = nacl.bindings.sodium_pad(bound.encode(), PADDED_BYTES)
+        return self._box.encrypt(padded)
+
+
+class Opener:
+    """Opens what was sealed to its key. Only the tracing desk has one."""
+
+    def __init__(self, private_key: bytes) -> None:
+        """*private_key*: 32 bytes, X25519. Raises SealError for anything else."""
+        try:
+            key = nacl.public.PrivateKey(private_key)
+        except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
+            raise SealError(f"not a private key of 32 bytes: {err}") from err
+        self._box = nacl.public.SealedBox(key)
+        self.key_id = key_id(bytes(key.public_key))
+
+    def open(self, sealed: bytes, scan: str) -> Identity:
+        """The identity of *scan*. Raises SealError if the box is another's or was changed."""
+        try:
+            padded = self._box.decrypt(sealed)
+            identity = Identity.decode(nacl.bindings.sodium_unpad(padded, PADDED_BYTES))
+        except (nacl.exceptions.CryptoError, TypeError, ValueError):
+            raise SealError(f"scan {scan}: its seal does not open with key {self.key_id}") from None
+        if identity.scan != scan:
+            raise SealError(f"scan {scan}: its seal belongs to another scan")
+        return identity
+
+
+def key_id(public_key: bytes) -> str:
+    """A short name for a public key, as scans carry it."""
+    return hashlib.blake2b(public_key, digest_size=4).hexdigest()
+
+
+def read_key(path: Path) -> bytes:
+    """The key in *path*: one line of base64. Raises SealError naming the file."""
+    try:
+        key = base64.b64decode(path.read_text(encoding="ascii").strip(), validate=True)
+    except OSError as err:
+        raise SealError(f"{path}: cannot read the key: {err.strerror}") from err
+    except (UnicodeDecodeError, binascii.Error, ValueError):
+        raise SealError(f"{path}: must hold one line of base64, 32 bytes long") from None
+    if len(key) != 32:
+        raise SealError(f"{path}: the key is {len(key)} bytes long; it must be 32")
+    return key
+
+
+def make_key_pair(public: Path, private: Path) -> None:
+    """Write a new pair of keys. The private one is readable by its owner alone."""
+    key = nacl.public.PrivateKey.generate()
+    _write_new(private, bytes(key), 0o600)
+    _write_new(public, bytes(key.public_key), 0o644)
+
+
+def _write_new(path: Path, key: bytes, mode: int) -> None:
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(base64.b64encode(key) + b"\n")
+    except FileExistsError:
+        raise SealError(f"{path}: there is a key already; move it away first") from None

@@ -1,0 +1,112 @@
+"""What travels: each message comes back as it went, and anything else is refused with a reason."""
+
+import random
+
+import msgspec
+import pytest
+
+from edge.errors import BadMessage
+from edge.messages import (
+    MAX_MESSAGE_BYTES,
+    Confirmed,
+    ConfirmedRange,
+    Health,
+    Message,
+    Scan,
+    Status,
+    check_of,
+)
+from tests.fakes import a_health, a_scan
+
+STATUS = Status(
+    state="online",
+    birth=1,
+    place="cho-1",
+    direction="in",
+    software="0.1.0",
+    epoch="e" * 16,
+    boot="b" * 32,
+)
+CONFIRMED = Confirmed(epoch="e" * 16, ranges=(ConfirmedRange(first=1, last=3, check="0" * 16),))
+MESSAGES: list[Message] = [a_scan(), STATUS, CONFIRMED, a_health(refused={"payment": 2})]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_comes_back_as_it_went(message: Message) -> None:
+    assert type(message).decode(message.encode()) == message
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"\x00\xff\xfe noise", "not JSON"),
+        (b"[" * 50_000, "no version"),
+        (b"[]", "no version"),
+        (b"{}", "no version"),
+        (b'{"v": 2, "id": "x"}', "version 2 of this message is not known here"),
+        (b'{"v": 1}', "missing required field"),
+        (b" " * (MAX_MESSAGE_BYTES + 1), "bytes are more than"),
+        (b"x" * 10_000_000, "10000000 bytes are more than"),
+    ],
+)
+def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: str) -> None:
+    for message in (Scan, Confirmed, Status, Health):
+        with pytest.raises(BadMessage, match=reason):
+            message.decode(payload)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "X" * 32),
+        ("id", "a" * 32 + "\n"),
+        ("seq", 0),
+        ("seq", -1),
+        ("seq", 2**60),
+        ("seq", 1.5),
+        ("place", "Chợ; DROP TABLE scan"),
+        ("place", "cho\n"),
+        ("direction", "sideways <script>"),
+        ("document", "passport"),
+        ("at", "yesterday"),
+        ("at", "2021-07-02T01:30:00Z"),
+        ("trip", "=HYPERLINK()"),
+        ("sealed", "not base64!"),
+        ("sealed", "A" * 8000),
+        ("extra <b>", 1),
+    ],
+)
+def test_a_field_out_of_bounds_is_refused_without_repeating_it(field: str, value: object) -> None:
+    fields = msgspec.to_builtins(a_scan()) | {field: value}
+
+    with pytest.raises(BadMessage) as caught:
+        Scan.decode(msgspec.json.encode(fields))
+
+    for hostile in ("DROP", "script", "passport", "yesterday", "HYPERLINK", "<b>"):
+        assert hostile not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_no_mutation_of_a_message_does_more_than_be_refused() -> None:
+    chance = random.Random(11)
+    for _ in range(3000):
+        payload = bytearray(chance.choice(MESSAGES).encode())
+        for _ in range(chance.randrange(1, 5)):
+            payload[chance.randrange(len(payload))] = chance.randrange(256)
+        for message in (Scan, Confirmed, Status, Health):
+            reason = ""
+            try:
+                message.decode(bytes(payload))
+            except BadMessage as err:
+                reason = str(err)
+            assert all(char.isprintable() for char in reason)
+
+
+def test_the_check_of_a_range_depends_on_each_id_and_their_order() -> None:
+    ids = [a_scan().id for _ in range(3)]
+
+    assert check_of(ids) == check_of(list(ids))
+    assert check_of(ids) != check_of(ids[::-1])
+    assert check_of(ids) != check_of(ids[:2])
