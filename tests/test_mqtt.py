@@ -1,0 +1,262 @@
+"""The connection, on real brokers and on servers that only look like one."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.errors import ConfigError
+from edge.mqtt import BrokerSettings, Connection, LastWill, Received
+from tests.conftest import Broker
+from tests.fakes import FakeClock, eventually
+
+Connect = Callable[..., Connection]
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Connect]:
+    """Makes connections and closes them after the test."""
+    made: list[Connection] = []
+
+    def make(url: str, name: str, *, clock: object = None, **how: object) -> Connection:
+        settings = BrokerSettings(url=url, **how.pop("settings", {}))  # type: ignore[arg-type]
+        made.append(
+            Connection(settings, tmp_path, name, clock or SystemClock(), **how)  # type: ignore[arg-type]
+        )
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+def until_connected(connection: Connection) -> None:
+    eventually(lambda: connection.connected, "connected", turn=lambda: connection.step(0.05))
+
+
+def receive(connection: Connection, count: int) -> list[Received]:
+    received: list[Received] = []
+
+    def turn() -> None:
+        connection.step(0.05)
+        received.extend(connection.take())
+
+    eventually(lambda: len(received) >= count, f"{count} messages", turn=turn)
+    return received
+
+
+def test_a_message_arrives_and_is_acknowledged(broker: Broker, connect: Connect) -> None:
+    receiver = connect(broker.url, "receiver", subscriptions=["t/+"])
+    sender = connect(broker.url, "sender")
+    until_connected(receiver)
+    until_connected(sender)
+
+    assert sender.publish("t/1", b"hello")
+
+    (message,) = receive(receiver, 1)
+    assert (message.topic, message.payload) == ("t/1", b"hello")
+    receiver.ack(message)
+    eventually(lambda: sender.in_flight == 0, "PUBACK", turn=lambda: sender.step(0.05))
+
+
+def test_what_was_not_acknowledged_comes_again_to_a_persistent_session(
+    broker: Broker, connect: Connect
+) -> None:
+    first = connect(broker.url, "receiver", subscriptions=["t"], persistent=True)
+    sender = connect(broker.url, "sender")
+    until_connected(first)
+    until_connected(sender)
+    sender.publish("t", b"1")
+    assert [m.payload for m in receive(first, 1)] == [b"1"]
+    first._drop()
+    sender.publish("t", b"2")
+
+    second = connect(broker.url, "receiver", subscriptions=["t"], persistent=True)
+    until_connected(second)
+
+    assert {m.payload for m in receive(second, 2)} == {b"1", b"2"}
+
+
+def test_nothing_is_queued_without_a_connection(connect: Connect) -> None:
+    connection = connect("mqtt://127.0.0.1:1", "unit")
+
+    assert not connection.publish("t", b"lost if it were taken")
+    assert connection.in_flight == 0
+
+
+def test_a_broker_that_is_down_is_named_and_found_when_it_is_back(
+    broker: Broker, connect: Connect
+) -> None:
+    broker.stop()
+    connection = connect(broker.url, "unit")
+
+    connection.step(0.1)
+    assert "nobody listens" in connection.trouble
+    assert not connection.connected
+
+    broker.start()
+    until_connected(connection)
+    assert connection.trouble == ""
+
+
+def test_a_broker_that_dies_is_noticed_and_the_session_counts_up(
+    broker: Broker, connect: Connect
+) -> None:
+    connection = connect(broker.url, "unit", subscriptions=["t"])
+    until_connected(connection)
+    assert connection.session == 1
+
+    broker.stop()
+    eventually(lambda: not connection.connected, "loss", turn=lambda: connection.step(0.05))
+    assert "closed the connection" in connection.trouble
+    broker.start()
+    until_connected(connection)
+
+    assert connection.session == 2
+
+
+def test_the_will_is_told_when_a_connection_dies(broker: Broker, connect: Connect) -> None:
+    receiver = connect(broker.url, "receiver", subscriptions=["t/will"])
+    until_connected(receiver)
+    dying = connect(broker.url, "dying")
+    dying.will = LastWill("t/will", b"gone")
+    until_connected(dying)
+
+    dying._drop()
+
+    assert receive(receiver, 1)[0].payload == b"gone"
+
+
+def test_a_proper_goodbye_tells_no_will(broker: Broker, connect: Connect) -> None:
+    receiver = connect(broker.url, "receiver", subscriptions=["t/#"])
+    until_connected(receiver)
+    leaving = connect(broker.url, "leaving")
+    leaving.will = LastWill("t/will", b"gone")
+    until_connected(leaving)
+
+    leaving.publish("t/bye", b"stopped", retain=True)
+    leaving.disconnect(2.0)
+    other = connect(broker.url, "other")
+    until_connected(other)
+    other.publish("t/after", b"x")
+
+    topics = [message.topic for message in receive(receiver, 2)]
+    assert topics == ["t/bye", "t/after"]
+
+
+def test_wake_ends_a_wait(broker: Broker, connect: Connect) -> None:
+    connection = connect(broker.url, "unit")
+    until_connected(connection)
+    threading.Timer(0.05, connection.wake).start()
+
+    # Would take a minute; the test's own limit is what fails it.
+    connection.step(60)
+
+
+def test_mqtt_5_works_where_the_broker_speaks_it(tmp_path: Path, connect: Connect) -> None:
+    from tests.conftest import MOSQUITTO, Mosquitto
+
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is missing: sudo apt install mosquitto")
+    mosquitto = Mosquitto(tmp_path)
+    try:
+        five = {"protocol": "5"}
+        first = connect(
+            mosquitto.url, "receiver", settings=five, subscriptions=["t"], persistent=True
+        )
+        until_connected(first)
+        first.disconnect(1.0)
+        sender = connect(mosquitto.url, "sender", settings=five)
+        until_connected(sender)
+        sender.publish("t", b"while away")
+        again = connect(
+            mosquitto.url, "receiver", settings=five, subscriptions=["t"], persistent=True
+        )
+        until_connected(again)
+        assert receive(again, 1)[0].payload == b"while away"
+    finally:
+        mosquitto.stop()
+
+
+def test_a_broker_that_speaks_only_3_1_1_is_an_error_with_words(
+    tmp_path: Path, nats: Broker, connect: Connect
+) -> None:
+    connection = connect(nats.url, "unit", settings={"protocol": "5"})
+
+    eventually(
+        lambda: connection.trouble not in ("", "not connected yet"),
+        "trouble",
+        turn=lambda: connection.step(0.05),
+    )
+
+    assert not connection.connected
+    assert nats.url.rpartition("/")[2] in connection.trouble
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up(connect: Connect) -> None:
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = connect(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "unit", clock=clock)
+        connection.step(0.01)
+        connection.step(0.01)
+        clock.advance(11)
+        connection.step(0.01)
+
+    assert "does not answer as a broker" in connection.trouble
+
+
+def test_a_captive_portal_is_given_up(connect: Connect) -> None:
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = connect(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "unit", clock=clock)
+        connection.step(0)
+        peer, _ = server.accept()
+        peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://portal.invalid/\r\n\r\n")
+        connection.step(1)
+        clock.advance(11)
+        connection.step(0)
+        peer.close()
+
+    assert not connection.connected
+    assert "does not answer as a broker" in connection.trouble
+
+
+def test_attempts_back_off_to_a_minute_with_jitter(connect: Connect) -> None:
+    clock = FakeClock()
+    connection = connect("mqtt://127.0.0.1:1", "unit", clock=clock)
+    waits = []
+    for _ in range(14):
+        connection.step(0)
+        waits.append(connection._next_attempt - clock.monotonic())
+        clock.advance(waits[-1])
+
+    assert waits[0] <= 1.0
+    assert max(waits) <= 60.0
+    assert all(wait >= 30.0 for wait in waits[-4:])
+    assert len(set(waits)) == len(waits)
+
+
+def test_reconnecting_leaks_no_file(connect: Connect) -> None:
+    clock = FakeClock()
+    files = Path("/proc/self/fd")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = connect(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "unit", clock=clock)
+        before = len(list(files.iterdir()))
+        for _ in range(30):
+            connection.step(0)
+            peer, _ = server.accept()
+            peer.close()
+            clock.advance(61)
+            connection.step(0.5)
+            clock.advance(61)
+
+        assert len(list(files.iterdir())) <= before + 2
+
+
+@pytest.mark.parametrize("url", ["", "localhost:1883", "http://x", "mqtt://", "mqtt://h:99999"])
+def test_a_url_that_is_none_is_an_error_with_words(url: str, connect: Connect) -> None:
+    with pytest.raises(ConfigError, match=r"broker\.url is"):
+        connect(url, "unit")
