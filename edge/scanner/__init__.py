@@ -1,0 +1,1 @@
+"""The role that runs on a unit: from frames to kept, published, confirmed scans."""
