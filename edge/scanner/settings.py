@@ -1,0 +1,75 @@
+"""The scanner's settings. `config/scanner.toml` is their manual; a test keeps them alike."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from edge.messages import Name
+from edge.mqtt import BrokerSettings
+
+
+class UnitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who and where this unit is."""
+
+    id: Name
+    area: Name
+    place: Name
+    direction: Literal["in", "out", "both"]
+    trip: Annotated[str, Meta(pattern="^[a-z0-9-]{0,64}$")] = ""
+    tracing_key_file: str
+
+
+class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where frames come from."""
+
+    source: Annotated[str, Meta(min_length=1)] = "pi"
+    width: Annotated[int, Meta(ge=64, le=4096)] = 1280
+    height: Annotated[int, Meta(ge=64, le=4096)] = 720
+    frame_rate: Annotated[float, Meta(gt=0, le=240)] = 15.0
+    repeat: bool = False
+    wait_s: Annotated[float, Meta(gt=0, le=60)] = 3.0
+
+
+class ReadingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How codes are read and when a code counts again."""
+
+    zbar: bool = True
+    reread_delay_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+
+
+class OutboxSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where unconfirmed scans are kept, and how much of the disk they may take."""
+
+    folder: str = "/var/lib/edge/outbox"
+    max_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 1024
+    keep_free_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 64
+
+
+class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Lights and buzzer. Pins are BCM numbers."""
+
+    kind: Literal["gpio", "terminal", "none"] = "gpio"
+    green_pin: Annotated[int, Meta(ge=0, le=27)] = 17
+    yellow_pin: Annotated[int, Meta(ge=0, le=27)] = 27
+    red_pin: Annotated[int, Meta(ge=0, le=27)] = 22
+    buzzer_pin: Annotated[int, Meta(ge=0, le=27)] = 18
+
+
+class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How scans are sent."""
+
+    window: Annotated[int, Meta(ge=1, le=1000)] = 100
+    resend_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
+    health_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+
+
+class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in scanner.toml."""
+
+    unit: UnitSettings
+    broker: BrokerSettings
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
+    outbox: OutboxSettings = field(default_factory=OutboxSettings)
+    indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
+    publisher: PublisherSettings = field(default_factory=PublisherSettings)
