@@ -1,0 +1,432 @@
+"""The light and the buzzer: what a person at the gate is told.
+
+Whoever cannot tell the colours, cannot see the light or cannot hear the buzzer still gets the whole
+message: each signal has colours, a rhythm of light and a rhythm of sound of its own. Only the two
+that mean "counted" sound alike, and nothing else has their tone.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Protocol, TextIO
+
+from edge.errors import IndicatorError
+from edge.scanner.settings import IndicatorSettings
+
+log = logging.getLogger(__name__)
+
+
+class Signal(Enum):
+    """What can be told."""
+
+    ACCEPTED = "accepted"
+    STORED_OFFLINE = "stored_offline"
+    ALREADY_SEEN = "already_seen"
+    REFUSED = "refused"
+    NOT_READABLE = "not_readable"
+    CANNOT_STORE = "cannot_store"
+    NOT_COLLECTING = "not_collecting"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Step:
+    """For how long which lights are on, and the tone meanwhile; None is silence."""
+
+    duration_s: float
+    green: bool = False
+    yellow: bool = False
+    red: bool = False
+    tone_hz: float | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a signal looks and sounds like, and what it means."""
+
+    steps: tuple[Step, ...]
+    vi: str
+    en: str
+    #: A state: its light is repeated, without the sound, until `rest` ends it.
+    repeats: bool = False
+
+
+# A small buzzer is loud from about 500 Hz on; old ears hear little above 3 kHz.
+HIGH_HZ = 2_000.0
+MIDDLE_HZ = 1_200.0
+LOW_HZ = 500.0
+
+DARK = Step(0.15)
+#: So that a second "counted" is seen even if it cuts the first one short.
+BLINK = Step(0.06)
+
+#: The unit works and has nothing to tell: a slow green wink, since a dead unit is dark.
+READY = Pattern((Step(2.9), Step(0.1, green=True)), "Sẵn sàng", "Ready", repeats=True)
+
+PATTERNS: dict[Signal, Pattern] = {
+    # Light: long. Sound: short.
+    Signal.ACCEPTED: Pattern(
+        (BLINK, Step(0.15, green=True, tone_hz=HIGH_HZ), Step(0.65, green=True)),
+        "Đã ghi nhận",
+        "Counted",
+    ),
+    # Light: long, short. Sound: short.
+    Signal.STORED_OFFLINE: Pattern(
+        (
+            BLINK,
+            Step(0.15, green=True, tone_hz=HIGH_HZ),
+            Step(0.65, green=True),
+            DARK,
+            Step(0.2, yellow=True),
+        ),
+        "Đã ghi nhận, sẽ gửi khi có mạng",
+        "Counted; will be sent when there is a network",
+    ),
+    # Light: short, short. Sound: short, short.
+    Signal.ALREADY_SEEN: Pattern(
+        (
+            Step(0.15, yellow=True, tone_hz=MIDDLE_HZ),
+            DARK,
+            Step(0.15, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(0.4),
+        ),
+        "Mã này vừa được ghi nhận",
+        "Counted a moment ago",
+    ),
+    # Light: long, long. Sound: long, long.
+    Signal.REFUSED: Pattern(
+        (Step(0.5, red=True, tone_hz=LOW_HZ), DARK) * 2,
+        "Mã này không dùng được ở đây",
+        "This code cannot be used here",
+    ),
+    # Light: three very short. Sound: the same.
+    Signal.NOT_READABLE: Pattern(
+        (
+            Step(0.08, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(0.1),
+            Step(0.08, red=True, tone_hz=MIDDLE_HZ),
+            Step(0.1),
+            Step(0.08, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(0.6),
+        ),
+        "Không đọc được mã, mời đưa lại",
+        "Cannot be read; please show it again",
+    ),
+    # Light: long, without an end. Sound: four long ones, up and down.
+    Signal.CANNOT_STORE: Pattern(
+        (
+            Step(0.3, red=True, tone_hz=MIDDLE_HZ),
+            DARK,
+            Step(0.3, red=True, yellow=True, tone_hz=LOW_HZ),
+            DARK,
+        )
+        * 2,
+        "CHƯA ghi nhận: máy không lưu được",
+        "NOT counted: the unit cannot store it",
+        repeats=True,
+    ),
+    # Light: very long, slow. Sound: long, short.
+    Signal.NOT_COLLECTING: Pattern(
+        (
+            Step(0.5, yellow=True, red=True, tone_hz=MIDDLE_HZ),
+            Step(0.15, yellow=True, red=True),
+            Step(0.1, yellow=True, red=True, tone_hz=LOW_HZ),
+            Step(0.75, yellow=True, red=True),
+            Step(1.5),
+        ),
+        "Máy đang tạm dừng, không ghi nhận",
+        "Not collecting now",
+        repeats=True,
+    ),
+    # Light: all, flashing. Sound: very long.
+    Signal.FAULT: Pattern(
+        (
+            Step(0.2, green=True, yellow=True, red=True, tone_hz=LOW_HZ),
+            Step(0.2, tone_hz=LOW_HZ),
+        )
+        * 4,
+        "Máy bị lỗi, hãy báo kỹ thuật viên",
+        "Out of order; call the technician",
+        repeats=True,
+    ),
+}
+
+#: Two people are two beeps, however quickly they come.
+_COUNTED = (Signal.ACCEPTED, Signal.STORED_OFFLINE)
+
+
+class Indicator(Protocol):
+    """What tells people about their codes. Its failing never stops the scanning: nothing raises."""
+
+    def show(self, signal: Signal, note: str = "") -> None:
+        """Tell *signal* at once, with its sound; a state then stays as with `rest`. Never blocks.
+
+        *note* is for terminals and logs, as in "seq 57", and is never personal.
+        """
+        ...
+
+    def rest(self, signal: Signal | None) -> None:
+        """From now on show *signal*, without its sound, when there is nothing else; None: ready."""
+        ...
+
+    def close(self) -> None:
+        """Lights off."""
+        ...
+
+
+def open_indicator(settings: IndicatorSettings, stream: TextIO) -> Indicator:
+    """The indicator of these *settings*; a terminal is *stream*. Raises IndicatorError."""
+    if settings.kind == "gpio":
+        return GpioIndicator(settings)
+    if settings.kind == "terminal":
+        return TerminalIndicator(stream)
+    return NoIndicator()
+
+
+class NoIndicator:
+    """Tells nobody."""
+
+    def show(self, signal: Signal, note: str = "") -> None:
+        """See Indicator."""
+
+    def rest(self, signal: Signal | None) -> None:
+        """See Indicator."""
+
+    def close(self) -> None:
+        """See Indicator."""
+
+
+class TerminalIndicator:
+    """A line for each signal. Waits where its terminal does: not for a unit on a wall."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._coloured = stream.isatty()
+        self._encoding = stream.encoding or "utf-8"
+        self._resting: Signal | None = None
+        self._failed = False
+
+    def show(self, signal: Signal, note: str = "") -> None:
+        """See Indicator."""
+        pattern = PATTERNS[signal]
+        if pattern.repeats:
+            self._resting = signal
+        self._write(pattern, f" ({note})" if note else "")
+
+    def rest(self, signal: Signal | None) -> None:
+        """See Indicator. A line only if something changes."""
+        if signal is not self._resting:
+            self._resting = signal
+            self._write(_pattern(signal), "")
+
+    def close(self) -> None:
+        """See Indicator. The stream stays open: it is not ours."""
+
+    def _write(self, pattern: Pattern, note: str) -> None:
+        colours = _colours(pattern)
+        dots = "".join(f"\033[{colour}m●\033[0m" if self._coloured else "●" for colour in colours)
+        line = f"{dots}{' ' * (4 - len(colours))}{pattern.vi} / {pattern.en}{note}\n"
+        # A terminal without Vietnamese letters shows "?" for them.
+        line = line.encode(self._encoding, "replace").decode(self._encoding)
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except (OSError, ValueError) as err:
+            if not self._failed:
+                log.warning("the terminal shows no signals any more: %s", err)
+            self._failed = True
+
+
+class GpioIndicator:
+    """Three lights and a buzzer on the pins of a Raspberry Pi, played by a thread of its own."""
+
+    def __init__(self, settings: IndicatorSettings, pin_factory: Any = None) -> None:
+        """*pin_factory* None is what gpiozero finds. Raises IndicatorError."""
+        self._pins = Pins(settings, pin_factory)
+        # Nobody waits for it. Should its thread ever hang in a driver, signals are lost, not scans.
+        self._orders: queue.Queue[_Order] = queue.Queue(maxsize=100)
+        self._thread = threading.Thread(target=self._play, name="indicator", daemon=True)
+        self._thread.start()
+
+    def show(self, signal: Signal, note: str = "") -> None:
+        """See Indicator."""
+        self._order(lambda player, now: player.show(signal, now))
+
+    def rest(self, signal: Signal | None) -> None:
+        """See Indicator."""
+        self._order(lambda player, now: player.rest(signal, now))
+
+    def close(self) -> None:
+        """See Indicator."""
+        self._order(None)
+        self._thread.join(timeout=2.0)
+
+    def _order(self, order: "_Order") -> None:
+        try:
+            self._orders.put_nowait(order)
+        except queue.Full:
+            log.debug("the indicator does not keep up; a signal is lost")
+
+    def _play(self) -> None:
+        player = Player(time.monotonic())
+        while True:
+            step, left_s = player.step(time.monotonic())
+            self._pins.drive(step)
+            try:
+                order = self._orders.get(timeout=left_s)
+            except queue.Empty:
+                continue
+            if order is None:
+                break
+            order(player, time.monotonic())
+        self._pins.close()
+
+
+class Player:
+    """Which step is due at a moment. Moments are handed in and never go back."""
+
+    def __init__(self, now: float) -> None:
+        self._shown: Signal | None = None
+        self._resting: Signal | None = None
+        self._since = now
+
+    def show(self, signal: Signal, now: float) -> None:
+        """Play *signal* from its beginning, instead of anything else."""
+        if PATTERNS[signal].repeats:
+            self._resting = signal
+        # Shown with every frame, it plays on rather than begin without an end.
+        if signal is self._playing(now) and signal not in _COUNTED:
+            return
+        self._shown, self._since = signal, now
+
+    def rest(self, signal: Signal | None, now: float) -> None:
+        """Play *signal* when nothing else is; what is being played ends first."""
+        if signal is self._resting:
+            return
+        self._resting = signal
+        if self._playing(now) is None:
+            self._since = now
+
+    def step(self, now: float) -> tuple[Step, float]:
+        """The step of this moment, and for how many seconds it stays."""
+        shown = self._playing(now)
+        elapsed_s = now - self._since
+        if shown:
+            return _step_at(PATTERNS[shown].steps, elapsed_s)
+        steps = _pattern(self._resting).steps
+        step, left_s = _step_at(steps, elapsed_s % _length_s(steps))
+        return replace(step, tone_hz=None), left_s
+
+    def _playing(self, now: float) -> Signal | None:
+        if self._shown:
+            end = self._since + _length_s(PATTERNS[self._shown].steps)
+            if now >= end:
+                self._shown, self._since = None, end
+        return self._shown
+
+
+_Order = Callable[[Player, float], None] | None
+
+
+def _pattern(resting: Signal | None) -> Pattern:
+    return PATTERNS[resting] if resting else READY
+
+
+def _length_s(steps: tuple[Step, ...]) -> float:
+    return sum(step.duration_s for step in steps)
+
+
+def _step_at(steps: tuple[Step, ...], elapsed_s: float) -> tuple[Step, float]:
+    for step in steps:
+        if elapsed_s < step.duration_s:
+            return step, step.duration_s - elapsed_s
+        elapsed_s -= step.duration_s
+    # Past the end by less than a float can tell.
+    return steps[-1], 0.0
+
+
+class Pins:
+    """The lights and the buzzer themselves. One that fails is logged once; the others go on."""
+
+    def __init__(self, settings: IndicatorSettings, pin_factory: Any = None) -> None:
+        """*pin_factory* None is what gpiozero finds. Raises IndicatorError with the cure."""
+        self._failed: set[str] = set()
+        self._tone_hz: float | None = None
+        with ExitStack() as opened:
+            try:
+                self._open(settings, pin_factory, opened)
+            # Each driver that gpiozero may find raises errors of its own, of no common kind.
+            except Exception as err:
+                raise IndicatorError(_no_pins(settings, err)) from err
+            self._opened = opened.pop_all()
+
+    def drive(self, step: Step) -> None:
+        """Light and sound as *step* says. Never raises."""
+        self._try("green light", self._green.on if step.green else self._green.off)
+        self._try("yellow light", self._yellow.on if step.yellow else self._yellow.off)
+        self._try("red light", self._red.on if step.red else self._red.off)
+        # Not again while it lasts: it would click.
+        if step.tone_hz != self._tone_hz:
+            self._try("buzzer", lambda: self._sound(step.tone_hz))
+
+    def close(self) -> None:
+        """All off. Never raises."""
+        self._try("pins", self._opened.close)
+
+    def _open(self, settings: IndicatorSettings, pin_factory: Any, opened: ExitStack) -> None:
+        import gpiozero
+        from gpiozero.tones import Tone
+
+        def light(pin: int) -> Any:
+            return opened.enter_context(gpiozero.LED(pin, pin_factory=pin_factory))
+
+        self._green = light(settings.green_pin)
+        self._yellow = light(settings.yellow_pin)
+        self._red = light(settings.red_pin)
+        # As it comes, with one octave, it refuses all tones above 880 Hz.
+        self._buzzer = opened.enter_context(
+            gpiozero.TonalBuzzer(settings.buzzer_pin, octaves=3, pin_factory=pin_factory)
+        )
+        self._tone = Tone.from_frequency
+
+    def _sound(self, tone_hz: float | None) -> None:
+        if tone_hz is None:
+            self._buzzer.stop()
+        else:
+            self._buzzer.play(self._tone(tone_hz))
+        self._tone_hz = tone_hz
+
+    def _try(self, name: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        # As above. A unit that scans without a light is worth more than one that stops.
+        except Exception as err:  # noqa: BLE001
+            if name not in self._failed:
+                log.warning("indicator: the %s fails; going on without it: %s", name, err)
+            self._failed.add(name)
+
+
+def _no_pins(settings: IndicatorSettings, err: Exception) -> str:
+    pins = (settings.green_pin, settings.yellow_pin, settings.red_pin, settings.buzzer_pin)
+    return (
+        f"indicator: pins {', '.join(map(str, pins))} cannot be used: {err}; install"
+        " python3-gpiozero and python3-lgpio, put the user into the group gpio, and see in"
+        " [indicator] that the pins differ and nothing else has them; without lights, set kind"
+        ' there to "terminal" or "none"'
+    )
+
+
+def _colours(pattern: Pattern) -> list[int]:
+    """The colours of a pattern in order of their appearance, as a terminal numbers them."""
+    lit = [
+        colour
+        for step in pattern.steps
+        for on, colour in ((step.green, 32), (step.yellow, 33), (step.red, 31))
+        if on
+    ]
+    return list(dict.fromkeys(lit))
