@@ -1,0 +1,1 @@
+"""The role that stores scans once and confirms them to their units."""

@@ -1,0 +1,188 @@
+"""The collector's work: a batch of scans, one transaction, then acknowledge, then confirm.
+
+The order is the guarantee. A scan is acknowledged to the broker and confirmed to its unit only when
+it is a committed row; when we die in between, it comes again and finds itself stored. A message
+that cannot be read is set aside alone, with its reason, and is never confirmed.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from edge.clock import Clock
+from edge.errors import BadMessage, BadTopic
+from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.mqtt import Connection, Received
+from edge.storage.storage import SetAside, Storage, StoredScan
+from edge.topics import every_unit, parse, topic
+
+log = logging.getLogger(__name__)
+
+#: No more ranges than this in one confirmation, however scattered a unit's scans arrive.
+RANGES_A_MESSAGE = 500
+#: With nothing more coming in for this long, a batch is not held back for its full wait.
+QUIET_S = 0.004
+
+
+@dataclass
+class Totals:
+    """What this collector has done since it started."""
+
+    stored: int = 0
+    repeats: int = 0
+    set_aside: int = 0
+    batches: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+class Collector:
+    """Stores what units send, once, and tells them so."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        storage: Storage,
+        clock: Clock,
+        *,
+        batch_scans: int = 500,
+        batch_wait_s: float = 0.1,
+    ) -> None:
+        self._connection = connection
+        self._storage = storage
+        self._clock = clock
+        self._batch_scans = batch_scans
+        self._batch_wait_s = batch_wait_s
+        self._batch: list[Received] = []
+        self._session = -1
+        self._began = 0.0
+        self.totals = Totals()
+
+    def step(self, timeout_s: float = 1.0) -> None:
+        """One turn: take what came in, and store it when the batch is due.
+
+        Raises StorageError if the database fails: what is in hand comes again after a restart.
+        """
+        self._connection.step(self._time_left(timeout_s))
+        arrived = self._connection.take()
+        if not self._connection.connected or self._connection.session != self._session:
+            # What was in hand belongs to a connection that is gone; the broker delivers it again.
+            self._batch.clear()
+            self._session = self._connection.session
+        if arrived and not self._batch:
+            self._began = self._clock.monotonic()
+        self._batch += arrived
+        quiet = not arrived
+        if self._batch and (quiet or self._due()):
+            self.store_batch()
+
+    def store_batch(self) -> None:
+        """Store what is in hand, acknowledge it, confirm it."""
+        batch = self._batch[: self._batch_scans]
+        self._batch = self._batch[self._batch_scans :]
+        now = self._clock.now().at
+        scans: list[StoredScan] = []
+        set_aside: list[SetAside] = []
+        later: list[Callable[[], None]] = []
+        for message in batch:
+            try:
+                self._sort(message, now, scans, later)
+            except (BadMessage, BadTopic) as err:
+                set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
+        new = self._storage.store(scans, now, set_aside) if scans or set_aside else 0
+        for store in later:
+            store()
+        # Committed. Not before here does anybody hear that a scan is safe.
+        for message in batch:
+            self._connection.ack(message)
+        self._confirm(scans)
+        self._count(scans, new, set_aside)
+
+    def _sort(
+        self,
+        message: Received,
+        now: str,
+        scans: list[StoredScan],
+        later: list[Callable[[], None]],
+    ) -> None:
+        place = parse(message.topic)
+        area, unit = place.area, place.unit
+        if place.channel == "scan":
+            scans.append(StoredScan(area, unit, Scan.decode(message.payload)))
+        elif place.channel == "status":
+            status = Status.decode(message.payload) if message.payload else None
+            if status is not None:
+                later.append(lambda: self._storage.store_status(area, unit, status, now))
+        elif place.channel == "health":
+            health = Health.decode(message.payload)
+            later.append(lambda: self._storage.store_health(area, unit, health, now))
+
+    def _confirm(self, scans: Sequence[StoredScan]) -> None:
+        by_unit: dict[tuple[str, str, str], dict[int, list[str]]] = {}
+        for stored in scans:
+            key = (stored.area, stored.unit, stored.scan.epoch)
+            ids = by_unit.setdefault(key, {}).setdefault(stored.scan.seq, [])
+            if stored.scan.id not in ids:
+                ids.append(stored.scan.id)
+        for (area, unit, epoch), numbers in by_unit.items():
+            ranges = confirmed_ranges(numbers)
+            for start in range(0, len(ranges), RANGES_A_MESSAGE):
+                message = Confirmed(
+                    epoch=epoch, ranges=tuple(ranges[start : start + RANGES_A_MESSAGE])
+                )
+                # If it is lost the unit sends again and is answered again.
+                self._connection.publish(topic(area, unit, "confirmed"), message.encode())
+
+    def _count(self, scans: Sequence[StoredScan], new: int, set_aside: Sequence[SetAside]) -> None:
+        self.totals.batches += 1
+        self.totals.stored += new
+        self.totals.repeats += len(scans) - new
+        self.totals.set_aside += len(set_aside)
+        for message in set_aside:
+            if message.reason not in self.totals.reasons:
+                log.warning("set aside a message on %r: %s", message.topic, message.reason)
+            if len(self.totals.reasons) < 100:
+                self.totals.reasons[message.reason] += 1
+        log.debug("stored %d, repeated %d, set aside %d", new, len(scans) - new, len(set_aside))
+
+    def _time_left(self, timeout_s: float) -> float:
+        if not self._batch:
+            return timeout_s
+        age = self._clock.monotonic() - self._began
+        return max(0.0, min(timeout_s, QUIET_S, self._batch_wait_s - age))
+
+    def _due(self) -> bool:
+        age = self._clock.monotonic() - self._began
+        return len(self._batch) >= self._batch_scans or age >= self._batch_wait_s
+
+
+def confirmed_ranges(numbers: dict[int, list[str]]) -> list[ConfirmedRange]:
+    """The ranges that confirm *numbers*: each sequence number with the ids stored under it.
+
+    Where one number came with two ids, of two units under one name, each is confirmed by itself, so
+    that each unit finds its own and neither forgets a scan of the other.
+    """
+    ranges: list[ConfirmedRange] = []
+    run: list[tuple[int, str]] = []
+
+    def end_run() -> None:
+        if run:
+            check = check_of(scan_id for _, scan_id in run)
+            ranges.append(ConfirmedRange(first=run[0][0], last=run[-1][0], check=check))
+            run.clear()
+
+    for seq in sorted(numbers):
+        ids = numbers[seq]
+        if run and (seq != run[-1][0] + 1 or len(ids) > 1):
+            end_run()
+        if len(ids) == 1:
+            run.append((seq, ids[0]))
+            continue
+        ranges += [ConfirmedRange(first=seq, last=seq, check=check_of([i])) for i in ids]
+    end_run()
+    return ranges
+
+
+def subscriptions(areas: Sequence[str]) -> list[str]:
+    """What a collector of *areas* listens to."""
+    return [every_unit(area, channel) for area in areas for channel in ("scan", "status", "health")]

@@ -1,0 +1,26 @@
+"""The collector's settings. `config/collector.toml` is their manual; a test keeps them alike."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from edge.messages import Name
+from edge.mqtt import BrokerSettings
+
+
+class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where scans are stored."""
+
+    file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/storage.db"
+
+
+class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in collector.toml."""
+
+    id: Name = "collector"
+    #: Which areas this collector stores; "+" for all.
+    areas: Annotated[tuple[str, ...], Meta(min_length=1)] = ("+",)
+    batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 500
+    batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    broker: BrokerSettings = BrokerSettings()
+    storage: StorageSettings = StorageSettings()

@@ -1,0 +1,230 @@
+"""The collector on real brokers: commit, then acknowledge, then confirm."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.collector.service import Collector, confirmed_ranges, subscriptions
+from edge.errors import StorageError
+from edge.messages import Confirmed, ConfirmedRange, Status, check_of
+from edge.mqtt import BrokerSettings, Connection
+from edge.storage.storage import Storage
+from edge.topics import topic
+from tests.conftest import Broker
+from tests.fakes import a_health, a_scan, eventually
+
+
+class Centre:
+    """A collector on a broker, and a unit's side of the talk."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self._broker = broker
+        self._folder = folder
+        self.storage = Storage(folder / "storage.db")
+        self.collector = self.start()
+        self.unit = self._connection("cong-1", [topic("pleiku", "cong-1", "confirmed")])
+        self.until(lambda: self.unit.connected, "unit connected")
+
+    def start(self, storage: Storage | None = None) -> Collector:
+        self.connection = self._connection("collector", subscriptions(["+"]), persistent=True)
+        collector = Collector(self.connection, storage or self.storage, SystemClock())
+        eventually(
+            lambda: self.connection.connected,
+            "collector connected",
+            turn=lambda: collector.step(0.02),
+        )
+        return collector
+
+    def _connection(self, name: str, topics: list[str], persistent: bool = False) -> Connection:
+        return Connection(
+            BrokerSettings(url=self._broker.url),
+            self._folder,
+            name,
+            SystemClock(),
+            subscriptions=topics,
+            persistent=persistent,
+        )
+
+    def until(self, holds: Callable[[], object], what: str) -> None:
+        self.confirmations: list[Confirmed] = getattr(self, "confirmations", [])
+
+        def turn() -> None:
+            self.unit.step(0.01)
+            for message in self.unit.take():
+                self.unit.ack(message)
+                self.confirmations.append(Confirmed.decode(message.payload))
+            self.collector.step(0.01)
+
+        eventually(holds, what, turn=turn)
+
+    def send(self, payload: bytes, channel: str = "scan", unit: str = "cong-1") -> None:
+        assert self.unit.publish(topic("pleiku", unit, channel), payload)
+
+    def confirmed(self) -> set[int]:
+        return {
+            seq
+            for message in self.confirmations
+            for r in message.ranges
+            for seq in range(r.first, r.last + 1)
+        }
+
+    def close(self) -> None:
+        self.unit.close()
+        self.connection.close()
+        self.storage.close()
+
+
+@pytest.fixture
+def centre(broker: Broker, tmp_path: Path) -> Iterator[Centre]:
+    centre = Centre(broker, tmp_path)
+    yield centre
+    centre.close()
+
+
+def test_scans_are_stored_and_confirmed_by_ranges(centre: Centre) -> None:
+    scans = [a_scan(seq) for seq in range(1, 31)]
+
+    for scan in scans:
+        centre.send(scan.encode())
+    centre.until(lambda: len(centre.confirmed()) == 30, "all confirmed")
+
+    assert centre.storage.count() == 30
+    ids = {scan.seq: scan.id for scan in scans}
+    for message in centre.confirmations:
+        for r in message.ranges:
+            assert r.check == check_of(ids[seq] for seq in range(r.first, r.last + 1))
+
+
+def test_a_repeat_is_confirmed_again_and_stored_once(centre: Centre) -> None:
+    scan = a_scan(1)
+    centre.send(scan.encode())
+    centre.until(lambda: len(centre.confirmations) == 1, "confirmed")
+
+    centre.send(scan.encode())
+    centre.until(lambda: len(centre.confirmations) == 2, "confirmed again")
+
+    assert centre.storage.count() == 1
+    assert centre.collector.totals.repeats == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"\x00\x01binary noise\xff", "not JSON"),
+        (b'{"v": 7}', "version 7"),
+        (b"x" * 900_000, "900000 bytes are more than"),
+        (a_scan(5).encode().replace(b'"cccd"', b'"\\u001b[31m=1+1"'), "not of this version"),
+    ],
+)
+def test_a_bad_message_is_set_aside_alone_and_those_behind_it_flow(
+    centre: Centre, payload: bytes, reason: str
+) -> None:
+    centre.send(a_scan(1).encode())
+    centre.send(payload)
+    centre.send(a_scan(2).encode())
+
+    centre.until(lambda: centre.confirmed() == {1, 2}, "the good ones confirmed")
+    centre.until(lambda: centre.storage.count_set_aside() == 1, "the bad one set aside")
+
+    assert reason in centre.storage.set_asides()[0][2]
+
+
+def test_a_strange_unit_name_is_set_aside(centre: Centre) -> None:
+    centre.unit.publish("edge/v1/pleiku/CONG;1/scan", a_scan(1).encode())
+    centre.send(a_scan(2).encode())
+
+    centre.until(lambda: centre.confirmed() == {2}, "the good one confirmed")
+    centre.until(lambda: centre.storage.count_set_aside() == 1, "the strange one set aside")
+
+
+def test_scans_sent_while_the_collector_is_away_are_stored_when_it_is_back(centre: Centre) -> None:
+    centre.connection.close()
+    for seq in range(1, 21):
+        centre.send(a_scan(seq).encode())
+
+    centre.collector = centre.start()
+    centre.until(lambda: len(centre.confirmed()) == 20, "all confirmed")
+
+
+def test_a_storage_that_fails_ends_the_collector_and_nothing_is_confirmed(
+    centre: Centre,
+) -> None:
+    class FullDisk(Storage):
+        def store(self, *_: object, **__: object) -> int:
+            raise StorageError("database or disk is full")
+
+    centre.connection.close()
+    full = FullDisk(centre._folder / "storage.db")
+    centre.collector = centre.start(full)
+    centre.send(a_scan(1).encode())
+
+    with pytest.raises(StorageError):
+        centre.until(lambda: False, "never")
+    full.close()
+    assert centre.confirmations == []
+
+    # systemd starts it again, with room on the disk: the broker delivers the scan once more.
+    centre.connection.close()
+    centre.collector = centre.start()
+    centre.until(lambda: centre.confirmed() == {1}, "confirmed after all")
+
+
+def test_nothing_is_confirmed_before_it_is_committed(centre: Centre) -> None:
+    order: list[str] = []
+
+    class Watched(Storage):
+        def store(self, scans: object, received: str, set_aside: object = ()) -> int:
+            new = super().store(scans, received, set_aside)  # type: ignore[arg-type]
+            order.append("committed")
+            return new
+
+    class Telling(Collector):
+        def _confirm(self, scans: object) -> None:
+            order.append("confirmed")
+            super()._confirm(scans)  # type: ignore[arg-type]
+
+    storage = Watched(centre._folder / "storage.db")
+    centre.collector = Telling(centre.connection, storage, SystemClock())
+    centre.send(a_scan(1).encode())
+    centre.until(lambda: centre.confirmed() == {1}, "confirmed")
+    storage.close()
+
+    assert order[:2] == ["committed", "confirmed"]
+
+
+def test_status_and_health_are_kept(centre: Centre) -> None:
+    status = Status(
+        state="online",
+        birth=3,
+        place="cho-1",
+        direction="in",
+        software="0.1.0",
+        epoch="e" * 16,
+        boot="b" * 32,
+    )
+    centre.send(status.encode(), "status")
+    centre.send(a_health(accepted=5).encode(), "health")
+
+    centre.until(lambda: [row.state for row in centre.storage.units()] == ["online"], "status kept")
+
+
+def test_ranges_end_where_numbers_are_missing_or_double() -> None:
+    numbers = {1: ["1" * 32], 2: ["2" * 32], 4: ["4" * 32], 5: ["5" * 32, "6" * 32], 6: ["7" * 32]}
+
+    assert confirmed_ranges(numbers) == [
+        ConfirmedRange(1, 2, check_of(["1" * 32, "2" * 32])),
+        ConfirmedRange(4, 4, check_of(["4" * 32])),
+        ConfirmedRange(5, 5, check_of(["5" * 32])),
+        ConfirmedRange(5, 5, check_of(["6" * 32])),
+        ConfirmedRange(6, 6, check_of(["7" * 32])),
+    ]
+
+
+def test_what_a_collector_of_two_areas_hears() -> None:
+    heard = subscriptions(["pleiku", "chu-se"])
+
+    assert "edge/v1/chu-se/+/scan" in heard
+    assert "edge/v1/pleiku/+/status" in heard
+    assert len(heard) == 6
