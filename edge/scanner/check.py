@@ -1,0 +1,168 @@
+"""`edge-scanner check`: what a technician runs last. A line for each part, with the cure."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge import config
+from edge.clock import Clock, SystemClock
+from edge.errors import EdgeError
+from edge.mqtt import Connection
+from edge.scanner.camera import open_camera
+from edge.scanner.decoder import Decoder
+from edge.scanner.indicator import Signal, open_indicator
+from edge.scanner.settings import ScannerSettings
+from edge.sealing import Sealer, read_key
+
+#: How long the broker may take to answer.
+BROKER_S = 8.0
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What was found of one part."""
+
+    part: str
+    part_vi: str
+    ok: bool
+    text: str
+
+    def line(self) -> str:
+        """For a person."""
+        return f"{'✓' if self.ok else '✗'} {self.part_vi + ' / ' + self.part:<28} {self.text}"
+
+    def json(self) -> str:
+        """For a program."""
+        return json.dumps({"part": self.part, "ok": self.ok, "text": self.text})
+
+
+def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
+    """Check the unit that *path* describes, part by part. Never raises an error of ours."""
+    clock = clock or SystemClock()
+    try:
+        settings = config.load(path, ScannerSettings)
+    except EdgeError as err:
+        yield CheckResult("settings", "cấu hình", False, str(err))
+        return
+    yield CheckResult("settings", "cấu hình", True, str(path))
+    parts: list[tuple[str, str, Callable[[], str]]] = [
+        ("tracing key", "khóa truy vết", lambda: _key(settings, path.parent)),
+        ("disk", "ổ đĩa", lambda: _disk(settings)),
+        ("reader", "bộ đọc mã", _reader),
+        ("second reader", "bộ đọc thứ hai", lambda: _second_reader(settings)),
+        ("camera", "máy ảnh", lambda: _camera(settings, clock)),
+        ("indicator", "đèn và còi", lambda: _indicator(settings)),
+        ("broker", "máy chủ MQTT", lambda: _broker(settings, path.parent, clock)),
+        ("clock", "đồng hồ", lambda: _clock(clock)),
+    ]
+    for part, part_vi, look in parts:
+        try:
+            yield CheckResult(part, part_vi, True, look())
+        except EdgeError as err:
+            yield CheckResult(part, part_vi, False, str(err))
+
+
+def _key(settings: ScannerSettings, beside: Path) -> str:
+    sealer = Sealer(read_key(config.secret_path(settings.unit.tracing_key_file, beside)))
+    return f"identities are sealed to key {sealer.key_id}"
+
+
+def _disk(settings: ScannerSettings) -> str:
+    folder = Path(settings.outbox.folder)
+    cure = f"make {folder} a folder on the card or disk that this user may write to"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="check-") as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            began = time.monotonic()
+            os.fdatasync(file.fileno())
+            took_ms = (time.monotonic() - began) * 1000
+        free_mb = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize / 1e6
+    except OSError as err:
+        raise EdgeError(f"{folder}: {err.strerror}; {cure}") from err
+    if _in_memory(folder):
+        raise EdgeError(f"{folder} is in memory and gone with the power; {cure}")
+    if free_mb < settings.outbox.keep_free_mb:
+        raise EdgeError(
+            f"{folder}: {free_mb:.0f} MB free, less than outbox.keep_free_mb"
+            f" ({settings.outbox.keep_free_mb}); make room or use a larger card"
+        )
+    return f"{free_mb:.0f} MB free, a write is safe after {took_ms:.1f} ms"
+
+
+def _in_memory(folder: Path) -> bool:
+    best = ("", "")
+    for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+        _, mount, kind, *_ = line.split(" ")
+        inside = folder.resolve().is_relative_to(mount)
+        if inside and len(mount) >= len(best[0]):
+            best = (mount, kind)
+    return best[1] in ("tmpfs", "ramfs")
+
+
+def _reader() -> str:
+    import numpy as np
+    import zxingcpp
+
+    content = "Trần Thị Mẫu"
+    code = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode)
+    with closing(Decoder(zbar=False)) as decoder:
+        codes = decoder.read(np.array(code.to_image(scale=4)))
+    if [code.content for code in codes] != [content.encode()]:
+        raise EdgeError("the reader does not read its own test code; reinstall edge-scanner")
+    return "reads a test code exactly"
+
+
+def _second_reader(settings: ScannerSettings) -> str:
+    if not settings.reading.zbar:
+        return "switched off by reading.zbar"
+    with closing(Decoder()) as decoder:
+        if decoder.zbar_missing:
+            raise EdgeError(
+                f"{decoder.zbar_missing}; sudo apt install libzbar0"
+                " (until then the unit reads with zxing-cpp alone)"
+            )
+    return "zbar is there"
+
+
+def _camera(settings: ScannerSettings, clock: Clock) -> str:
+    with closing(open_camera(settings.camera, clock)) as camera:
+        frame = camera.capture()
+    height, width = frame.shape
+    return f"{settings.camera.source}: {width}x{height}, mean brightness {frame.mean():.0f} of 255"
+
+
+def _indicator(settings: ScannerSettings) -> str:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        indicator = open_indicator(settings.indicator, nowhere)
+        indicator.show(Signal.ACCEPTED)
+        indicator.close()
+    return f"{settings.indicator.kind}: you should have seen green and heard one beep"
+
+
+def _broker(settings: ScannerSettings, beside: Path, clock: Clock) -> str:
+    # A name of its own: under the unit's the broker would end the running scanner's session.
+    name = f"{settings.unit.id}-check"
+    with closing(Connection(settings.broker, beside, name, clock)) as connection:
+        deadline = clock.monotonic() + BROKER_S
+        began = clock.monotonic()
+        while not connection.connected and clock.monotonic() < deadline:
+            connection.step(0.2)
+        if not connection.connected:
+            raise EdgeError(f"{connection.trouble} (scans are kept until it is back)")
+        took_ms = (clock.monotonic() - began) * 1000
+        connection.disconnect(1.0)
+        return f"{connection.address} answers after {took_ms:.0f} ms"
+
+
+def _clock(clock: Clock) -> str:
+    now = clock.now()
+    if now.clock == "none":
+        return f"{now.at}, not set by anything yet; scans carry the time since boot as well"
+    return f"{now.at}, set by {now.clock}"

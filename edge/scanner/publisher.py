@@ -1,0 +1,253 @@
+"""Sends the outbox's scans and forgets what storage has confirmed.
+
+Unconfirmed scans are sent oldest first, within a bounded window. Nothing is queued here: after any
+loss of connection the window starts again from the outbox. Within one connection a scan is sent
+again on two grounds:
+
+* *silence*: nothing was confirmed for a while. The oldest scan alone is sent again, at growing
+  intervals, since a collector that was away for an hour should find one copy of each scan and not
+  a thousand.
+* *overtaken*: a scan that was sent later has been confirmed, and some time later this one still is
+  not. Brokers keep the order of a topic, so it was lost, and it alone is sent again.
+
+A confirmation is believed only where its check matches the ids of our own scans: another unit that
+runs under our name cannot make us forget anything.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from edge.clock import Clock
+from edge.errors import BadMessage
+from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.mqtt import Connection, LastWill
+from edge.scanner.outbox import Outbox
+from edge.scanner.settings import UnitSettings
+from edge.topics import topic
+
+log = logging.getLogger(__name__)
+
+#: Longest interval between two sendings of the oldest scan.
+RESEND_MAX_S = 120.0
+#: What was confirmed is written down with the next scan, or after this long without one.
+FLUSH_AFTER_S = 30.0
+
+
+@dataclass
+class _Sent:
+    scan: Scan
+    payload: bytes
+    at: float
+    overtaken_at: float | None = None
+
+
+class Publisher:
+    """Gets scans from the outbox to storage. One thread calls `step`; any may call `wake`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        outbox: Outbox,
+        unit: UnitSettings,
+        clock: Clock,
+        *,
+        software: str,
+        health: Callable[[], Health],
+        window: int = 100,
+        resend_s: float = 5.0,
+        health_s: float = 60.0,
+    ) -> None:
+        self._connection = connection
+        self._outbox = outbox
+        self._unit = unit
+        self._clock = clock
+        self._software = software
+        self._health = health
+        self._window = window
+        self._resend_first_s = resend_s
+        self._health_s = health_s
+        self._session = 0
+        self._start_again()
+        self._unwritten_since: float | None = None
+        self._warned_of_double = False
+        self._topics = {
+            channel: topic(unit.area, unit.id, channel)
+            for channel in ("scan", "confirmed", "status", "health")
+        }
+        #: How many scans were confirmed since the start.
+        self.confirmed = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether scans can be sent right now."""
+        return self._connection.connected
+
+    def step(self, timeout_s: float) -> None:
+        """One turn: what the broker has for us, what is due, what can be sent.
+
+        Returns after *timeout_s* at the latest, or as soon as `wake` was called; only connecting
+        may take longer, by the broker's connect_timeout_s and by what a name server takes.
+        """
+        if not self._connection.connected:
+            # The will names the birth that the next connection announces.
+            will = self._status("offline", self._connection.session + 1)
+            self._connection.will = LastWill(self._topics["status"], will.encode())
+        self._connection.step(timeout_s)
+        for message in self._connection.take():
+            self._connection.ack(message)
+            if message.topic == self._topics["confirmed"]:
+                self._take_confirmation(message.payload)
+        if self._connection.connected:
+            if self._connection.session != self._session:
+                self._session = self._connection.session
+                self._start_again()
+                self._publish_status("online")
+            self._send_again()
+            self._send_new()
+            self._send_health()
+        self._write_forgotten()
+
+    def wake(self) -> None:
+        """There is a new scan: end the wait of `step`."""
+        self._connection.wake()
+
+    def stop(self, timeout_s: float) -> None:
+        """Say goodbye; what is in flight is finished, within *timeout_s*."""
+        if self._connection.connected:
+            self._publish("health", self._health().encode())
+            self._publish_status("stopped")
+        self._connection.disconnect(timeout_s)
+
+    # Sending
+
+    def _start_again(self) -> None:
+        now = self._clock.monotonic()
+        self._sent: dict[int, _Sent] = {}
+        self._ids: dict[int, str] = {}
+        self._resend_s = self._resend_first_s
+        self._heard_at = now
+        self._next_health = now
+
+    def _send_new(self) -> None:
+        room = self._window - max(len(self._sent), self._connection.in_flight)
+        if room <= 0:
+            return
+        if not self._sent:
+            self._heard_at = self._clock.monotonic()
+        for scan in self._outbox.oldest(room, after=max(self._sent, default=0)):
+            payload = scan.encode()
+            if not self._publish("scan", payload):
+                return
+            self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
+            self._remember_id(scan)
+
+    def _send_again(self) -> None:
+        now = self._clock.monotonic()
+        for sent in self._sent.values():
+            overtaken = sent.overtaken_at
+            if overtaken is not None and now - overtaken >= self._resend_first_s:
+                self._resend(sent, now)
+                # That asks as well as the oldest scan would.
+                self._heard_at = now
+        if self._sent and now - self._heard_at >= self._resend_s:
+            oldest = self._sent[min(self._sent)]
+            log.info(
+                "no confirmation for %.0f s; sending scan %d again", self._resend_s, oldest.scan.seq
+            )
+            self._resend(oldest, now)
+            self._heard_at = now
+            self._resend_s = min(self._resend_s * 2, RESEND_MAX_S)
+
+    def _resend(self, sent: _Sent, now: float) -> None:
+        if self._connection.in_flight < 2 * self._window and self._publish("scan", sent.payload):
+            sent.at = now
+            sent.overtaken_at = None
+
+    def _send_health(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._next_health and self._publish("health", self._health().encode()):
+            self._next_health = now + self._health_s
+
+    def _publish(self, channel: str, payload: bytes) -> bool:
+        return self._connection.publish(self._topics[channel], payload)
+
+    def _publish_status(self, state: Literal["online", "stopped"]) -> None:
+        status = self._status(state, self._connection.session)
+        self._connection.publish(self._topics["status"], status.encode(), retain=True)
+
+    def _status(self, state: Literal["online", "stopped", "offline"], session: int) -> Status:
+        return Status(
+            state=state,
+            # The outbox counts its openings, so this grows over restarts without a file of its own.
+            birth=self._outbox.run * 1_000_000 + session,
+            place=self._unit.place,
+            direction=self._unit.direction,
+            software=self._software,
+            epoch=self._outbox.epoch,
+            boot=self._clock.now().boot,
+        )
+
+    # Confirmations
+
+    def _take_confirmation(self, payload: bytes) -> None:
+        try:
+            message = Confirmed.decode(payload)
+        except BadMessage as err:
+            log.warning("a confirmation that cannot be read: %s", err)
+            return
+        if message.epoch != self._outbox.epoch:
+            return
+        believed = [(r.first, r.last) for r in message.ranges if self._is_ours(r)]
+        if believed:
+            self._forget(believed)
+
+    def _is_ours(self, confirmed: ConfirmedRange) -> bool:
+        # Bounded by what we sent, whatever the message says.
+        if confirmed.last - confirmed.first >= len(self._ids):
+            return False
+        numbers = range(confirmed.first, confirmed.last + 1)
+        if not all(seq in self._ids for seq in numbers):
+            return False
+        if check_of(self._ids[seq] for seq in numbers) == confirmed.check:
+            return True
+        if not self._warned_of_double:
+            self._warned_of_double = True
+            log.warning(
+                "scans that are not ours were confirmed to us: does another unit run as %r?",
+                self._unit.id,
+            )
+        return False
+
+    def _forget(self, ranges: list[tuple[int, int]]) -> None:
+        now = self._clock.monotonic()
+        gone = [
+            self._sent.pop(seq)
+            for first, last in ranges
+            for seq in range(first, last + 1)
+            if seq in self._sent
+        ]
+        self._outbox.forget(ranges)
+        self.confirmed += len(gone)
+        self._heard_at = now
+        self._resend_s = self._resend_first_s
+        self._unwritten_since = now
+        if gone:
+            newest = max(sent.at for sent in gone)
+            for sent in self._sent.values():
+                if sent.at < newest and sent.overtaken_at is None:
+                    sent.overtaken_at = now
+
+    def _remember_id(self, scan: Scan) -> None:
+        # Some longer than the window: a repeat may be confirmed in one range with its neighbours.
+        self._ids[scan.seq] = scan.id
+        for seq in list(self._ids)[: max(0, len(self._ids) - 4 * self._window)]:
+            if seq not in self._sent:
+                del self._ids[seq]
+
+    def _write_forgotten(self) -> None:
+        since = self._unwritten_since
+        if since is not None and self._clock.monotonic() - since >= FLUSH_AFTER_S:
+            self._outbox.flush()
+            self._unwritten_since = None

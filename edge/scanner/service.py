@@ -1,0 +1,137 @@
+"""The scanner's work: what happens to each frame and to each code in it.
+
+The order is the guarantee: the outbox has the scan on disk before the indicator says so. There is
+no offline mode; with or without a network each scan takes this same path.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable
+
+from edge.clock import Clock
+from edge.errors import OutboxError, OutboxFull
+from edge.messages import Scan
+from edge.scanner.camera import Camera
+from edge.scanner.decoder import Decoder
+from edge.scanner.documents import Document, Refusal, RefusalKind, classify
+from edge.scanner.health import HealthMeter
+from edge.scanner.indicator import Indicator, Signal
+from edge.scanner.outbox import Outbox
+from edge.scanner.rereads import Rereads, Sighting
+from edge.scanner.settings import UnitSettings
+from edge.sealing import Sealer
+
+log = logging.getLogger(__name__)
+
+#: A disk that cannot keep scans is asked again after this long, not for each frame.
+RETRY_S = 1.0
+
+
+class Scanner:
+    """From frames to scans in the outbox."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        decoder: Decoder,
+        outbox: Outbox,
+        sealer: Sealer,
+        indicator: Indicator,
+        rereads: Rereads,
+        meter: HealthMeter,
+        clock: Clock,
+        unit: UnitSettings,
+        *,
+        online: Callable[[], bool],
+        kept: Callable[[], None],
+    ) -> None:
+        """*online* tells whether scans can be sent right now; *kept* is called for each new one."""
+        self._camera = camera
+        self._decoder = decoder
+        self._outbox = outbox
+        self._sealer = sealer
+        self._indicator = indicator
+        self._rereads = rereads
+        self._meter = meter
+        self._clock = clock
+        self._unit = unit
+        self._online = online
+        self._kept = kept
+        self._cannot_store_until = 0.0
+
+    def step(self) -> None:
+        """One frame. Raises CameraError or EndOfFrames when there is none to be had."""
+        frame = self._camera.capture()
+        codes = self._decoder.read(frame)
+        self._meter.frame(self._decoder.last_ms)
+        for code in codes:
+            self._take(code.content)
+
+    def _take(self, content: bytes) -> None:
+        now = self._clock.monotonic()
+        sighting = self._rereads.look(content, self._unit.direction, now)
+        if sighting is Sighting.HELD:
+            return
+        answer = classify(content)
+        if isinstance(answer, Refusal):
+            self._rereads.remember(content, self._unit.direction, now)
+            self._refuse(answer, sighting)
+        elif sighting is Sighting.AGAIN:
+            self._meter.repeated()
+            self._indicator.show(Signal.ALREADY_SEEN)
+        elif self._keep(answer, now):
+            self._rereads.remember(content, self._unit.direction, now)
+
+    def _refuse(self, refusal: Refusal, sighting: Sighting) -> None:
+        # Shown again at once it is refused again, but counted as the one code that it is.
+        if sighting is Sighting.NEW:
+            self._meter.refused(refusal.kind)
+            log.info("refused: %s %s", refusal.kind, refusal.shape)
+        unreadable = refusal.kind is RefusalKind.UNDECODABLE
+        self._indicator.show(Signal.NOT_READABLE if unreadable else Signal.REFUSED, refusal.kind)
+
+    def _keep(self, document: Document, now: float) -> bool:
+        """Put *document* into the outbox; False, and the light says so, if it cannot be kept."""
+        if now < self._cannot_store_until:
+            return False
+        scan = self._scan(document)
+        try:
+            self._outbox.put(scan)
+        except OutboxError as err:
+            self._cannot_store_until = now + RETRY_S
+            self._meter.not_kept()
+            self._indicator.show(Signal.CANNOT_STORE)
+            self._indicator.rest(Signal.CANNOT_STORE)
+            log.error(
+                "a scan was not counted: %s%s",
+                "" if isinstance(err, OutboxFull) else "the outbox fails: ",
+                err,
+            )
+            return False
+        # On disk. From here on, and not before, the person may hear it.
+        self._indicator.rest(None)
+        self._indicator.show(
+            Signal.ACCEPTED if self._online() else Signal.STORED_OFFLINE, f"seq {scan.seq}"
+        )
+        self._meter.accepted()
+        self._kept()
+        return True
+
+    def _scan(self, document: Document) -> Scan:
+        scan_id = uuid.uuid4().hex
+        moment = self._clock.now()
+        return Scan(
+            id=scan_id,
+            epoch=self._outbox.epoch,
+            seq=self._outbox.next_seq,
+            place=self._unit.place,
+            direction=self._unit.direction,
+            trip=self._unit.trip,
+            document=document.kind,
+            at=moment.at,
+            boot=moment.boot,
+            uptime_ms=moment.uptime_ms,
+            clock=moment.clock,
+            key=self._sealer.key_id,
+            sealed=self._sealer.seal(document.identity, scan_id),
+        )

@@ -1,0 +1,97 @@
+"""`edge-scanner check`: a line for each part, and the cure where one is broken."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.demo.broker import NatsBroker
+from edge.scanner.__main__ import main
+from edge.sealing import make_key_pair
+
+
+def settings(folder: Path, url: str, **more: str) -> Path:
+    make_key_pair(folder / "tracing.pub", folder / "tracing.key")
+    (folder / "scanner.toml").write_text(
+        f"""
+[unit]
+id = "cong-1"
+area = "pleiku"
+place = "cho-1"
+direction = "in"
+tracing_key_file = "{more.get("key", "tracing.pub")}"
+[broker]
+url = "{url}"
+[camera]
+source = "{more.get("source", "sample")}"
+[outbox]
+folder = "{more.get("outbox", folder / "outbox")}"
+keep_free_mb = {more.get("keep_free_mb", "1")}
+[indicator]
+kind = "{more.get("indicator", "terminal")}"
+"""
+    )
+    return folder / "scanner.toml"
+
+
+def check(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, dict[str, tuple[bool, str]]]:
+    code = main(["--config", str(path), "check", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return code, {line["part"]: (line["ok"], line["text"]) for line in lines}
+
+
+def test_a_unit_that_is_well_has_a_tick_on_each_line(
+    tmp_path: Path, nats: NatsBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", str(settings(tmp_path, nats.url)), "check"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9
+    assert all(line.startswith("✓ ") for line in lines)
+    assert any("máy ảnh / camera" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "cure"),
+    [
+        ("tracing key", {"key": "missing.pub"}, "missing.pub: cannot read the key"),
+        ("disk", {"outbox": "/proc/outbox"}, "make /proc/outbox a folder"),
+        ("disk", {"outbox": "/dev/shm/edge-test-outbox"}, "gone with the power"),
+        ("disk", {"keep_free_mb": "999999"}, "make room or use a larger card"),
+        ("camera", {"source": "/nowhere/frames"}, "/nowhere/frames"),
+        ("camera", {"source": "/dev/video99"}, "/dev/video99"),
+        ("indicator", {"indicator": "gpio"}, ""),
+    ],
+)
+def test_what_is_broken_is_named_with_its_cure_and_the_rest_is_still_checked(
+    part: str,
+    broken: dict[str, str],
+    cure: str,
+    tmp_path: Path,
+    nats: NatsBroker,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, found = check(settings(tmp_path, nats.url, **broken), capsys)
+
+    assert code == 1
+    assert [name for name, (ok, _) in found.items() if not ok] == [part]
+    assert cure in found[part][1]
+    assert len(found) == 9
+
+
+def test_a_broker_that_is_away_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = check(settings(tmp_path, "mqtt://127.0.0.1:1"), capsys)
+
+    assert code == 1
+    assert "nobody listens at 127.0.0.1:1" in found["broker"][1]
+
+
+def test_settings_that_cannot_be_read_are_the_only_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = check(tmp_path / "scanner.toml", capsys)
+
+    assert code == 1
+    assert list(found) == ["settings"]

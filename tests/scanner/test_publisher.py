@@ -1,0 +1,306 @@
+"""The publisher: a bounded window, sent again until confirmed, and forgetting only its own."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.scanner.outbox import Outbox
+from edge.scanner.publisher import FLUSH_AFTER_S, RESEND_MAX_S, Publisher
+from edge.scanner.settings import UnitSettings
+from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
+
+UNIT = UnitSettings(
+    id="cong-1", area="pleiku", place="cho-1", direction="in", tracing_key_file="tracing.pub"
+)
+CONFIRMED = "edge/v1/pleiku/cong-1/confirmed"
+
+
+class Unit:
+    """A publisher with a real outbox, a clock moved by hand, and a broker in the test's hands."""
+
+    def __init__(self, folder: Path, window: int = 10) -> None:
+        self.clock = FakeClock()
+        self.connection = FakeConnection()
+        self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
+        self.scans: dict[int, Scan] = {}
+        self.publisher = Publisher(
+            self.connection,  # type: ignore[arg-type]
+            self.outbox,
+            UNIT,
+            self.clock,
+            software="0.1.0",
+            health=a_health,
+            window=window,
+            resend_s=5.0,
+            health_s=60.0,
+        )
+
+    def put(self, count: int = 1) -> None:
+        for _ in range(count):
+            scan = a_scan(self.outbox.next_seq, self.outbox.epoch)
+            self.outbox.put(scan)
+            self.scans[scan.seq] = scan
+
+    def step(self, seconds: float = 0.0) -> list[int]:
+        """Let *seconds* pass, do one turn, and give the numbers of the scans that were sent."""
+        self.clock.advance(seconds)
+        self.publisher.step(0)
+        return [Scan.decode(payload).seq for payload in self.connection.on("scan")]
+
+    def confirm(self, first: int, last: int, check: str | None = None) -> None:
+        check = check or check_of(self.scans[seq].id for seq in range(first, last + 1))
+        message = Confirmed(epoch=self.outbox.epoch, ranges=(ConfirmedRange(first, last, check),))
+        self.connection.deliver(CONFIRMED, message.encode())
+
+    def pending(self) -> int:
+        return self.outbox.status().pending
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Iterator[Unit]:
+    unit = Unit(tmp_path)
+    yield unit
+    unit.outbox.close()
+
+
+def test_scans_are_sent_oldest_first_within_the_window(unit: Unit) -> None:
+    unit.put(25)
+    assert unit.step() == []
+
+    unit.connection.come_up()
+
+    assert unit.step() == list(range(1, 11))
+    assert unit.step() == []
+    unit.confirm(1, 4)
+    assert unit.step() == [11, 12, 13, 14]
+    assert unit.pending() == 21
+
+
+def test_only_what_is_confirmed_is_forgotten(unit: Unit) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+
+    unit.confirm(2, 2)
+    unit.step()
+
+    assert [scan.seq for scan in unit.outbox.oldest(10)] == [1, 3]
+    assert unit.publisher.confirmed == 1
+
+
+def test_everything_is_sent_again_after_a_lost_connection(unit: Unit) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    assert unit.step() == [1, 2, 3]
+
+    unit.connection.go_down()
+    unit.put()
+    assert unit.step() == []
+    unit.connection.come_up()
+
+    assert unit.step() == [1, 2, 3, 4]
+
+
+def test_silence_sends_only_the_oldest_again_and_ever_more_rarely(unit: Unit) -> None:
+    unit.put(10)
+    unit.connection.come_up()
+    unit.step()
+
+    sent_at = []
+    for second in range(1, 1200):
+        again = unit.step(1.0)
+        assert again in ([], [1])
+        if again:
+            sent_at.append(second)
+
+    waits = [b - a for a, b in pairwise(sent_at)]
+    assert sent_at[0] == 5
+    assert waits[:3] == [10, 20, 40]
+    assert max(waits) == RESEND_MAX_S
+    assert len(sent_at) < 20
+
+
+def test_an_answer_makes_the_unit_patient_again(unit: Unit) -> None:
+    unit.put(2)
+    unit.connection.come_up()
+    unit.step()
+    for _ in range(60):
+        unit.step(1.0)
+
+    unit.confirm(1, 1)
+    unit.step()
+
+    assert unit.step(4.9) == []
+    assert unit.step(0.2) == [2]
+
+
+def test_a_scan_that_was_overtaken_is_sent_again_alone(unit: Unit) -> None:
+    unit.put(2)
+    unit.connection.come_up()
+    unit.step()
+    unit.clock.advance(1)
+    unit.put(2)
+    unit.step()
+
+    unit.confirm(2, 4)
+    assert unit.step() == []
+    unit.put()
+    assert unit.step() == [5]
+    unit.confirm(5, 5)
+
+    assert unit.step(4.9) == []
+    assert unit.step(0.2) == [1]
+
+
+def test_a_lost_scan_is_sent_again_though_others_keep_being_confirmed(unit: Unit) -> None:
+    unit.put(1)
+    unit.connection.come_up()
+    unit.step()
+    again = []
+    for _ in range(20):
+        unit.clock.advance(1)
+        unit.put()
+        sent = unit.step()
+        again += [seq for seq in sent if seq == 1]
+        unit.confirm(max(unit.scans), max(unit.scans))
+        unit.step()
+
+    assert 2 <= len(again) <= 4
+
+
+def test_confirmations_of_another_unit_under_our_name_are_not_believed(
+    unit: Unit, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+
+    unit.confirm(1, 3, check=check_of(["f" * 32] * 3))
+    unit.step()
+
+    assert unit.pending() == 3
+    assert "does another unit run as 'cong-1'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"noise \xff",
+        b'{"v":9}',
+        Confirmed(epoch="f" * 16, ranges=(ConfirmedRange(1, 3, "0" * 16),)).encode(),
+        b'{"v":1,"epoch":"EPOCH","ranges":[{"first":1,"last":9007199254740992,"check":"%s"}]}'
+        % (b"0" * 16),
+        b'{"v":1,"epoch":"EPOCH","ranges":[{"first":3,"last":1,"check":"%s"}]}'
+        % check_of([]).encode(),
+    ],
+)
+def test_a_confirmation_that_makes_no_sense_changes_nothing(unit: Unit, payload: bytes) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+
+    unit.connection.deliver(CONFIRMED, payload.replace(b"EPOCH", unit.outbox.epoch.encode()))
+    unit.step()
+
+    assert unit.pending() == 3
+
+
+def test_a_repeat_confirmed_together_with_new_ones_is_believed(unit: Unit) -> None:
+    unit.put(4)
+    unit.connection.come_up()
+    unit.step()
+    unit.confirm(1, 2)
+    unit.step()
+
+    unit.confirm(1, 4)
+    unit.step()
+
+    assert unit.pending() == 0
+
+
+def test_a_scan_that_waits_long_is_still_known_when_it_is_confirmed(unit: Unit) -> None:
+    unit.put(1)
+    unit.connection.come_up()
+    unit.step()
+    for seq in range(2, 80):
+        unit.put()
+        unit.step()
+        unit.confirm(seq, seq)
+        unit.step()
+
+    unit.confirm(1, 1)
+    unit.step()
+
+    assert unit.pending() == 0
+
+
+def test_each_session_announces_itself_and_its_will_with_a_growing_birth(tmp_path: Path) -> None:
+    births = []
+    for _ in range(2):
+        unit = Unit(tmp_path)
+        for _ in range(2):
+            unit.step()
+            assert unit.connection.will is not None
+            will = Status.decode(unit.connection.will.payload)
+            unit.connection.come_up()
+            unit.step()
+            ((_, payload, retain),) = [
+                p for p in unit.connection.published if p[0].endswith("/status")
+            ]
+            unit.connection.on("status")
+            online = Status.decode(payload)
+            assert retain
+            assert (online.state, will.state) == ("online", "offline")
+            assert online.birth == will.birth
+            births.append(online.birth)
+            unit.connection.go_down()
+        unit.outbox.close()
+
+    assert births == sorted(set(births))
+
+
+def test_a_goodbye_says_stopped_after_the_last_health(unit: Unit) -> None:
+    unit.connection.come_up()
+    unit.step()
+    unit.connection.published.clear()
+
+    unit.publisher.stop(1.0)
+
+    channels = [topic.rpartition("/")[2] for topic, _, _ in unit.connection.published]
+    assert channels == ["health", "status"]
+    assert Status.decode(unit.connection.on("status")[0]).state == "stopped"
+
+
+def test_health_is_sent_at_each_connection_and_then_every_minute(unit: Unit) -> None:
+    unit.connection.come_up()
+    unit.step()
+    assert len(unit.connection.on("health")) == 1
+
+    unit.step(59)
+    assert unit.connection.on("health") == []
+    unit.step(2)
+    (payload,) = unit.connection.on("health")
+    assert Health.decode(payload) == a_health()
+
+
+def test_what_was_confirmed_is_written_down_though_no_scan_comes(
+    unit: Unit, tmp_path: Path
+) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+    unit.confirm(1, 2)
+    unit.step()
+    unit.step(FLUSH_AFTER_S + 1)
+
+    # As after a power cut: the folder is opened as it is, without a close.
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in (tmp_path / "outbox").iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    with Outbox(copy, max_bytes=10**9, keep_free_bytes=0) as outbox:
+        assert [scan.seq for scan in outbox.oldest(10)] == [3]
