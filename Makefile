@@ -1,0 +1,45 @@
+# The project's commands. `make run` and `make test` set up everything they need by themselves.
+
+PYTHON_ENV = .venv/bin/python
+FRAMES ?=
+CAMERA ?=
+BROKER ?=
+CORPUS ?=
+ARGS ?=
+
+.PHONY: run test check bench contract lock clean
+
+## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
+## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
+run:
+	@provisioning/bootstrap.sh run
+	@$(PYTHON_ENV) -m edge.demo --frames '$(FRAMES)' --camera '$(CAMERA)' --broker '$(BROKER)' $(ARGS)
+
+## Everything that must hold before a change lands: style, types, layers, tests.
+test:
+	@provisioning/bootstrap.sh test
+	@$(MAKE) --no-print-directory check
+	@$(PYTHON_ENV) -m pytest $(ARGS)
+
+check:
+	@$(PYTHON_ENV) -m ruff check edge tests
+	@$(PYTHON_ENV) -m ruff format --check edge tests
+	@$(PYTHON_ENV) -m mypy
+	@.venv/bin/lint-imports
+
+## Our reading beside that of single readers, in one run. CORPUS=<folder with an index.json>
+bench:
+	@provisioning/bootstrap.sh run
+	@$(PYTHON_ENV) -m tests.bench.read $(if $(CORPUS),--corpus '$(CORPUS)') $(ARGS)
+
+## Write the JSON Schemas and the AsyncAPI document anew, after a change of edge/messages.py.
+contract:
+	@$(PYTHON_ENV) -m edge.contract
+
+## Resolve requirements.lock anew; needs uv.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

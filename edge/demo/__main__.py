@@ -1,0 +1,262 @@
+"""The command `edge-demo`, which `make run` calls: the main job on one machine, live.
+
+It starts a broker, a collector and a scanner as the services they are, each with a settings file of
+its own in one folder, and shows scans arriving until Ctrl-C.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from edge import cli
+from edge.clock import SystemClock
+from edge.demo.broker import NatsBroker
+from edge.demo.live import LiveTable
+from edge.errors import EdgeError
+from edge.mqtt import BrokerSettings, Connection
+from edge.sealing import make_key_pair
+from edge.storage.storage import Storage
+from edge.topics import every_unit
+
+CHANNELS = ("scan", "confirmed", "health")
+#: How long a service may take to end when it is told to.
+END_S = 10.0
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command with *args*; gives its exit code."""
+    parser = argparse.ArgumentParser(prog="edge-demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path(".run"), help="default: %(default)s")
+    parser.add_argument("--broker", default="", help="mqtt://host:port instead of our own")
+    parser.add_argument("--frames", default="", help="a folder of images, an image or a video")
+    parser.add_argument("--camera", default="", help='0 or /dev/videoN, "pi", or "sample"')
+    parser.add_argument("--once", action="store_true", help="end when the frames have ended")
+    options = parser.parse_args(args)
+    return cli.run(lambda: Demo(options).run())
+
+
+class Demo:
+    """One demonstration."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._folder: Path = options.folder.absolute()
+        self._scanner_toml = self._folder / "scanner.toml"
+        self._collector_toml = self._folder / "collector.toml"
+
+    def run(self) -> int:
+        """Start everything, show it, stop it, and print totals. Gives the exit code."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stored_before = self._stored()
+        with ExitStack() as stack:
+            url = self._options.broker or self._start_broker(stack)
+            source = self._source()
+            self._write_settings(url, source)
+            watcher = self._watch(url, stack)
+            collector = self._start("collector", self._collector_toml, stack)
+            scanner = self._start("scanner", self._scanner_toml, stack)
+            print(f"khung hình / frames: {source}\nmáy chủ / broker: {url}")
+            print("Ctrl-C để dừng / to stop\n", flush=True)
+            table = LiveTable()
+            failed = self._show(watcher, table, scanner, collector)
+            _end(scanner)
+            self._settle(watcher, table)
+            _end(collector)
+        self._print_totals(table, stored_before)
+        return 1 if failed else 0
+
+    def _start_broker(self, stack: ExitStack) -> str:
+        broker = NatsBroker(self._folder / "broker")
+        stack.callback(broker.stop)
+        return broker.url
+
+    def _source(self) -> str:
+        if self._options.frames:
+            return str(Path(self._options.frames).absolute())
+        if self._options.camera:
+            camera: str = self._options.camera
+            return f"webcam:{camera}" if camera.isdigit() else camera
+        return "pi" if _is_pi() else "sample"
+
+    def _write_settings(self, url: str, source: str) -> None:
+        public, private = self._folder / "tracing.pub", self._folder / "tracing.key"
+        if not public.exists():
+            private.unlink(missing_ok=True)
+            make_key_pair(public, private)
+        # What JSON writes of these strings, TOML reads.
+        text = json.dumps
+        self._scanner_toml.write_text(
+            f"""
+[unit]
+id = "cong-1"
+area = "demo"
+place = "cho-1"
+direction = "in"
+tracing_key_file = "tracing.pub"
+[broker]
+url = {text(url)}
+[camera]
+source = {text(source)}
+[outbox]
+folder = {text(str(self._folder / "outbox"))}
+[indicator]
+kind = "terminal"
+[publisher]
+health_s = 1.0
+""",
+            encoding="utf-8",
+        )
+        self._collector_toml.write_text(
+            f"""
+id = "demo-collector"
+areas = ["demo"]
+[broker]
+url = {text(url)}
+[storage]
+file = {text(str(self._folder / "storage.db"))}
+""",
+            encoding="utf-8",
+        )
+
+    def _watch(self, url: str, stack: ExitStack) -> Connection:
+        watcher = Connection(
+            BrokerSettings(url=url),
+            self._folder,
+            f"demo-watcher-{os.getpid()}",
+            SystemClock(),
+            subscriptions=[every_unit("demo", channel) for channel in CHANNELS],
+        )
+        stack.callback(watcher.close)
+        deadline = time.monotonic() + 6
+        while not watcher.connected:
+            watcher.step(0.2)
+            if time.monotonic() > deadline:
+                raise EdgeError(f"broker: {watcher.trouble}")
+        return watcher
+
+    def _start(self, role: str, settings: Path, stack: ExitStack) -> "subprocess.Popen[bytes]":
+        log = stack.enter_context((self._folder / f"{role}.log").open("wb"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"edge.{role}", "--config", str(settings)],
+            stdout=log,
+            stderr=log,
+            # Ctrl-C is for us; the services are told to stop in their order.
+            start_new_session=True,
+        )
+        stack.callback(_end, process)
+        return process
+
+    def _show(
+        self,
+        watcher: Connection,
+        table: LiveTable,
+        scanner: "subprocess.Popen[bytes]",
+        collector: "subprocess.Popen[bytes]",
+    ) -> bool:
+        """Show until told to stop; True if a service failed."""
+        told = False
+        with cli.stop_signals() as stopping:
+            while not stopping():
+                watcher.step(0.2)
+                for message in watcher.take():
+                    watcher.ack(message)
+                    table.take(message)
+                if collector.poll() is not None:
+                    return self._explain("collector")
+                if scanner.poll() not in (None, 0):
+                    return self._explain("scanner")
+                if scanner.poll() == 0 and not told:
+                    if self._options.once:
+                        return False
+                    told = True
+                    print("\nhết khung hình / the frames have ended; Ctrl-C", flush=True)
+        return False
+
+    def _settle(self, watcher: Connection, table: LiveTable) -> None:
+        """Take what the scanner said last."""
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            watcher.step(0.1)
+            messages = watcher.take()
+            for message in messages:
+                watcher.ack(message)
+                table.take(message)
+            if not messages:
+                return
+
+    def _explain(self, role: str) -> bool:
+        lines = (self._folder / f"{role}.log").read_text(errors="replace").splitlines()
+        print(f"\nedge-{role} đã dừng / has stopped:", file=sys.stderr)
+        for line in lines[-5:]:
+            print(f"  {cli.printable(line)}", file=sys.stderr)
+        if role == "scanner":
+            print("  make run CAMERA=sample", file=sys.stderr)
+        return True
+
+    def _stored(self) -> int:
+        storage = Storage(self._folder / "storage.db")
+        try:
+            return storage.count()
+        finally:
+            storage.close()
+
+    def _print_totals(self, table: LiveTable, stored_before: int) -> None:
+        health = table.health()
+        refused = health.refused if health else {}
+        accepted = health.accepted if health else 0
+        repeated = health.repeated if health else 0
+        print("\nTổng cộng / totals")
+        print(f"  đọc / read             {accepted + repeated + sum(refused.values())}")
+        print(f"    chấp nhận / accepted {accepted}")
+        print(f"    lặp lại / repeated   {repeated}")
+        for kind, count in sorted(refused.items()):
+            print(f"    từ chối / refused    {count} {kind}")
+        print(f"  đã lưu / stored        {self._stored() - stored_before}")
+        print(f"  xác nhận / confirmed   {table.confirmed()}")
+        print(f"  còn trên thiết bị / still on the unit  {self._pending()}")
+
+    def _pending(self) -> str:
+        asked = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "edge.scanner",
+                "--config",
+                str(self._scanner_toml),
+                "outbox",
+                "status",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            return str(json.loads(asked.stdout)["pending"])
+        except (ValueError, KeyError):
+            return f"? ({cli.printable(asked.stderr.strip())})"
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_pi() -> bool:
+    try:
+        return "Raspberry Pi" in Path("/proc/device-tree/model").read_text(errors="replace")
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Sets up what `make run` and `make test` need, once, and says what it does.
+#
+#   provisioning/bootstrap.sh run|test
+#
+# System packages come from apt, with sudo when not root; Python packages go into .venv beside this
+# project, exactly as requirements.lock says. When nothing is missing it does nothing, needs no
+# network, and takes a moment.
+set -eu
+cd "$(dirname "$0")/.."
+
+goal=${1:-run}
+venv=.venv
+python=${PYTHON:-python3}
+
+say() { printf '%s\n' "bootstrap: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or newer"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$("$python" --version) is too old; Python 3.11 or newer is needed (PYTHON=... names one)"
+
+on_a_pi() { grep -qa 'Raspberry Pi' /proc/device-tree/model 2>/dev/null; }
+has_library() { ldconfig -p 2>/dev/null | grep -q "$1" || /sbin/ldconfig -p 2>/dev/null | grep -q "$1"; }
+
+# Each: what it is for, the package, and a test that says whether it is there.
+missing=
+need() {
+    say "needs $1: $2"
+    missing="$missing $1"
+}
+"$python" -c 'import ensurepip' 2>/dev/null || need python3-venv "to make the project's own environment"
+has_library libzbar.so.0 || need libzbar0 "the second reader of codes"
+if on_a_pi; then
+    "$python" -c 'import picamera2' 2>/dev/null || need python3-picamera2 "the Pi camera"
+    "$python" -c 'import lgpio' 2>/dev/null || need python3-lgpio "the Pi's pins"
+fi
+if [ "$goal" = test ]; then
+    command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || need mosquitto "a second kind of broker to test with"
+fi
+
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null || fail "this machine has no apt-get; install these by hand:$missing"
+    sudo=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "neither root nor sudo; as root: apt-get install$missing"
+        sudo=sudo
+    fi
+    say "installing with apt-get:$missing"
+    $sudo apt-get update -qq || say "apt-get update failed; trying with the lists that are here"
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    case "$missing" in *mosquitto*)
+        # Only its program is wanted; a broker that listens for everyone is not ours to start.
+        if [ -d /run/systemd/system ]; then
+            say "mosquitto was installed for the tests; its service is switched off"
+            $sudo systemctl disable --now mosquitto >/dev/null 2>&1 || true
+        fi ;;
+    esac
+fi
+
+# The environment belongs to one lock file and one Python.
+state="$(cat requirements.lock pyproject.toml provisioning/bootstrap.sh | cksum) $("$python" -c 'import sys; print(sys.version)')"
+if [ "$(cat $venv/.bootstrapped 2>/dev/null)" = "$state" ]; then
+    exit 0
+fi
+say "making $venv from requirements.lock"
+rm -rf $venv
+if on_a_pi; then
+    # picamera2 and lgpio come from the system, and with them the numpy that they were built for.
+    "$python" -m venv --system-site-packages $venv
+    awk '/^[^ ]/ { skip = /^numpy==/ } !skip' requirements.lock >$venv/requirements.lock
+else
+    "$python" -m venv $venv
+    cp requirements.lock $venv/requirements.lock
+fi
+$venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $venv/requirements.lock
+$venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --editable .
+printf '%s\n' "$state" >$venv/.bootstrapped
+say "done"

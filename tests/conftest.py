@@ -1,0 +1,80 @@
+"""Real brokers, started for the tests that ask for them."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from edge.demo.broker import NatsBroker, free_port, listens
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+
+
+class Broker(Protocol):
+    """A broker that a test can stop and start."""
+
+    url: str
+    port: int
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Mosquitto:
+    """A Mosquitto as its users run it, but on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        assert MOSQUITTO is not None
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._config = folder / "mosquitto.conf"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
+            "persistence false\nmax_queued_messages 1000\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        assert MOSQUITTO is not None
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self._config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not listens(self.port):
+            assert time.monotonic() < deadline, "mosquitto did not start"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture(params=["nats", "mosquitto"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """Each kind of broker in turn, fresh and on a free port."""
+    running: Broker
+    if request.param == "nats":
+        running = NatsBroker(tmp_path / "nats")
+    elif MOSQUITTO is None:
+        pytest.skip("mosquitto is missing: sudo apt install mosquitto")
+    else:
+        running = Mosquitto(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsBroker]:
+    """A NATS server with its MQTT listener."""
+    running = NatsBroker(tmp_path / "nats")
+    yield running
+    running.stop()

@@ -1,0 +1,101 @@
+"""Each outside library has one home, and texts and settings say the same as the code."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.collector.settings import CollectorSettings
+from edge.scanner.indicator import PATTERNS, READY
+from edge.scanner.settings import ScannerSettings
+
+ROOT = Path(__file__).parent.parent
+
+#: Where each library that stands between us and the world may be imported.
+HOMES = {
+    "paho": {"edge/mqtt.py"},
+    "nacl": {"edge/sealing.py"},
+    "sqlite3": {"edge/storage/storage.py"},
+    "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py"},
+    "gpiozero": {"edge/scanner/indicator.py"},
+    "picamera2": {"edge/scanner/pi_camera.py"},
+    "libcamera": {"edge/scanner/pi_camera.py"},
+    "pyzbar": {"edge/scanner/decoder.py"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_library_is_imported_in_its_home_alone(library: str) -> None:
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "edge").rglob("*.py")
+        if library in imports_of(path)
+    }
+
+    assert importers <= HOMES[library]
+
+
+def defaults(settings: type) -> dict[str, Any]:
+    """Every key with its default, tables within tables; `...` where a key must be given."""
+    keys: dict[str, Any] = {}
+    for field in msgspec.structs.fields(settings):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            keys[field.encode_name] = defaults(field.type)
+        elif field.required:
+            keys[field.encode_name] = ...
+        else:
+            keys[field.encode_name] = msgspec.to_builtins(field.default)
+    return keys
+
+
+def test_the_manual_of_settings_has_each_key_with_its_default() -> None:
+    for name, settings in (("scanner", ScannerSettings), ("collector", CollectorSettings)):
+        text = (ROOT / "config" / f"{name}.toml").read_text(encoding="utf-8")
+        # With the defaults no longer commented out, the manual must be the defaults.
+        written = tomllib.loads(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text))
+        for key, default in defaults(settings).items():
+            if isinstance(default, dict):
+                assert set(written[key]) == set(default), key
+                for inner, value in default.items():
+                    assert value is ... or written[key][inner] == value, f"{key}.{inner}"
+            else:
+                assert written[key] == default or list(default) == written[key], key
+        msgspec.convert(written, settings)
+        # ... and what is not commented out is what must be given.
+        given = tomllib.loads(text)
+        required = {
+            key: {inner for inner, value in table.items() if value is ...}
+            for key, table in defaults(settings).items()
+            if isinstance(table, dict)
+        }
+        given_keys = {key: set(table) for key, table in given.items() if table}
+        assert given_keys == {key: names for key, names in required.items() if names}
+
+
+def test_the_readme_says_what_each_signal_and_each_command_means() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    for pattern in (READY, *PATTERNS.values()):
+        assert f"| {pattern.vi} | {pattern.en} |" in readme
+    for command in (
+        "edge-scanner read",
+        "outbox list",
+        "edge-scanner check",
+        "edge-collector audit",
+    ):
+        assert command in readme
+    assert readme.index("make run") < readme.index("make test") < 1200
