@@ -28,14 +28,14 @@ class Broker(Protocol):
 class Mosquitto:
     """A Mosquitto as its users run it, but on a port of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true\n") -> None:
         assert MOSQUITTO is not None
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = folder / "mosquitto.conf"
         self._process: subprocess.Popen[bytes] | None = None
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
+            f"listener {self.port} 127.0.0.1\n{settings}"
             "persistence false\nmax_queued_messages 1000\n"
         )
         self.start()
@@ -76,5 +76,15 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
 def nats(tmp_path: Path) -> Iterator[NatsBroker]:
     """A NATS server with its MQTT listener."""
     running = NatsBroker(tmp_path / "nats")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A Mosquitto."""
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is missing: sudo apt install mosquitto")
+    running = Mosquitto(tmp_path)
     yield running
     running.stop()

@@ -10,7 +10,7 @@ import pytest
 from edge.clock import SystemClock
 from edge.errors import ConfigError
 from edge.mqtt import BrokerSettings, Connection, LastWill, Received
-from tests.conftest import Broker
+from tests.conftest import Broker, Mosquitto
 from tests.fakes import FakeClock, eventually
 
 Connect = Callable[..., Connection]
@@ -156,29 +156,44 @@ def test_wake_ends_a_wait(broker: Broker, connect: Connect) -> None:
     connection.step(60)
 
 
-def test_mqtt_5_works_where_the_broker_speaks_it(tmp_path: Path, connect: Connect) -> None:
-    from tests.conftest import MOSQUITTO, Mosquitto
-
-    if MOSQUITTO is None:
-        pytest.skip("mosquitto is missing: sudo apt install mosquitto")
-    mosquitto = Mosquitto(tmp_path)
-    try:
+def test_mqtt_5_works_where_the_broker_speaks_it(mosquitto: Broker, connect: Connect) -> None:
+    def receiver() -> Connection:
         five = {"protocol": "5"}
-        first = connect(
+        return connect(
             mosquitto.url, "receiver", settings=five, subscriptions=["t"], persistent=True
         )
-        until_connected(first)
-        first.disconnect(1.0)
-        sender = connect(mosquitto.url, "sender", settings=five)
-        until_connected(sender)
-        sender.publish("t", b"while away")
-        again = connect(
-            mosquitto.url, "receiver", settings=five, subscriptions=["t"], persistent=True
+
+    first = receiver()
+    until_connected(first)
+    first.disconnect(1.0)
+    sender = connect(mosquitto.url, "sender", settings={"protocol": "5"})
+    until_connected(sender)
+    sender.publish("t", b"while away")
+
+    again = receiver()
+    until_connected(again)
+
+    assert receive(again, 1)[0].payload == b"while away"
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_broker_that_refuses_us_is_an_error_with_words(
+    protocol: str, mosquitto: Broker, tmp_path: Path, connect: Connect
+) -> None:
+    mosquitto.stop()
+    guarded = Mosquitto(tmp_path, "allow_anonymous false\n")
+    try:
+        connection = connect(guarded.url, "unit", settings={"protocol": protocol})
+        eventually(
+            lambda: connection.trouble.startswith("refused by"),
+            "the refusal",
+            turn=lambda: connection.step(0.05),
         )
-        until_connected(again)
-        assert receive(again, 1)[0].payload == b"while away"
     finally:
-        mosquitto.stop()
+        guarded.stop()
+
+    assert "check its user and rules for us" in connection.trouble
+    assert not connection.connected
 
 
 def test_a_broker_that_speaks_only_3_1_1_is_an_error_with_words(

@@ -131,6 +131,20 @@ def test_a_bad_message_is_set_aside_alone_and_those_behind_it_flow(
     assert reason in centre.storage.set_asides()[0][2]
 
 
+def test_a_message_of_10_mb_is_set_aside_without_keeping_it(
+    mosquitto: Broker, tmp_path: Path
+) -> None:
+    centre = Centre(mosquitto, tmp_path)
+    centre.send(b"x" * 10_000_000)
+    centre.send(a_scan(1).encode())
+    centre.until(lambda: centre.confirmed() == {1}, "the one behind it confirmed")
+    centre.until(lambda: centre.storage.count_set_aside() == 1, "the large one set aside")
+    size = (tmp_path / "storage.db").stat().st_size
+    centre.close()
+
+    assert size < 1_000_000
+
+
 def test_a_strange_unit_name_is_set_aside(centre: Centre) -> None:
     centre.unit.publish("edge/v1/pleiku/CONG;1/scan", a_scan(1).encode())
     centre.send(a_scan(2).encode())
