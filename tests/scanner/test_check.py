@@ -1,6 +1,8 @@
 """`edge-scanner check`: a line for each part, and the cure where one is broken."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,6 @@ def test_a_unit_that_is_well_has_a_tick_on_each_line(
     [
         ("tracing key", {"key": "missing.pub"}, "missing.pub: cannot read the key"),
         ("disk", {"outbox": "/proc/outbox"}, "make /proc/outbox a folder"),
-        ("disk", {"outbox": "/dev/shm/edge-test-outbox"}, "gone with the power"),
         ("disk", {"keep_free_mb": "999999"}, "make room or use a larger card"),
         ("camera", {"source": "/nowhere/frames"}, "/nowhere/frames"),
         ("camera", {"source": "/dev/video99"}, "/dev/video99"),
@@ -79,6 +80,26 @@ def test_what_is_broken_is_named_with_its_cure_and_the_rest_is_still_checked(
     assert [name for name, (ok, _) in found.items() if not ok] == [part]
     assert cure in found[part][1]
     assert len(found) == 9
+
+
+def test_a_folder_in_memory_is_no_place_for_scans(
+    tmp_path: Path, nats: NatsBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mounts = [line.split(" ") for line in Path("/proc/mounts").read_text().splitlines()]
+    in_memory = [
+        Path(mount)
+        for _, mount, kind, *_ in mounts
+        if kind == "tmpfs" and os.access(mount, os.W_OK) and os.statvfs(mount).f_bavail > 1000
+    ]
+    if not in_memory:
+        pytest.skip("no tmpfs is mounted here that this user may write to")
+    folder = in_memory[0] / "edge-test-outbox"
+
+    code, found = check(settings(tmp_path, nats.url, outbox=str(folder)), capsys)
+    shutil.rmtree(folder, ignore_errors=True)
+
+    assert code == 1
+    assert "gone with the power" in found["disk"][1]
 
 
 def test_a_broker_that_is_away_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
