@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import select
+import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.clock import Clock
+from edge.clock import Clock, Moment
 from edge.config import secret, secret_path
 from edge.errors import ConfigError
 
@@ -40,6 +41,13 @@ BACKOFF_MAX_S = 60.0
 BACKOFF_MIN_S = 0.5
 #: A broker that has accepted the connection but says nothing is given up after this.
 GREETING_S = 10.0
+#: A connection that lasts this long was a good one: the next loss starts with a short wait again.
+STABLE_S = 30.0
+#: So many connections in a row that ended sooner than that look like two clients under one name,
+#: each of which the broker ends for the other.
+SHORT_CONNECTIONS = 4
+#: On the second broker, the first is looked for after this long, and again each time.
+RETURN_S = 600.0
 #: How many messages one turn reads at the most.
 READ_AT_ONCE = 500
 
@@ -49,6 +57,7 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     hands over credentials."""
 
     url: str = "mqtt://127.0.0.1:1883"
+    fallback_url: str = ""
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     username: str = ""
     password_file: str = ""
@@ -97,7 +106,10 @@ class Connection:
 
         Raises ConfigError for a url or a file that cannot be used.
         """
-        self.host, self.port, self._tls = _address(settings.url)
+        self._addresses = [_address(settings.url, "broker.url")]
+        if settings.fallback_url:
+            self._addresses.append(_address(settings.fallback_url, "broker.fallback_url"))
+        self._at = 0
         self._settings = settings
         self._folder = folder
         self._client_id = client_id
@@ -105,13 +117,17 @@ class Connection:
         self._subscriptions = list(subscriptions)
         self._persistent = persistent
         self._password = secret(settings.password_file, folder) if settings.password_file else None
-        self._tls_context = self._make_tls_context() if self._tls else None
+        tls = any(address.tls for address in self._addresses)
+        self._tls_context = self._make_tls_context() if tls else None
         self._client: paho.Client | None = None
         self._received: deque[Received] = deque()
         self._unacknowledged: set[int] = set()
         self._attempts = 0
         self._next_attempt = clock.monotonic()
         self._attempt_began = 0.0
+        self._connected_at = 0.0
+        self._return_at = 0.0
+        self._short_connections = 0
         self._reason = ""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         #: Whether the broker has greeted us and granted the subscriptions.
@@ -125,8 +141,13 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """Where the broker is, for people."""
-        return f"{self.host}:{self.port}"
+        """Where the broker is that we use or try now, for people."""
+        return str(self._addresses[self._at])
+
+    @property
+    def suspects_double(self) -> bool:
+        """Whether our connections end so soon that another client may run under our name."""
+        return self._short_connections >= SHORT_CONNECTIONS
 
     @property
     def in_flight(self) -> int:
@@ -149,6 +170,8 @@ class Connection:
         late = self._clock.monotonic() - self._attempt_began > GREETING_S
         if self._client is not None and not self.connected and late:
             self._lost(f"{self.address} accepted the connection but does not answer as a broker")
+        elif self.connected:
+            self._look_at_connection()
 
     def take(self) -> list[Received]:
         """The messages that came in since the last call, oldest first."""
@@ -199,27 +222,28 @@ class Connection:
         self._attempts += 1
         self._attempt_began = self._clock.monotonic()
         self._reason = f"{self.address} closed the connection before greeting us"
-        client = self._new_client()
+        address = self._addresses[self._at]
+        client = self._new_client(address)
         try:
             # MQTT 5 has no "persistent" of its own: the session's lifetime says it instead.
             if self._settings.protocol == "5":
                 properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
                 properties.SessionExpiryInterval = 0xFFFFFFFF if self._persistent else 0
                 client.connect(
-                    self.host,
-                    self.port,
+                    address.host,
+                    address.port,
                     self._settings.keepalive_s,
                     clean_start=not self._persistent,
                     properties=properties,
                 )
             else:
-                client.connect(self.host, self.port, self._settings.keepalive_s)
+                client.connect(address.host, address.port, self._settings.keepalive_s)
         except (OSError, ValueError) as err:
-            self._schedule(_why(err, self.address))
+            self._schedule(_why(err, self.address, self._clock.now()))
             return
         self._client = client
 
-    def _new_client(self) -> paho.Client:
+    def _new_client(self, address: "_Address") -> paho.Client:
         five = self._settings.protocol == "5"
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -234,7 +258,7 @@ class Connection:
         client.max_inflight_messages_set(65_535)
         if self._settings.username:
             client.username_pw_set(self._settings.username, self._password)
-        if self._tls_context is not None:
+        if address.tls and self._tls_context is not None:
             client.tls_set_context(self._tls_context)
         if self.will is not None:
             client.will_set(self.will.topic, self.will.payload, qos=1, retain=True)
@@ -243,6 +267,7 @@ class Connection:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
         return client
 
     def _make_tls_context(self) -> ssl.SSLContext:
@@ -271,9 +296,28 @@ class Connection:
         if trouble != self.trouble:
             log.warning("broker: %s; trying again, at most every %d s", trouble, BACKOFF_MAX_S)
         self.trouble = trouble
+        self._at = (self._at + 1) % len(self._addresses)
+
+    def _look_at_connection(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._connected_at >= STABLE_S:
+            self._attempts = 0
+            self._short_connections = 0
+        if self._at and now >= self._return_at:
+            self._return_at = now + RETURN_S
+            if self._addresses[0].is_reachable(self._settings.connect_timeout_s):
+                log.info("broker: %s is back", self._addresses[0])
+                self._drop()
+                self._at = 0
+                self._next_attempt = now
 
     def _lost(self, why: str) -> None:
+        if self.connected:
+            short = self._clock.monotonic() - self._connected_at < STABLE_S
+            self._short_connections = self._short_connections + 1 if short else 0
         self._drop()
+        if self.suspects_double:
+            why += f"; does another client run as {self._client_id!r}?"
         self._schedule(why)
 
     def _drop(self) -> None:
@@ -367,7 +411,8 @@ class Connection:
     def _established(self) -> None:
         self.connected = True
         self.trouble = ""
-        self._attempts = 0
+        self._connected_at = self._clock.monotonic()
+        self._return_at = self._connected_at + RETURN_S
         self._reason = f"{self.address} closed the connection"
         log.info("broker: connected to %s", self.address)
 
@@ -395,26 +440,60 @@ class Connection:
         if reason.is_failure:
             log.warning("broker: %s does not take a message: %s", self.address, reason)
 
+    def _on_disconnect(
+        self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Properties | None
+    ) -> None:
+        # Only MQTT 5 tells why.
+        if reason == "Session taken over":
+            self._short_connections = SHORT_CONNECTIONS
 
-def _address(url: str) -> tuple[str, int, bool]:
+
+@dataclass(frozen=True)
+class _Address:
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def is_reachable(self, timeout_s: float) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout_s).close()
+        except OSError:
+            return False
+        return True
+
+
+def _address(url: str, key: str) -> _Address:
     parts = urlsplit(url)
     tls = parts.scheme == "mqtts"
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise ConfigError(
-            f"broker.url is {url!r}; it must be mqtt://host:port or mqtts://host:port"
-        )
+        raise ConfigError(f"{key} is {url!r}; it must be mqtt://host:port or mqtts://host:port")
     try:
         port = parts.port or (8883 if tls else 1883)
     except ValueError:
-        raise ConfigError(f"broker.url is {url!r}; its port must be 1 to 65535") from None
-    return parts.hostname, port, tls
+        raise ConfigError(f"{key} is {url!r}; its port must be 1 to 65535") from None
+    return _Address(parts.hostname, port, tls)
 
 
-def _why(err: Exception, address: str) -> str:
+# OpenSSL's numbers for a certificate that is not valid yet, and one that is no longer.
+_WRONG_TIME = (9, 10)
+
+
+def _why(err: Exception, address: str, now: Moment) -> str:
     if isinstance(err, ConnectionRefusedError):
         return f"nobody listens at {address}; start the broker or correct broker.url"
     if isinstance(err, TimeoutError):
         return f"{address} does not answer; check the network and broker.url"
+    if isinstance(err, socket.gaierror):
+        return f"cannot find {address} by its name; check the network and broker.url"
     if isinstance(err, ssl.SSLCertVerificationError):
+        if err.verify_code in _WRONG_TIME and now.clock == "none":
+            return (
+                f"{address}: the clock of this unit is not set and says {now.at}, at which the"
+                " broker's certificate is not valid; let it reach a time server (NTP) or fit a"
+                " clock (RTC)"
+            )
         return f"{address}: its certificate is not accepted ({err.verify_message})"
     return f"cannot reach {address}: {err}"

@@ -1,6 +1,7 @@
 """The connection, on real brokers and on servers that only look like one."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge.clock import SystemClock
+from edge.demo.broker import NatsBroker, free_port
 from edge.errors import ConfigError
-from edge.mqtt import BrokerSettings, Connection, LastWill, Received
+from edge.mqtt import RETURN_S, BrokerSettings, Connection, LastWill, Received, _why
 from tests.conftest import Broker, Mosquitto
 from tests.fakes import FakeClock, eventually
 
@@ -275,3 +277,83 @@ def test_reconnecting_leaks_no_file(connect: Connect) -> None:
 def test_a_url_that_is_none_is_an_error_with_words(url: str, connect: Connect) -> None:
     with pytest.raises(ConfigError, match=r"broker\.url is"):
         connect(url, "unit")
+
+
+def test_the_second_broker_serves_while_the_first_is_away(
+    tmp_path: Path, nats: NatsBroker, connect: Connect
+) -> None:
+    clock = FakeClock()
+    first = free_port()
+    connection = connect(
+        f"mqtt://127.0.0.1:{first}", "unit", clock=clock, settings={"fallback_url": nats.url}
+    )
+
+    def turn() -> None:
+        connection.step(0.05)
+        clock.advance(0.1)
+
+    eventually(lambda: connection.connected, "the second broker", turn=turn)
+    assert connection.address == nats.url.rpartition("/")[2]
+
+    # The first comes back: nothing happens at once, but in a while it is used again.
+    (tmp_path / "first").mkdir()
+    back = NatsBroker(tmp_path / "first", first)
+    try:
+        connection.step(0.05)
+        assert connection.connected
+        assert connection.session == 1
+        clock.advance(RETURN_S)
+        connection.step(0.05)
+        eventually(lambda: connection.connected, "the first broker", turn=turn)
+        assert connection.address == f"127.0.0.1:{first}"
+    finally:
+        back.stop()
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_another_client_under_our_name_is_suspected(
+    protocol: str, mosquitto: Broker, connect: Connect
+) -> None:
+    ours = connect(mosquitto.url, "cong-1", settings={"protocol": protocol}, clock=FakeClock())
+    other = connect(mosquitto.url, "cong-1", settings={"protocol": protocol}, clock=FakeClock())
+    clocks = [ours._clock, other._clock]
+
+    def turn() -> None:
+        for connection, clock in zip((ours, other), clocks, strict=True):
+            connection.step(0.02)
+            if not connection.connected and connection.trouble:
+                clock.advance(0.5)  # type: ignore[attr-defined]
+
+    eventually(lambda: ours.suspects_double, "suspicion", turn=turn)
+    eventually(lambda: "run as 'cong-1'" in ours.trouble, "words", turn=turn)
+
+
+def test_a_link_that_flaps_is_not_tried_ever_faster(nats: NatsBroker, connect: Connect) -> None:
+    clock = FakeClock()
+    connection = connect(nats.url, "unit", clock=clock)
+    waits = []
+
+    def turn() -> None:
+        connection.step(0.05)
+        if not connection.connected and connection.trouble:
+            clock.advance(1)
+
+    for _ in range(8):
+        clock.advance(61)
+        eventually(lambda: connection.connected, "connected", turn=turn)
+        connection._lost("the link is gone")
+        waits.append(connection._next_attempt - clock.monotonic())
+
+    assert waits[-1] >= 30
+
+
+def test_a_certificate_that_a_wrong_clock_rejects_is_called_a_matter_of_the_clock() -> None:
+    err = ssl.SSLCertVerificationError("certificate has expired")
+    err.verify_code, err.verify_message = 10, "certificate has expired"
+    clock = FakeClock()
+
+    assert "the clock of this unit is not set" in _why(err, "broker:8883", clock.now())
+    clock.synchronized = True
+    assert "certificate is not accepted (certificate has expired)" in _why(
+        err, "broker:8883", clock.now()
+    )

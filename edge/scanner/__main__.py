@@ -101,6 +101,8 @@ def _run(options: argparse.Namespace) -> int:
             software=__version__,
             health=meter.health,
             window=settings.publisher.window,
+            live_share=settings.publisher.live_share,
+            budget_kb_s=settings.publisher.budget_kb_s,
             resend_s=settings.publisher.resend_s,
             health_s=settings.publisher.health_s,
         )

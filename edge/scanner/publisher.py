@@ -1,8 +1,10 @@
 """Sends the outbox's scans and forgets what storage has confirmed.
 
-Unconfirmed scans are sent oldest first, within a bounded window. Nothing is queued here: after any
-loss of connection the window starts again from the outbox. Within one connection a scan is sent
-again on two grounds:
+Unconfirmed scans are sent oldest first, within a bounded window. After a time without network, a
+share of the window is kept for scans that are made now, so that these do not stand behind the old;
+and what old ones take of the link can be limited. Nothing is queued here: after any loss of
+connection the window starts again from the outbox. Within one connection a scan is sent again on
+two grounds:
 
 * *silence*: nothing was confirmed for a while. The oldest scan alone is sent again, at growing
   intervals, since a collector that was away for an hour should find one copy of each scan and not
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 RESEND_MAX_S = 120.0
 #: What was confirmed is written down with the next scan, or after this long without one.
 FLUSH_AFTER_S = 30.0
+#: What a message costs beside its payload: MQTT, TCP, IP and the acknowledgements of each.
+OVERHEAD_BYTES = 150
 
 
 @dataclass
@@ -41,6 +45,28 @@ class _Sent:
     payload: bytes
     at: float
     overtaken_at: float | None = None
+
+
+class Budget:
+    """How much may be sent: so many bytes a second, and a second's worth at once."""
+
+    def __init__(self, bytes_per_s: float, clock: Clock) -> None:
+        """*bytes_per_s* 0 is no limit."""
+        self._rate = bytes_per_s
+        self._clock = clock
+        self._left = bytes_per_s
+        self._at = clock.monotonic()
+
+    def is_left(self) -> bool:
+        """Whether something may be sent now."""
+        now = self._clock.monotonic()
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        self._at = now
+        return not self._rate or self._left > 0
+
+    def take(self, payload_bytes: int) -> None:
+        """A message of *payload_bytes* was sent."""
+        self._left -= payload_bytes + OVERHEAD_BYTES
 
 
 class Publisher:
@@ -56,6 +82,8 @@ class Publisher:
         software: str,
         health: Callable[[], Health],
         window: int = 100,
+        live_share: float = 0.25,
+        budget_kb_s: float = 0.0,
         resend_s: float = 5.0,
         health_s: float = 60.0,
     ) -> None:
@@ -66,6 +94,8 @@ class Publisher:
         self._software = software
         self._health = health
         self._window = window
+        self._live_room = round(window * live_share)
+        self._budget = Budget(budget_kb_s * 1000, clock)
         self._resend_first_s = resend_s
         self._health_s = health_s
         self._session = 0
@@ -129,6 +159,11 @@ class Publisher:
         self._resend_s = self._resend_first_s
         self._heard_at = now
         self._next_health = now
+        # What was there before this connection is the backlog; what comes now is live.
+        self._live_from = self._outbox.next_seq if self._live_room else 1
+        self._live_sent = self._live_from - 1
+        self._backlog_sent = 0
+        self._has_backlog = self._live_from > 1
 
     def _send_new(self) -> None:
         room = self._window - max(len(self._sent), self._connection.in_flight)
@@ -136,12 +171,34 @@ class Publisher:
             return
         if not self._sent:
             self._heard_at = self._clock.monotonic()
-        for scan in self._outbox.oldest(room, after=max(self._sent, default=0)):
-            payload = scan.encode()
-            if not self._publish("scan", payload):
+        # While old scans are left, new ones have their share of the window and no more.
+        live_out = sum(seq >= self._live_from for seq in self._sent)
+        live_room = min(room, self._live_room - live_out) if self._has_backlog else room
+        for scan in self._outbox.oldest(max(0, live_room), after=self._live_sent):
+            if not self._send(scan):
                 return
-            self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
-            self._remember_id(scan)
+            self._live_sent = scan.seq
+            room -= 1
+        if self._has_backlog and room > 0:
+            self._send_backlog(room)
+
+    def _send_backlog(self, room: int) -> None:
+        old = self._outbox.oldest(room, after=self._backlog_sent)
+        old = [scan for scan in old if scan.seq < self._live_from]
+        self._has_backlog = bool(old)
+        for scan in old:
+            if not self._budget.is_left() or not self._send(scan):
+                return
+            self._backlog_sent = scan.seq
+
+    def _send(self, scan: Scan) -> bool:
+        payload = scan.encode()
+        if not self._publish("scan", payload):
+            return False
+        self._budget.take(len(payload))
+        self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
+        self._remember_id(scan)
+        return True
 
     def _send_again(self) -> None:
         now = self._clock.monotonic()
@@ -161,7 +218,10 @@ class Publisher:
             self._resend_s = min(self._resend_s * 2, RESEND_MAX_S)
 
     def _resend(self, sent: _Sent, now: float) -> None:
-        if self._connection.in_flight < 2 * self._window and self._publish("scan", sent.payload):
+        if not self._budget.is_left() or self._connection.in_flight >= 2 * self._window:
+            return
+        if self._publish("scan", sent.payload):
+            self._budget.take(len(sent.payload))
             sent.at = now
             sent.overtaken_at = None
 

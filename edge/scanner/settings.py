@@ -59,6 +59,8 @@ class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How scans are sent."""
 
     window: Annotated[int, Meta(ge=1, le=1000)] = 100
+    live_share: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    budget_kb_s: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
     resend_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
     health_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 

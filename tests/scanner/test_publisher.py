@@ -8,7 +8,7 @@ import pytest
 
 from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.scanner.outbox import Outbox
-from edge.scanner.publisher import FLUSH_AFTER_S, RESEND_MAX_S, Publisher
+from edge.scanner.publisher import FLUSH_AFTER_S, OVERHEAD_BYTES, RESEND_MAX_S, Publisher
 from edge.scanner.settings import UnitSettings
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
 
@@ -21,7 +21,7 @@ CONFIRMED = "edge/v1/pleiku/cong-1/confirmed"
 class Unit:
     """A publisher with a real outbox, a clock moved by hand, and a broker in the test's hands."""
 
-    def __init__(self, folder: Path, window: int = 10) -> None:
+    def __init__(self, folder: Path, **how: float) -> None:
         self.clock = FakeClock()
         self.connection = FakeConnection()
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
@@ -33,9 +33,11 @@ class Unit:
             self.clock,
             software="0.1.0",
             health=a_health,
-            window=window,
             resend_s=5.0,
             health_s=60.0,
+            window=int(how.get("window", 10)),
+            live_share=how.get("live_share", 0.0),
+            budget_kb_s=how.get("budget_kb_s", 0.0),
         )
 
     def put(self, count: int = 1) -> None:
@@ -304,3 +306,48 @@ def test_what_was_confirmed_is_written_down_though_no_scan_comes(
         (copy / file.name).write_bytes(file.read_bytes())
     with Outbox(copy, max_bytes=10**9, keep_free_bytes=0) as outbox:
         assert [scan.seq for scan in outbox.oldest(10)] == [3]
+
+
+def test_new_scans_do_not_stand_behind_old_ones_but_keep_to_their_share(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, live_share=0.2)
+    unit.put(30)
+    unit.connection.come_up()
+    assert unit.step() == list(range(1, 11))
+    unit.put(5)
+    assert unit.step() == []
+
+    unit.confirm(1, 4)
+    assert unit.step() == [31, 32, 11, 12]
+    unit.confirm(31, 32)
+    assert unit.step() == [33, 34]
+    unit.confirm(5, 12)
+    assert unit.step() == list(range(13, 21))
+    unit.confirm(33, 34)
+    unit.confirm(13, 20)
+    assert unit.step() == [35, *range(21, 30)]
+    unit.confirm(35, 35)
+    unit.confirm(21, 29)
+    unit.step()
+    unit.confirm(30, 30)
+    unit.step()
+    unit.put(12)
+    assert unit.step() == list(range(36, 46))
+    unit.outbox.close()
+
+
+def test_old_scans_keep_to_the_budget_and_new_ones_are_sent_all_the_same(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, window=40, live_share=0.5, budget_kb_s=2.0)
+    unit.put(9)
+    size = len(unit.scans[1].encode()) + OVERHEAD_BYTES
+    unit.connection.come_up()
+    sent = [len(unit.step(1.0)) for _ in range(4)]
+
+    assert sum(sent) * size <= 2000 * 5 + size
+    assert min(sent) >= 1
+    before = sum(sent)
+    unit.put(3)
+    assert [seq for seq in unit.step() if seq >= 10] == [10, 11, 12]
+    for _ in range(20):
+        before += len([seq for seq in unit.step(1.0) if seq < 10])
+    assert before >= 9
+    unit.outbox.close()
