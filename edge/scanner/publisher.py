@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 #: Longest interval between two sendings of the oldest scan.
 RESEND_MAX_S = 120.0
+#: How many messages the broker may have unacknowledged. Far more scans may wait for their
+#: confirmation, which comes from further away, after a commit. More than this makes paho slower.
+IN_FLIGHT = 100
 #: What was confirmed is written down with the next scan, or after this long without one.
 FLUSH_AFTER_S = 30.0
 #: What a message costs beside its payload: MQTT, TCP, IP and the acknowledgements of each.
@@ -81,7 +84,7 @@ class Publisher:
         *,
         software: str,
         health: Callable[[], Health],
-        window: int = 100,
+        window: int = 500,
         live_share: float = 0.25,
         budget_kb_s: float = 0.0,
         resend_s: float = 5.0,
@@ -166,7 +169,7 @@ class Publisher:
         self._has_backlog = self._live_from > 1
 
     def _send_new(self) -> None:
-        room = self._window - max(len(self._sent), self._connection.in_flight)
+        room = min(self._window - len(self._sent), IN_FLIGHT - self._connection.in_flight)
         if room <= 0:
             return
         if not self._sent:
@@ -218,7 +221,7 @@ class Publisher:
             self._resend_s = min(self._resend_s * 2, RESEND_MAX_S)
 
     def _resend(self, sent: _Sent, now: float) -> None:
-        if not self._budget.is_left() or self._connection.in_flight >= 2 * self._window:
+        if not self._budget.is_left() or self._connection.in_flight >= 2 * IN_FLIGHT:
             return
         if self._publish("scan", sent.payload):
             self._budget.take(len(sent.payload))

@@ -58,7 +58,7 @@ class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How scans are sent."""
 
-    window: Annotated[int, Meta(ge=1, le=1000)] = 100
+    window: Annotated[int, Meta(ge=1, le=5000)] = 500
     live_share: Annotated[float, Meta(ge=0, le=1)] = 0.25
     budget_kb_s: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
     resend_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
