@@ -1,12 +1,10 @@
-"""Draws QR codes, and frames as a camera at a gate would see them. All people in them are invented.
+"""Draws QR codes of what people show at a gate. All people are invented.
 
 Codes hold exactly the bytes they are given, without the mark (ECI) that would say they are UTF-8:
 real documents have none, and it is then that readers guess.
 """
 
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -70,107 +68,14 @@ def on_wall(*placed: tuple[Frame, int, int], width: int = WIDTH, height: int = H
     return wall
 
 
-def veiled(picture: Frame) -> Frame:
-    """*picture* behind a chequered veil of single pixels, which is gone at half the size.
-
-    zxing-cpp cannot see through it in frames of less than 500 pixels, which it does not shrink.
-    """
-    squares = np.indices(picture.shape).sum(axis=0) % 2 * 2 - 1
-    pale = 80 + picture * (95 / 255)
-    return _frame(np.clip(pale + 100 * squares, 0, 255))
-
-
-def person(rng: np.random.Generator) -> bytes:
-    """What the code on an ID card could say of someone who does not exist, in UTF-8."""
+def document(rng: np.random.Generator) -> bytes:
+    """What a code that we accept could say of somebody who does not exist, in UTF-8."""
     name = NAMES[rng.integers(len(NAMES))]
-    if rng.random() < 0.5:
-        name = name.upper()
+    name = (name, name.upper())[rng.integers(2)]
     if rng.random() < 0.2:
         name = unicodedata.normalize("NFD", name)
-    number = f"0642{rng.integers(10):d}5{rng.integers(10**6):06d}"
-    born = f"{rng.integers(1, 29):02d}{rng.integers(1, 13):02d}2005"
-    sex = ("Nam", "Nữ")[rng.integers(2)]
-    return f"{number}||{name}|{born}|{sex}|Thôn Mẫu, Xã Thử, Gia Lai|10052021".encode()
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A frame, and what is in it."""
-
-    frame: Frame
-    contents: tuple[bytes, ...] = ()
-    corners: tuple[Corners, ...] = ()
-
-
-#: What makes reading hard, one at a time, and everything a little.
-HARDSHIPS = (
-    "easy",
-    "small",
-    "tilt",
-    "motion",
-    "defocus",
-    "low light",
-    "glare",
-    "inverted",
-    "two codes",
-    "mix",
-)
-
-
-def gate(rng: np.random.Generator, hardship: str) -> Scene:
-    """A frame of a code before the camera of a gate, with one of HARDSHIPS."""
-    hard = {name: name == hardship or hardship == "mix" for name in HARDSHIPS}
-    much = 0.3 if hardship == "mix" else 1.0
-    contents = tuple(person(rng) for _ in range(2 if hardship == "two codes" else 1))
-    frame = clutter(rng)
-    corners = []
-    for place, content in enumerate(contents):
-        level = "LMQ"[rng.integers(3)]
-        packed = rng.random() < 0.5
-        code = draw(content, 8, level) if packed else draw_plain(content.decode(), 8, level)
-        if hardship == "inverted":
-            code = 255 - code
-        modules = code.shape[0] / 8
-        size = modules * rng.uniform(*((1.7, 3.0) if hardship == "small" else (3.2, 6.0)))
-        tilt = much * rng.uniform(0.15, 0.45) if hard["tilt"] else 0.0
-        span = WIDTH / len(contents)
-        centre = (span * (place + 0.5), HEIGHT / 2)
-        corners.append(_paste(rng, frame, code, min(size, span * 0.6), centre, tilt))
-    seen = frame.astype(np.float32)
-    if hard["glare"]:
-        seen = _glare(rng, seen, np.asarray(corners[0]).mean(axis=0), much)
-    if hard["defocus"]:
-        seen = cv2.GaussianBlur(seen, (0, 0), much * rng.uniform(0.8, 2.6)).astype(np.float32)
-    if hard["motion"]:
-        seen = _motion(rng, seen, much * rng.uniform(3, 14))
-    light = rng.uniform(0.06, 0.25) if hardship == "low light" else rng.uniform(0.7, 1.0)
-    noise = rng.normal(0, rng.uniform(3, 6) if hard["low light"] else 2, seen.shape)
-    return Scene(
-        np.clip(seen * light + noise + 4, 0, 255).astype(np.uint8), contents, tuple(corners)
-    )
-
-
-def empty_gate(rng: np.random.Generator) -> Scene:
-    """A frame without a code, but with edges, letters and stripes."""
-    noisy = clutter(rng) + rng.normal(0, 3, (HEIGHT, WIDTH))
-    return Scene(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-def clutter(rng: np.random.Generator) -> Frame:
-    """What stands behind a code: boxes, lettering, a fence."""
-    across = np.linspace(rng.uniform(60, 200), rng.uniform(60, 200), WIDTH)
-    wall: Any = np.tile(across, (HEIGHT, 1)).astype(np.uint8)
-    for _ in range(rng.integers(10, 40)):
-        x, y = int(rng.integers(WIDTH)), int(rng.integers(HEIGHT))
-        grey = int(rng.integers(256))
-        if rng.random() < 0.6:
-            far = (x + int(rng.integers(10, 300)), y + int(rng.integers(10, 200)))
-            cv2.rectangle(wall, (x, y), far, grey, int(rng.choice([-1, 2, 8])))
-        else:
-            cv2.putText(wall, "XE BUS 01 PLEIKU", (x, y), 0, rng.uniform(0.4, 2), grey, 2)
-    fence = int(rng.integers(WIDTH))
-    wall[:, fence : fence + 160 : 9] = 20
-    return _frame(wall)
+    kind = _KINDS[rng.integers(len(_KINDS))]
+    return kind(rng, name).encode()
 
 
 def _modules(modules: Any, scale: int) -> Frame:
@@ -183,50 +88,38 @@ def _frame(picture: Any) -> Frame:
     return np.array(picture, np.uint8)
 
 
-def _paste(
-    rng: np.random.Generator,
-    frame: Frame,
-    code: Frame,
-    size: float,
-    centre: tuple[float, float],
-    tilt: float,
-) -> Corners:
-    """Put *code* into *frame*, turned at random and leaning by *tilt*; its corners there."""
-    angle = rng.uniform(0, 2 * np.pi) if tilt else rng.uniform(-0.3, 0.3)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    half = size / 2
-    square = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
-    leaning = square * np.array([1 - tilt, 1])
-    leaning[:2] *= 1 - tilt / 2
-    there = (leaning @ turn.T + np.array(centre)).astype(np.float32)
-    side = code.shape[0]
-    here = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32)
-    how = cv2.getPerspectiveTransform(here, there)
-    small = cv2.GaussianBlur(code, (0, 0), max(0.1, 0.35 * side / size))
-    warped = cv2.warpPerspective(small, how, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
-    mask = cv2.warpPerspective(np.full_like(code, 255), how, (WIDTH, HEIGHT))
-    frame[mask > 127] = warped[mask > 127]
-    return tuple((float(x), float(y)) for x, y in there)
+def _national(rng: np.random.Generator) -> str:
+    return f"0642{rng.integers(10):d}5{rng.integers(10**6):06d}"
 
 
-def _motion(rng: np.random.Generator, seen: Any, length: float) -> Any:
-    angle = rng.uniform(0, np.pi)
-    side = int(length) + 2
-    kernel = np.zeros((side, side), np.float32)
-    middle = (side - 1) / 2
-    reach = np.array([np.cos(angle), np.sin(angle)]) * length / 2
-    start, end = middle - reach, middle + reach
-    cv2.line(kernel, _whole(start), _whole(end), 1.0)
-    return cv2.filter2D(seen, -1, kernel / kernel.sum())
+def _cccd(rng: np.random.Generator, name: str) -> str:
+    old = f"23{rng.integers(10**7):07d}" if rng.random() < 0.5 else ""
+    born = f"{rng.integers(1, 29):02d}{rng.integers(1, 13):02d}2005"
+    sex = ("Nam", "Nữ")[rng.integers(2)]
+    home = ("Thôn Mẫu, Xã Thử", "Tổ 9, Phường Thử Nghiệm, Pleiku")[rng.integers(2)]
+    return f"{_national(rng)}|{old}|{name}|{born}|{sex}|{home}, Gia Lai|10052021"
 
 
-def _whole(point: Sequence[float] | Any) -> tuple[int, int]:
-    return round(float(point[0])), round(float(point[1]))
+def _can_cuoc(rng: np.random.Generator, name: str) -> str:
+    return f"{_cccd(rng, name)}||||"
 
 
-def _glare(rng: np.random.Generator, seen: Any, centre: Any, much: float) -> Any:
-    x, y = centre + rng.normal(0, 40, 2)
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    spread = rng.uniform(30, 90)
-    spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * spread**2))
-    return (seen + (much * rng.uniform(150, 500) * spot)).astype(np.float32)
+def _qrqg(rng: np.random.Generator, name: str) -> str:
+    plain = unicodedata.normalize("NFD", name.upper().replace("Đ", "D").replace("’", "'"))
+    plain = plain.encode("ascii", "ignore").decode()
+    number, born, phone = _national(rng), f"19{rng.integers(50, 99)}-05-17", "09000"
+    phone += f"{rng.integers(10**5):05d}"
+    if rng.random() < 0.3:
+        number, born, phone = f"******{number[6:]}", f"{born[:4]}-**-**", ""
+    return f"{number}|{plain}|{born}|0|1699{rng.integers(10**14):014d}|<{rng.integers(3)}<<{phone}"
+
+
+def _bhyt(rng: np.random.Generator, name: str) -> str:
+    number = f"GD464{rng.integers(10**10):010d}"
+    return (
+        f"{number}|{name.encode().hex()}|17/05/19{rng.integers(50, 99)}|{rng.integers(1, 3)}|-"
+        "|64 - 001|01/01/2022|-|20/12/2021|-|-|4|01/01/2026|0123456789abcdef-7102|$"
+    )
+
+
+_KINDS = (_cccd, _cccd, _can_cuoc, _qrqg, _bhyt)
