@@ -7,7 +7,7 @@ BROKER ?=
 CORPUS ?=
 ARGS ?=
 
-.PHONY: run test check bench contract lock clean
+.PHONY: run test check bench chaos contract lock clean
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -27,10 +27,19 @@ check:
 	@$(PYTHON_ENV) -m mypy
 	@.venv/bin/lint-imports
 
-## Our reading beside that of single readers, in one run. CORPUS=<folder with an index.json>
+## Our reading beside that of single readers, in one run; writes .bench/read.md and read.png.
+## CORPUS=<folder with an index.json>, ARGS=--quick; `make bench BENCH=outbox` or drain for others.
+BENCH ?= read
 bench:
 	@provisioning/bootstrap.sh run
-	@$(PYTHON_ENV) -m tests.bench.read $(if $(CORPUS),--corpus '$(CORPUS)') $(ARGS)
+	@$(PYTHON_ENV) -m tests.bench.$(BENCH) $(if $(CORPUS),--corpus '$(CORPUS)') $(ARGS)
+
+## Everything that the field does to us, for a while and from a seed: kills, cuts, full disks, clocks.
+MINUTES ?= 10
+SEED ?=
+chaos:
+	@provisioning/bootstrap.sh test
+	@$(PYTHON_ENV) -m tests.end_to_end.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ## Write the JSON Schemas and the AsyncAPI document anew, after a change of edge/messages.py.
 contract:

@@ -22,6 +22,7 @@ from edge.clock import SystemClock
 from edge.collector.service import Collector, subscriptions
 from edge.demo.broker import NatsBroker
 from edge.mqtt import BrokerSettings, Connection
+from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import IN_FLIGHT, Publisher
 from edge.scanner.settings import UnitSettings
@@ -109,6 +110,7 @@ def drain(broker: Broker, folder: Path, scans: int) -> float:
         SystemClock(),
         software="bench",
         health=a_health,
+        boots=Boots(folder / "boots.json"),
     )
     while not (folder / "collecting").exists():
         time.sleep(0.05)

@@ -1,0 +1,75 @@
+"""Claims about how readers are judged."""
+
+from pathlib import Path
+
+import cv2
+
+from tests.bench.pictures import Picture, Tally, judge
+from tests.bench.plot import Dot, write_plot
+from tests.bench.readers import LIVE, OURS, ZXING, Reading
+from tests.bench.report import targets
+from tests.bench.sequences import Watch, gains
+from tests.drawing import draw
+
+SQUARE = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0))
+PICTURE = Picture(draw(b"A"), "easy 1", "qr", frozenset(["A", "B"]))
+
+
+def reading(text: str) -> Reading:
+    return Reading((text,), SQUARE)
+
+
+def test_only_what_a_code_holds_is_right() -> None:
+    verdict = judge(PICTURE, [reading("A"), reading("A"), reading("C")])
+
+    assert (verdict.right, verdict.codes, verdict.wrong, verdict.false) == (2, 1, 1, 0)
+
+
+def test_whatever_is_read_where_no_code_is_is_false() -> None:
+    verdict = judge(Picture(PICTURE.frame, "none 1", "negative"), [reading("A")])
+
+    assert (verdict.right, verdict.false) == (0, 1)
+
+
+def test_the_rate_is_that_of_codes_not_of_frames() -> None:
+    tally = Tally()
+    tally.add(PICTURE, [reading("A")], 1.0)
+
+    assert tally.rate() == 50
+
+
+def test_a_reader_is_compared_with_the_best_on_the_same_sequence() -> None:
+    mine = Watch(frames_to_read=[4, 5, None, 3])
+    singles = [Watch(frames_to_read=[5, 9, 8, None]), Watch(frames_to_read=[7, 4, None, None])]
+
+    assert gains(mine, singles) == [1, -1, -2, 7]
+
+
+def test_targets_say_what_is_not_met() -> None:
+    tallies = {OURS: Tally(), ZXING: Tally()}
+    for name, texts in ((OURS, "AB"), (ZXING, "A")):
+        for group in ("motion 4", "defocus 4"):
+            picture = Picture(PICTURE.frame, group, "qr", PICTURE.exact)
+            tallies[name].add(picture, [reading(text) for text in texts], 1.0)
+    watches = {
+        LIVE: Watch([4], ms_in_view=[5.0], ms_idle=[0.1]),
+        ZXING: Watch([5], ms_in_view=[2.0], ms_idle=[1.0]),
+    }
+
+    lines = list(targets(tallies, tallies, watches))
+
+    assert [line for line in lines if "NOT met" in line] == [
+        "- NOT met: live, code in view: 2.50 times zxing-cpp's default (5.00 and 2.00 ms);"
+        " at most 2"
+    ]
+    assert len(lines) == 8
+
+
+def test_the_plot_has_a_panel_for_each_set_of_pictures(tmp_path: Path) -> None:
+    dots = [Dot("ours", 95, 4, True), Dot("zxing-cpp", 91, 2, False)]
+
+    write_plot(tmp_path / "read.png", [("one", dots), ("other", dots)])
+
+    plot = cv2.imread(str(tmp_path / "read.png"))
+    assert plot is not None
+    assert plot.shape == (1120, 900, 3)
