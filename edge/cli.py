@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from edge.errors import EdgeError
@@ -38,9 +39,18 @@ def run(work: Callable[[], int]) -> int:
         return 0
 
 
-def add_logging(parser: argparse.ArgumentParser) -> None:
-    """Give *parser* the option that `set_up_logging` reads."""
+def add_common(parser: argparse.ArgumentParser, default_config: Path) -> None:
+    """Give *parser* the options that every command has."""
+    parser.add_argument("--config", type=Path, default=default_config, help="default: %(default)s")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more / ghi nhiều hơn")
+
+
+def common_again() -> argparse.ArgumentParser:
+    """The same options for a subcommand, so that they may stand before it or behind."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="as before it")
+    parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS)
+    return parser
 
 
 def set_up_logging(verbose: bool) -> None:

@@ -50,6 +50,10 @@ class SealError(EdgeError, ValueError):
     """A key or a sealed identity that cannot be used."""
 
 
+class BundleError(EdgeError, ValueError):
+    """A bundle of scans, or a receipt, that is damaged, foreign, or cannot be written."""
+
+
 class StorageError(EdgeError, OSError):
     """The storage cannot be opened, read or written."""
 

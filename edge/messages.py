@@ -14,6 +14,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from edge.clock import Source
 from edge.errors import BadMessage
 from edge.topics import NAME
 
@@ -51,7 +52,7 @@ Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_992)]
 Sequence = Annotated[int, Meta(ge=1, le=9_007_199_254_740_992)]
 Direction = Literal["in", "out", "both"]
 DocumentKind = Literal["qrqg", "cccd", "can_cuoc", "bhyt"]
-ClockSource = Literal["ntp", "rtc", "gnss", "none"]
+ClockSource = Source
 
 _M = TypeVar("_M", bound="Message")
 
@@ -99,6 +100,9 @@ class Scan(Message, frozen=True, kw_only=True):
     boot: Hex32
     uptime_ms: Count
     clock: ClockSource
+    #: For a scan made while `clock` was "none": when it really was, worked out by the unit once it
+    #: knew the time in the same boot. Filled in when it is sent.
+    corrected: Utc | None = None
     #: Which public key of the tracing desk `sealed` was sealed to.
     key: Hex8
     #: The identity, readable by the tracing desk alone: see sealing.py.
@@ -123,6 +127,25 @@ class Confirmed(Message, frozen=True, kw_only=True):
     ranges: Annotated[tuple[ConfirmedRange, ...], Meta(min_length=1, max_length=500)]
 
 
+class MissingRange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Scans *first* to *last*, both included, are missing in storage."""
+
+    first: Sequence
+    last: Sequence
+
+
+class Again(Message, frozen=True, kw_only=True):
+    """Asks for missing scans once more. `<unit>/again`, QoS 1, not retained.
+
+    The unit sends those that it still has, confirmed or not, and says nothing of the others. Of an
+    epoch that is not its own it has none.
+    """
+
+    v: Literal[1] = 1
+    epoch: Hex16
+    ranges: Annotated[tuple[MissingRange, ...], Meta(min_length=1, max_length=100)]
+
+
 class Status(Message, frozen=True, kw_only=True):
     """Whether a unit is there. `<unit>/status`, QoS 1, retained; "offline" is its last will."""
 
@@ -134,7 +157,12 @@ class Status(Message, frozen=True, kw_only=True):
     direction: Direction
     software: Annotated[str, Meta(max_length=40)]
     epoch: Hex16
+    #: The moment this was made, from which the centre learns when the boot began; for a last will
+    #: that was before it connected.
+    at: Utc
     boot: Hex32
+    uptime_ms: Count
+    clock: ClockSource
 
 
 class Health(Message, frozen=True, kw_only=True):
@@ -142,6 +170,8 @@ class Health(Message, frozen=True, kw_only=True):
 
     v: Literal[1] = 1
     at: Utc
+    boot: Hex32
+    uptime_ms: Count
     clock: ClockSource
     frames: Count
     #: Codes by what became of them.
@@ -154,6 +184,14 @@ class Health(Message, frozen=True, kw_only=True):
     pending_bytes: Count
     #: When the oldest unconfirmed scan was made, if there is one.
     oldest: Utc | None
+    #: Pending scans that were ever found damaged on the unit's disk.
+    damaged: Count = 0
+    #: How full the outbox is, 0 to 1, and how many hours of room are left at the present rate if
+    #: nothing is confirmed; null where that cannot be told.
+    fill: Annotated[float, Meta(ge=0, le=1)] | None = None
+    hours_left: Annotated[float, Meta(ge=0)] | None = None
+    #: How often something like a code stayed in view without being read.
+    unread: Count = 0
     #: Processor time of reading one frame.
     decode_ms_p50: Annotated[float, Meta(ge=0)]
     decode_ms_p95: Annotated[float, Meta(ge=0)]
@@ -232,6 +270,7 @@ def flag_bits(flags: Iterable[str]) -> int:
 CHANNEL_MESSAGES: dict[str, type[Message]] = {
     "scan": Scan,
     "confirmed": Confirmed,
+    "again": Again,
     "status": Status,
     "health": Health,
 }

@@ -1,8 +1,9 @@
-"""Sealing identities: anyone with the public key closes, the tracing desk alone opens.
+"""Sealing identities, which the tracing desk alone opens; signing what is carried by hand.
 
 libsodium's sealed box, through PyNaCl. What is sealed is padded to one length, so that the length
 of a box says nothing about who is inside. The scan's id is inside too, so that a box cannot be
-moved to another scan unnoticed.
+moved to another scan unnoticed. Signatures are Ed25519: a unit signs what leaves it by hand, and
+whoever knows its public key verifies.
 """
 
 import base64
@@ -15,8 +16,10 @@ import msgspec
 import nacl.bindings
 import nacl.exceptions
 import nacl.public
+import nacl.signing
 
 from edge.errors import SealError
+from edge.files import replace_file
 from edge.messages import Identity
 
 # Holds every identity whose fields are within their limits: see test_every_box_has_one_length.
@@ -63,6 +66,56 @@ class Opener:
         if identity.scan != scan:
             raise SealError(f"scan {scan}: its seal belongs to another scan")
         return identity
+
+
+class Signer:
+    """Signs in the name of one unit."""
+
+    def __init__(self, private_key: bytes) -> None:
+        """*private_key*: 32 bytes, the seed of Ed25519. Raises SealError for anything else."""
+        try:
+            self._key = nacl.signing.SigningKey(private_key)
+        except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
+            raise SealError(f"not a signing key of 32 bytes: {err}") from err
+        self.public_key = bytes(self._key.verify_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of *message*: 64 bytes."""
+        return self._key.sign(message).signature
+
+
+class Verifier:
+    """Tells whether a signature was made with one unit's key."""
+
+    def __init__(self, public_key: bytes) -> None:
+        """*public_key*: 32 bytes, Ed25519. Raises SealError for anything else."""
+        try:
+            self._key = nacl.signing.VerifyKey(public_key)
+        except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
+            raise SealError(f"not a public key of 32 bytes: {err}") from err
+
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        """Whether *signature* is one of *message* by our key's owner."""
+        try:
+            self._key.verify(message, signature)
+        except (nacl.exceptions.CryptoError, TypeError, ValueError):
+            return False
+        return True
+
+
+def open_signer(path: Path) -> Signer:
+    """The signer whose private key is in *path*; a new key if there is none yet.
+
+    Raises SealError: a key that is damaged is never replaced unasked, as the centre would then
+    refuse what we sign.
+    """
+    if not path.exists():
+        key = bytes(nacl.signing.SigningKey.generate())
+        try:
+            replace_file(path, [base64.b64encode(key) + b"\n"])
+        except OSError as err:
+            raise SealError(f"{path}: cannot write a signing key: {err.strerror}") from err
+    return Signer(read_key(path))
 
 
 def key_id(public_key: bytes) -> str:

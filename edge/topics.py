@@ -2,6 +2,7 @@
 
     edge/v1/<area>/<unit>/scan         unit to centre: one scan
     edge/v1/<area>/<unit>/confirmed    centre to unit: ranges that are rows in storage
+    edge/v1/<area>/<unit>/again        centre to unit: ranges that are missing there
     edge/v1/<area>/<unit>/status       unit to centre, retained: online, stopped, offline
     edge/v1/<area>/<unit>/health       unit to centre: counts and measurements
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from edge.errors import BadTopic
 
 ROOT = "edge/v1"
-CHANNELS = ("scan", "confirmed", "status", "health")
+CHANNELS = ("scan", "confirmed", "again", "status", "health")
 
 #: What an area, a unit or a place may be called: also what a certificate's name is checked against.
 NAME = r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?"

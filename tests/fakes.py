@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 
 from edge.clock import Moment, utc_text
-from edge.messages import Health, Scan
+from edge.messages import Health, Scan, Status
 from edge.mqtt import LastWill, Received
 
 
@@ -15,7 +15,14 @@ class FakeClock:
     def __init__(self, boot: str = "b" * 32) -> None:
         self.seconds = 1000.0
         self.boot = boot
+        self.booted_at = 0.0
         self.synchronized = False
+        #: How far the wall clock is off while nothing has set it.
+        self.wrong_by_s = 0.0
+
+    def boot_again(self, boot: str) -> None:
+        """Let the machine start anew, with a clock that nothing has set."""
+        self.boot, self.booted_at, self.synchronized = boot, self.seconds, False
 
     def advance(self, seconds: float) -> None:
         """Let *seconds* pass."""
@@ -25,10 +32,11 @@ class FakeClock:
         return self.seconds
 
     def now(self) -> Moment:
+        wrong_by_s = 0.0 if self.synchronized else self.wrong_by_s
         return Moment(
-            at=utc_text(1_625_189_400 + self.seconds),
+            at=utc_text(1_625_189_400 + self.seconds + wrong_by_s),
             boot=self.boot,
-            uptime_ms=int(self.seconds * 1000),
+            uptime_ms=round((self.seconds - self.booted_at) * 1000),
             clock="ntp" if self.synchronized else "none",
         )
 
@@ -56,6 +64,8 @@ def a_health(**changes: object) -> Health:
     """An invented health message."""
     fields: dict[str, object] = {
         "at": "2021-07-02T01:30:00.000Z",
+        "boot": "b" * 32,
+        "uptime_ms": 1000,
         "clock": "none",
         "frames": 0,
         "accepted": 0,
@@ -69,6 +79,23 @@ def a_health(**changes: object) -> Health:
         "decode_ms_p95": 0.0,
     }
     return Health(**(fields | changes))  # type: ignore[arg-type]
+
+
+def a_status(**changes: object) -> Status:
+    """An invented status message."""
+    fields: dict[str, object] = {
+        "state": "online",
+        "birth": 1,
+        "place": "cho-1",
+        "direction": "in",
+        "software": "0.1.0",
+        "epoch": "e" * 16,
+        "at": "2021-07-02T01:30:00.000Z",
+        "boot": "b" * 32,
+        "uptime_ms": 1000,
+        "clock": "none",
+    }
+    return Status(**(fields | changes))  # type: ignore[arg-type]
 
 
 def eventually(

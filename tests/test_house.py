@@ -20,7 +20,7 @@ HOMES = {
     "paho": {"edge/mqtt.py"},
     "nacl": {"edge/sealing.py"},
     "sqlite3": {"edge/storage/storage.py"},
-    "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py"},
+    "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
     "gpiozero": {"edge/scanner/indicator.py"},
     "picamera2": {"edge/scanner/pi_camera.py"},
     "libcamera": {"edge/scanner/pi_camera.py"},
@@ -58,7 +58,7 @@ def defaults(settings: type) -> dict[str, Any]:
         elif field.required:
             keys[field.encode_name] = ...
         else:
-            keys[field.encode_name] = msgspec.to_builtins(field.default)
+            keys[field.encode_name] = msgspec.json.decode(msgspec.json.encode(field.default))
     return keys
 
 

@@ -8,27 +8,29 @@ import pytest
 from edge.errors import BadMessage
 from edge.messages import (
     MAX_MESSAGE_BYTES,
+    Again,
     Confirmed,
     ConfirmedRange,
     Health,
     Message,
+    MissingRange,
     Scan,
     Status,
     check_of,
 )
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, a_status
 
-STATUS = Status(
-    state="online",
-    birth=1,
-    place="cho-1",
-    direction="in",
-    software="0.1.0",
-    epoch="e" * 16,
-    boot="b" * 32,
-)
 CONFIRMED = Confirmed(epoch="e" * 16, ranges=(ConfirmedRange(first=1, last=3, check="0" * 16),))
-MESSAGES: list[Message] = [a_scan(), STATUS, CONFIRMED, a_health(refused={"payment": 2})]
+AGAIN = Again(epoch="e" * 16, ranges=(MissingRange(first=4, last=4),))
+CORRECTED = a_scan(corrected="2021-07-02T03:00:00.000Z")
+MESSAGES: list[Message] = [
+    a_scan(),
+    CORRECTED,
+    a_status(),
+    CONFIRMED,
+    AGAIN,
+    a_health(refused={"payment": 2}),
+]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
@@ -51,7 +53,7 @@ def test_a_message_comes_back_as_it_went(message: Message) -> None:
     ],
 )
 def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: str) -> None:
-    for message in (Scan, Confirmed, Status, Health):
+    for message in (Scan, Confirmed, Again, Status, Health):
         with pytest.raises(BadMessage, match=reason):
             message.decode(payload)
 
@@ -71,6 +73,8 @@ def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: s
         ("document", "passport"),
         ("at", "yesterday"),
         ("at", "2021-07-02T01:30:00Z"),
+        ("corrected", "yesterday"),
+        ("clock", "sundial <script>"),
         ("trip", "=HYPERLINK()"),
         ("sealed", "not base64!"),
         ("sealed", "A" * 8000),
@@ -95,7 +99,7 @@ def test_no_mutation_of_a_message_does_more_than_be_refused() -> None:
         payload = bytearray(chance.choice(MESSAGES).encode())
         for _ in range(chance.randrange(1, 5)):
             payload[chance.randrange(len(payload))] = chance.randrange(256)
-        for message in (Scan, Confirmed, Status, Health):
+        for message in (Scan, Confirmed, Again, Status, Health):
             reason = ""
             try:
                 message.decode(bytes(payload))

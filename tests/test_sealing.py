@@ -7,7 +7,15 @@ import pytest
 
 from edge.errors import SealError
 from edge.messages import NAME_BYTES, Identity
-from edge.sealing import Opener, Sealer, make_key_pair, read_key
+from edge.sealing import (
+    Opener,
+    Sealer,
+    Signer,
+    Verifier,
+    make_key_pair,
+    open_signer,
+    read_key,
+)
 
 SCAN = "a" * 32
 
@@ -96,3 +104,43 @@ def test_a_key_file_that_holds_no_key_is_named(tmp_path: Path, content: str) -> 
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SealError, match=r"tracing\.pub: cannot read"):
         read_key(tmp_path / "tracing.pub")
+
+
+def test_a_signature_is_verified_with_the_signers_key_alone(tmp_path: Path) -> None:
+    signer, other = open_signer(tmp_path / "a.key"), open_signer(tmp_path / "b.key")
+    signature = signer.sign(b"message")
+
+    assert Verifier(signer.public_key).verifies(b"message", signature)
+    assert not Verifier(other.public_key).verifies(b"message", signature)
+    for message, signed in (
+        (b"another", signature),
+        (b"message", b"\0" * 64),
+        (b"message", b""),
+        (b"message", signature[:-1]),
+    ):
+        assert not Verifier(signer.public_key).verifies(message, signed)
+
+
+def test_a_signing_key_is_made_once_and_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "unit.key"
+
+    first, second = open_signer(path), open_signer(path)
+
+    assert first.public_key == second.public_key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_damaged_signing_key_is_named_and_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "unit.key"
+    path.write_text("AAAA")
+
+    with pytest.raises(SealError, match=r"unit\.key"):
+        open_signer(path)
+    assert path.read_text() == "AAAA"
+    with pytest.raises(SealError, match="cannot write"):
+        open_signer(tmp_path / "missing" / "unit.key")
+    for wrong in (b"", b"x" * 31):
+        with pytest.raises(SealError):
+            Signer(wrong)
+        with pytest.raises(SealError):
+            Verifier(wrong)

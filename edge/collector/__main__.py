@@ -3,17 +3,26 @@
 import argparse
 import json
 import sys
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
+from edge.collector import audit
+from edge.collector.asking import requests
+from edge.collector.importing import import_bundle
 from edge.collector.service import Collector, subscriptions
 from edge.collector.settings import CollectorSettings
+from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
+from edge.topics import topic
 
 DEFAULT_CONFIG = Path("/etc/edge/collector.toml")
+#: How long the broker may take to answer, and to take what units are asked.
+BROKER_S = 8.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -23,17 +32,31 @@ def main(args: list[str] | None = None) -> int:
         description="Store scans once and confirm them. / Lưu mỗi lượt quét một lần và xác nhận.",
         epilog="Exit codes: 0 done, 1 an error that the last line explains, 2 bad usage.",
     )
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
-    cli.add_logging(parser)
+    cli.add_common(parser, DEFAULT_CONFIG)
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("run", help="store scans until stopped (the default)")
-    audit = commands.add_parser(
-        "audit", help="what storage holds of each unit, and what is missing"
+    commands.add_parser(
+        "run", parents=[cli.common_again()], help="store scans until stopped (the default)"
     )
-    audit.add_argument("--json", action="store_true", help="one JSON object a line")
+    audits = commands.add_parser(
+        "audit",
+        help="what storage holds of each unit, and what is missing",
+        description="For each unit: up to which number every scan is a row, what is missing,"
+        " whether two units run under its name, how its clock is. Exit code 1 if anything is"
+        " missing or double.",
+    )
+    audits.add_argument("--json", action="store_true", help="one JSON object a line")
+    audits.add_argument("--ask", action="store_true", help="ask units for what is missing")
+    imports = commands.add_parser(
+        "import", help="store bundles of scans that were carried by hand, and write receipts"
+    )
+    imports.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    imports.add_argument("--json", action="store_true", help="one JSON object a line")
+    imports.add_argument(
+        "--accept-new-key", action="store_true", help="for a unit that was set up anew"
+    )
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
-    work = _audit if options.command == "audit" else _run
+    work = {"audit": _audit, "import": _import}.get(options.command, _run)
     return cli.run(lambda: work(options))
 
 
@@ -55,6 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         clock,
         batch_scans=settings.batch_scans,
         batch_wait_s=settings.batch_wait_ms / 1000,
+        gap_ask_s=settings.gap_ask_s,
     )
     notifier = Notifier()
     notifier.ready()
@@ -70,26 +94,55 @@ def _run(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    storage = Storage(Path(settings.storage.file))
-    for row in storage.units():
-        gaps = [f"{first}-{last}" for _, first, last in row.gaps]
-        if options.json:
-            facts = {
-                "unit": row.unit,
-                "area": row.area,
-                "place": row.place,
-                "state": row.state,
-                "scans": row.scans,
-                "gaps": gaps,
-                "repeats": row.repeats,
-                "last_scan": row.last_scan,
-            }
-            print(json.dumps(facts, ensure_ascii=False))
-        else:
-            missing = f"missing {', '.join(gaps[:5])}" if gaps else "complete"
-            print(f"{row.unit:<20} {row.state:<8} {row.scans:>9} scans  {missing}")
-    storage.close()
-    return 0
+    with closing(Storage(Path(settings.storage.file))) as storage:
+        units = storage.units()
+        for row in units:
+            for line in [audit.json_line(row)] if options.json else audit.lines(row):
+                print(line)
+        if options.ask:
+            _ask(settings, options.config.parent, storage)
+    return 0 if all(audit.is_complete(row) for row in units) else 1
+
+
+def _ask(settings: CollectorSettings, beside: Path, storage: Storage) -> None:
+    clock = SystemClock()
+    # A name of its own: under the collector's the broker would end its session.
+    name = f"{settings.id}-ask"
+    with closing(Connection(settings.broker, beside, name, clock)) as connection:
+        deadline = clock.monotonic() + BROKER_S
+        while not connection.connected:
+            connection.step(0.2)
+            if clock.monotonic() > deadline:
+                raise BrokerError(f"no unit was asked: {connection.trouble}")
+        for area, unit, message in requests(storage.gaps_to_ask_for(clock.now().at)):
+            connection.publish(topic(area, unit, "again"), message.encode())
+            print(f"asked {unit} for {len(message.ranges)} ranges", file=sys.stderr)
+        connection.disconnect(BROKER_S)
+
+
+def _import(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    file = Path(settings.storage.file)
+    failed = False
+    with closing(Storage(file)) as storage:
+        for path in options.files:
+            try:
+                imported = import_bundle(
+                    path,
+                    storage,
+                    SystemClock(),
+                    scratch=file.parent,
+                    batch_scans=settings.batch_scans,
+                    accept_new_key=options.accept_new_key,
+                )
+            except BundleError as err:
+                # The others may be whole.
+                failed = True
+                print(f"error: {cli.printable(str(err))}", file=sys.stderr)
+                continue
+            line = json.dumps(asdict(imported)) if options.json else imported.line()
+            print(cli.printable(line), flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

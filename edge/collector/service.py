@@ -2,19 +2,22 @@
 
 The order is the guarantee. A scan is acknowledged to the broker and confirmed to its unit only when
 it is a committed row; when we die in between, it comes again and finds itself stored. A message
-that cannot be read is set aside alone, with its reason, and is never confirmed.
+that cannot be read is set aside alone, with its reason, and is never confirmed. What stays missing
+is asked for.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge.clock import Clock
+from edge.collector.asking import Asker
 from edge.errors import BadMessage, BadTopic
 from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, Received
-from edge.storage.storage import SetAside, Storage, StoredScan
+from edge.storage.rows import Report, SetAside, StoredScan
+from edge.storage.storage import Storage
 from edge.topics import every_unit, parse, topic
 
 log = logging.getLogger(__name__)
@@ -47,12 +50,14 @@ class Collector:
         *,
         batch_scans: int = 500,
         batch_wait_s: float = 0.1,
+        gap_ask_s: float = 300.0,
     ) -> None:
         self._connection = connection
         self._storage = storage
         self._clock = clock
         self._batch_scans = batch_scans
         self._batch_wait_s = batch_wait_s
+        self._asker = Asker(connection, storage, clock, gap_ask_s=gap_ask_s)
         self._batch: list[Received] = []
         self._session = -1
         self._began = 0.0
@@ -65,7 +70,7 @@ class Collector:
         """
         self._connection.step(self._time_left(timeout_s))
         arrived = self._connection.take()
-        if not self._connection.connected or self._connection.session != self._session:
+        if self._connection.session != self._session:
             # What was in hand belongs to a connection that is gone; the broker delivers it again.
             self._batch.clear()
             self._session = self._connection.session
@@ -73,8 +78,11 @@ class Collector:
             self._began = self._clock.monotonic()
         self._batch += arrived
         quiet = not arrived
-        if self._batch and (quiet or self._due()):
+        # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
+        # is dropped from a living connection comes no more, and nothing could be confirmed yet.
+        if self._batch and self._connection.connected and (quiet or self._due()):
             self.store_batch()
+        self._asker.step()
 
     def store_batch(self) -> None:
         """Store what is in hand, acknowledge it, confirm it."""
@@ -83,39 +91,31 @@ class Collector:
         now = self._clock.now().at
         scans: list[StoredScan] = []
         set_aside: list[SetAside] = []
-        later: list[Callable[[], None]] = []
+        reports: list[Report] = []
         for message in batch:
             try:
-                self._sort(message, now, scans, later)
+                self._sort(message, scans, reports)
             except (BadMessage, BadTopic) as err:
                 set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
         new = self._storage.store(scans, now, set_aside) if scans or set_aside else 0
-        for store in later:
-            store()
+        if reports:
+            self._storage.store_reports(reports, now)
         # Committed. Not before here does anybody hear that a scan is safe.
         for message in batch:
             self._connection.ack(message)
         self._confirm(scans)
         self._count(scans, new, set_aside)
 
-    def _sort(
-        self,
-        message: Received,
-        now: str,
-        scans: list[StoredScan],
-        later: list[Callable[[], None]],
-    ) -> None:
+    def _sort(self, message: Received, scans: list[StoredScan], reports: list[Report]) -> None:
         place = parse(message.topic)
         area, unit = place.area, place.unit
         if place.channel == "scan":
             scans.append(StoredScan(area, unit, Scan.decode(message.payload)))
-        elif place.channel == "status":
-            status = Status.decode(message.payload) if message.payload else None
-            if status is not None:
-                later.append(lambda: self._storage.store_status(area, unit, status, now))
+        elif place.channel == "status" and message.payload:
+            status = Status.decode(message.payload)
+            reports.append(Report(area, unit, status, message.retain))
         elif place.channel == "health":
-            health = Health.decode(message.payload)
-            later.append(lambda: self._storage.store_health(area, unit, health, now))
+            reports.append(Report(area, unit, Health.decode(message.payload), message.retain))
 
     def _confirm(self, scans: Sequence[StoredScan]) -> None:
         by_unit: dict[tuple[str, str, str], dict[int, list[str]]] = {}
@@ -146,7 +146,7 @@ class Collector:
         log.debug("stored %d, repeated %d, set aside %d", new, len(scans) - new, len(set_aside))
 
     def _time_left(self, timeout_s: float) -> float:
-        if not self._batch:
+        if not self._batch or not self._connection.connected:
             return timeout_s
         age = self._clock.monotonic() - self._began
         return max(0.0, min(timeout_s, QUIET_S, self._batch_wait_s - age))

@@ -15,7 +15,13 @@ from edge.topics import NAME, ROOT
 FOLDER = Path(__file__).parent
 
 # Who sends what, as its subscriber meets it.
-_SENDERS = {"scan": "unit", "confirmed": "collector", "status": "unit", "health": "unit"}
+_SENDERS = {
+    "scan": "unit",
+    "confirmed": "collector",
+    "again": "collector",
+    "status": "unit",
+    "health": "unit",
+}
 _RETAINED = ("status",)
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.clock import SystemClock
 from edge.collector.service import Collector, confirmed_ranges, subscriptions
 from edge.errors import StorageError
-from edge.messages import Confirmed, ConfirmedRange, Status, check_of
+from edge.messages import Again, Confirmed, ConfirmedRange, MissingRange, check_of
 from edge.mqtt import BrokerSettings, Connection
 from edge.storage.storage import Storage
 from edge.topics import topic
 from tests.conftest import Broker
-from tests.fakes import a_health, a_scan, eventually
+from tests.fakes import FakeClock, FakeConnection, a_health, a_scan, a_status, eventually
 
 
 class Centre:
@@ -162,6 +163,26 @@ def test_scans_sent_while_the_collector_is_away_are_stored_when_it_is_back(centr
     centre.until(lambda: len(centre.confirmed()) == 20, "all confirmed")
 
 
+def test_what_a_broker_delivers_before_it_grants_the_subscriptions_is_confirmed(
+    tmp_path: Path,
+) -> None:
+    connection, storage = FakeConnection(), Storage(tmp_path / "storage.db")
+    collector = Collector(connection, storage, FakeClock())  # type: ignore[arg-type]
+    connection.come_up()
+    connection.connected = False
+    for seq in (1, 2, 3):
+        connection.deliver(topic("pleiku", "cong-1", "scan"), a_scan(seq).encode())
+        collector.step(0)
+    assert storage.count() == 0
+    connection.connected = True
+    collector.step(0)
+
+    assert storage.count() == 3
+    (payload,) = connection.on("confirmed")
+    assert [(r.first, r.last) for r in Confirmed.decode(payload).ranges] == [(1, 3)]
+    storage.close()
+
+
 def test_a_storage_that_fails_ends_the_collector_and_nothing_is_confirmed(
     centre: Centre,
 ) -> None:
@@ -189,8 +210,8 @@ def test_nothing_is_confirmed_before_it_is_committed(centre: Centre) -> None:
     order: list[str] = []
 
     class Watched(Storage):
-        def store(self, scans: object, received: str, set_aside: object = ()) -> int:
-            new = super().store(scans, received, set_aside)  # type: ignore[arg-type]
+        def store(self, *batch: Any, **how: Any) -> int:
+            new = super().store(*batch, **how)
             order.append("committed")
             return new
 
@@ -209,19 +230,31 @@ def test_nothing_is_confirmed_before_it_is_committed(centre: Centre) -> None:
 
 
 def test_status_and_health_are_kept(centre: Centre) -> None:
-    status = Status(
-        state="online",
-        birth=3,
-        place="cho-1",
-        direction="in",
-        software="0.1.0",
-        epoch="e" * 16,
-        boot="b" * 32,
-    )
+    status = a_status(birth=3)
     centre.send(status.encode(), "status")
     centre.send(a_health(accepted=5).encode(), "health")
 
     centre.until(lambda: [row.state for row in centre.storage.units()] == ["online"], "status kept")
+
+
+def test_a_unit_is_asked_for_what_stays_missing_and_the_gap_closes(centre: Centre) -> None:
+    asked: list[Again] = []
+    unit = centre._connection("cong-1-again", [topic("pleiku", "cong-1", "again")])
+    eventually(lambda: unit.connected, "unit connected", turn=lambda: unit.step(0.02))
+    centre.collector = Collector(centre.connection, centre.storage, SystemClock(), gap_ask_s=0.2)
+    for seq in (1, 2, 4):
+        centre.send(a_scan(seq).encode())
+
+    def is_asked() -> bool:
+        unit.step(0.0)
+        asked.extend(Again.decode(message.payload) for message in unit.take())
+        return bool(asked)
+
+    centre.until(is_asked, "the unit is asked")
+    assert asked[0].ranges == (MissingRange(3, 3),)
+    centre.send(a_scan(3).encode())
+    centre.until(lambda: not centre.storage.units()[0].gaps, "the gap closed")
+    unit.close()
 
 
 def test_ranges_end_where_numbers_are_missing_or_double() -> None:

@@ -1,0 +1,43 @@
+"""Files that are there whole or not at all, at whatever moment the power goes."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace_file(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None:
+    """Make *chunks* the content of *path*, on disk when this returns; until then it is as it was.
+
+    Raises OSError.
+    """
+    new = path.with_name(path.name + ".new")
+    write_new(new, chunks, mode)
+    move_file(new, path)
+
+
+def write_new(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None:
+    """Write *chunks* to *path*, in place of what an earlier attempt may have left there."""
+    path.unlink(missing_ok=True)
+    # Made by us or not at all: a link that stands under that name, as on a stick that somebody
+    # brings, is not followed.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(path, flags, mode), "wb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def move_file(old: Path, new: Path) -> None:
+    """Give *old* the name *new*, in its own folder, on disk when this returns."""
+    os.rename(old, new)
+    folder = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

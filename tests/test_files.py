@@ -1,0 +1,46 @@
+"""Files that are there whole or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.files import replace_file
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, [b"old"])
+
+    replace_file(path, [b"ne", b"w"])
+
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, [b"old"])
+
+    def failing() -> Iterator[bytes]:
+        yield b"new, but not a"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, failing())
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_stands_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_bytes(b"untouched")
+    (tmp_path / "file.new").symlink_to(victim)
+    path.symlink_to(victim)
+
+    replace_file(path, [b"new"])
+
+    assert victim.read_bytes() == b"untouched"
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
