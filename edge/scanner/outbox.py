@@ -16,68 +16,44 @@ A folder holds `lock` (one writer), `epoch` (which life of the outbox this is) a
 * Only the oldest segment is removed, once all of it is gone; besides, one that cannot hold a scan.
   One removal is on disk before the next is made, mostly by the sync of a new name, so a cut leaves
   segments without a hole, and what lies below the oldest is gone by its name alone.
+* A few confirmed segments stay for a while, for a centre that asks again. They give way to new
+  scans: what is full is full of pending ones.
+* When there is no room, the scans that are held are kept and new ones are refused. The limits are
+  looked at before a segment's room is written ahead: a scan that finds its room is not refused.
 * What cannot be read is counted as damaged, and its file is put aside, not removed, in its turn.
+  The next first line has the count. A scan of a version that is not known here is no damage: it is
+  counted apart and stays pending.
 """
 
-import errno
-import fcntl
 import logging
-import re
 import secrets
 import threading
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import msgspec
 from tinydb.table import Document
 
-from edge.errors import EdgeError, OutboxError, OutboxFull, OutboxInUse
+from edge.errors import OutboxError, OutboxFull
 from edge.messages import Scan
-from edge.ranges import Ranges, ranges_of
-from edge.scanner.segment import Disk, Segment, room_for
+from edge.scanner.disk import NO_ROOM, Disk, explained, lock, make_folder
+from edge.scanner.held import ASIDE, SEGMENT_SCANS, Held, Limits, OutboxStatus, SegmentFile
+from edge.scanner.outbox_view import OutboxView, read_outbox
+from edge.scanner.segment import Segment
+
+__all__ = ["Outbox", "OutboxStatus", "OutboxView", "read_outbox"]
 
 log = logging.getLogger(__name__)
 
-#: TinyDB's work per scan grows with the segment; the number of files shrinks with it.
-SEGMENT_SCANS = 256
 #: So many damaged segments are kept for a closer look; older ones are removed.
 KEEP_DAMAGED = 8
-
-_NAME = re.compile(r"seg-([0-9]{8,})-([0-9]{16,})\.jsonl")
-_ASIDE = "damaged-"
-_EPOCH = re.compile(rb"([0-9a-f]{16})\n?")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# Of this process at this moment, and no sign that a file is damaged.
-_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
-_NO_PERMISSION = "the folder and all in it must belong to the scanner's user"
-_CURES = {
-    errno.EACCES: _NO_PERMISSION,
-    errno.EPERM: _NO_PERMISSION,
-    errno.EROFS: "the card may be worn out: replace it",
-    errno.EIO: "the card fails: replace it",
-    errno.EEXIST: "this must be a folder: name another",
-    errno.ENOENT: "name the outbox's folder",
-    errno.ENOTDIR: "this must be a folder: name another",
-}
-
-
-@dataclass(frozen=True)
-class OutboxStatus:
-    """How an outbox is."""
-
-    epoch: str
-    next_seq: int
-    pending: int  #: scans not yet confirmed
-    bytes: int  #: disk space taken
-    oldest_seq: int | None  #: the oldest pending scan, if there is one
-    oldest_at: str | None  #: when that was made
-    damaged: int  #: pending scans found lost or unreadable since it was opened, at most
+#: So many confirmed segments are kept at most, for a centre that asks again.
+KEEP_CONFIRMED = 8
 
 
 class Outbox:
@@ -90,23 +66,31 @@ class Outbox:
         max_bytes: int,
         keep_free_bytes: int,
         segment_scans: int = SEGMENT_SCANS,
+        own_blocks: bool = False,
+        grace_s: float = 3600.0,
+        monotonic: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
     ) -> None:
-        """Open the outbox in *folder*, made if missing. Raises OutboxInUse, OutboxError."""
+        """Open the outbox in *folder*, made if missing. Raises OutboxInUse, OutboxError.
+
+        *own_blocks* is for a card that is not power-safe: see segment.py. A segment stays for
+        *grace_s* after all of it was confirmed, unless its room is needed.
+        """
         self._folder = folder
-        self._max_bytes = max_bytes
-        self._keep_free_bytes = keep_free_bytes
-        self._segment_scans = segment_scans
+        self._limits = Limits(max_bytes, keep_free_bytes, segment_scans, own_blocks)
+        self._grace_s = grace_s
+        self._monotonic = monotonic
         self._disk = disk or Disk()
         self._mutex = threading.Lock()
         self._active: Segment | None = None
         self._unlogged = False
+        self._damage_logged = 0
         self._removal_unsynced = False
-        with _explained(folder):
-            _make_folder(folder, self._disk)
-            self._lock = _lock(folder)
+        with explained(folder):
+            make_folder(folder, self._disk)
+            self._lock = lock(folder)
             try:
-                self._held = _Held(folder, segment_scans, self._disk)
+                self._held = Held(folder, segment_scans, self._disk)
                 self.epoch = self._held.epoch or self._start_epoch()
                 self._number = max((file.number for file in self._held.files), default=0)
                 self._begin_or_renumber()
@@ -122,6 +106,12 @@ class Outbox:
         """The number of the next scan."""
         return self._held.next_seq
 
+    @property
+    def pending(self) -> int:
+        """How many scans are not yet confirmed."""
+        with self._mutex:
+            return self._held.pending
+
     def put(self, scan: Scan) -> None:
         """Keep *scan*, on disk when this returns. Raises OutboxFull, OutboxError.
 
@@ -136,7 +126,20 @@ class Outbox:
             with self._leaving_if_it_fails():
                 segment.insert(document)
             self._unlogged = False
-            held.next_seq = held.files[-1].end = scan.seq + 1
+            held.add_scan(scan)
+
+    def has_room(self) -> bool:
+        """Whether another scan can be kept, as far as that can be told beforehand.
+
+        Costs nothing while it can. Otherwise it makes what the next `put` needs besides its own
+        line, or finds that it cannot.
+        """
+        try:
+            with self._opened():
+                self._ready()
+                return not self._disk.is_read_only(self._folder)
+        except OutboxError:
+            return False
 
     def oldest(self, n: int, after: int = 0) -> list[Scan]:
         """The *n* oldest pending scans with a number above *after*."""
@@ -157,10 +160,18 @@ class Outbox:
                     self._active.file.note_removed(new)
                 self._tidy()
 
+    def recall(self, ranges: Iterable[tuple[int, int]], limit: int = 500) -> list[Scan]:
+        """The first *limit* scans of *ranges* that are still on disk, confirmed or not.
+
+        For a centre that misses some. Nothing changes: who asks again gets them again.
+        """
+        with self._opened() as held:
+            return list(islice(held.kept(ranges), limit))
+
     def status(self) -> OutboxStatus:
         """How the outbox is now."""
         with self._opened() as held:
-            return held.status(self.epoch)
+            return held.status(self.epoch, self._limits)
 
     def flush(self) -> None:
         """Write down what was forgotten, for when no scan comes to take it along."""
@@ -187,20 +198,23 @@ class Outbox:
         self.close()
 
     @contextmanager
-    def _opened(self) -> Iterator["_Held"]:
-        with self._mutex, _explained(self._folder):
+    def _opened(self) -> Iterator[Held]:
+        with self._mutex, explained(self._folder):
             if self._lock.closed:
                 raise OutboxError(f"{self._folder}: the outbox is closed")
             yield self._held
 
     def _flush(self) -> None:
-        # Where no segment holds a scan, the name of the only one says it all.
-        if not self._unlogged or self._held.files[0].first == self.next_seq:
+        if not self._unlogged:
             return
         try:
-            active = self._ready()
-            with self._leaving_if_it_fails():
-                active.file.flush()
+            # Where no segment holds a scan, the name of the only one says it all.
+            if self._held.files[0].first == self.next_seq:
+                self._sync_removal()
+            else:
+                active = self._ready()
+                with self._leaving_if_it_fails():
+                    active.file.flush()
             self._unlogged = False
         except OutboxFull:
             pass  # The next segment's first line will have it.
@@ -210,46 +224,68 @@ class Outbox:
 
     def _ready(self) -> Segment:
         """The active segment, with room for a scan; a new one if need be."""
-        full = self._held.next_seq - self._held.files[-1].first >= self._segment_scans
-        if self._active is None or full or self._active.file.is_full:
+        held = self._held
+        full = held.next_seq - held.files[-1].first >= self._limits.segment_scans
+        if self._active is None or full or self._active.file.is_full or self._has_unlogged_damage():
             self._begin()
         active = self._active
         assert active is not None
         if not active.file.is_prepared:
-            self._check_room()
+            self._make_room()
             with self._leaving_if_it_fails():
-                active.file.prepare({"epoch": self.epoch}, self._held.gone)
-            self._held.files[-1].size = active.file.size
+                head = {"epoch": self.epoch, "damaged": held.damaged}
+                active.file.prepare(head, held.gone)
+            held.files[-1].size = active.file.size
+            self._tidy()
+        self._damage_logged = held.damaged
         return active
 
-    def _check_room(self) -> None:
-        coming = room_for(self._segment_scans)
-        if self._held.bytes + coming > self._max_bytes:
-            raise OutboxFull(
-                f"{self._folder}: {self._held.pending} scans have reached the limit of"
-                f" {self._max_bytes} bytes: connect the unit so that it can send them"
+    def _has_unlogged_damage(self) -> bool:
+        # The first line of a new segment tells of it, if there is room for one.
+        found = self._held.files[-1].size and self._held.damaged != self._damage_logged
+        return bool(found) and not self._lack()
+
+    def _make_room(self) -> None:
+        """See to the room for a segment; what is confirmed gives way."""
+        while lack := self._lack():
+            done = self._held.done()
+            if not done or not self._remove(done[0]):
+                raise OutboxFull(f"{self._folder}: {lack}")
+
+    def _lack(self) -> str:
+        limits, coming = self._limits, self._limits.segment_bytes
+        if self._held.bytes + coming > limits.max_bytes:
+            return (
+                f"{self._held.pending} scans have reached the limit of {limits.max_bytes} bytes:"
+                " connect the unit so that it can send them"
             )
-        if self._disk.free_bytes(self._folder) - coming < self._keep_free_bytes:
-            raise OutboxFull(
-                f"{self._folder}: {self._keep_free_bytes} bytes of the disk must stay free:"
+        if self._disk.free_bytes(self._folder) - coming < limits.keep_free_bytes:
+            return (
+                f"{limits.keep_free_bytes} bytes of the disk must stay free:"
                 " make room, or connect the unit so that it can send its scans"
             )
+        return ""
 
     def _begin(self) -> None:
         """Start the next segment: its name is on disk when this returns."""
         self._release()
         held = self._held
         self._number += 1
-        file = _File(self._number, held.next_seq, held.next_seq)
+        file = SegmentFile(self._number, held.next_seq, held.next_seq, is_open=True)
         path = self._folder / file.name
         try:
-            self._active = Segment(path, documents=self._segment_scans, disk=self._disk)
+            self._active = Segment(
+                path,
+                documents=self._limits.segment_scans,
+                own_blocks=self._limits.own_blocks,
+                disk=self._disk,
+            )
         except OSError:
             with suppress(OSError):
                 self._disk.unlink(path)
             raise
         self._removal_unsynced = False
-        held.add(file, self._active)
+        held.add(file)
         self._tidy()
 
     def _begin_or_renumber(self) -> None:
@@ -260,7 +296,7 @@ class Outbox:
         try:
             self._begin()
         except OSError as err:
-            if err.errno not in _NO_ROOM or not self._held.files:
+            if err.errno not in NO_ROOM or not self._held.files:
                 raise
             log.warning("%s: the disk is full: scans can be sent, not kept", self._folder)
             old, new = self._held.renumber_newest(self._number)
@@ -271,34 +307,46 @@ class Outbox:
     def _leaving_if_it_fails(self) -> Iterator[None]:
         try:
             yield
-        except OSError:
+        except OSError as err:
             # What the kernel and the disk now have of this segment is anyone's guess. The name of
             # the next makes void what the write may have left there.
             self._release()
             with suppress(OSError):
                 self._begin()
+            if err.errno in NO_ROOM:
+                self._tidy(give_all=True)
             raise
 
     def _release(self) -> None:
         # Not flushed: the first line of the next segment will have everything.
         if self._active is not None:
+            self._held.files[-1].is_open = False
             self._active.file.abandon()
             self._active = None
 
-    def _tidy(self) -> None:
-        """Remove the segments of which nothing is needed."""
-        files = self._held.files
-        while len(files) > 1 and self._held.is_done(files[0]) and self._remove(files[0]):
-            pass
-        # One that never held a scan: its first write failed, or none came.
-        if len(files) > 1 and files[-2].first == files[-2].end:
+    def _tidy(self, *, give_all: bool = False) -> None:
+        """Remove the segments of which nothing is needed; *give_all* grants none any grace."""
+        files, now = self._held.files, self._monotonic()
+        done = self._held.done()
+        damaged = max((place for place, file in enumerate(done, 1) if file.damaged), default=0)
+        spare = len(done) if give_all else max(damaged, len(done) - KEEP_CONFIRMED)
+        for file in done:
+            file.done_at = now if file.done_at is None else file.done_at
+        for place, file in enumerate(done):
+            if place >= spare and now - (file.done_at or 0.0) < self._grace_s:
+                break
+            if not self._remove(file):
+                break
+        # One that never held a scan: its first write failed, or none came. What it says was
+        # forgotten is needed until the newest has its first line.
+        is_bare = len(files) > 1 and files[-2].first == files[-2].end
+        if is_bare and (files[-1].size or not files[-2].size):
             self._remove(files[-2])
 
-    def _remove(self, file: "_File") -> bool:
+    def _remove(self, file: SegmentFile) -> bool:
         path = self._folder / file.name
         try:
-            if self._removal_unsynced:
-                self._disk.sync_folder(self._folder)
+            self._sync_removal()
             self._removal_unsynced = True
             if file.damaged:
                 self._put_aside(file)
@@ -312,8 +360,13 @@ class Outbox:
         self._held.drop(file)
         return True
 
-    def _put_aside(self, file: "_File") -> None:
-        aside, name = self._held.aside, _ASIDE + file.name
+    def _sync_removal(self) -> None:
+        if self._removal_unsynced:
+            self._disk.sync_folder(self._folder)
+            self._removal_unsynced = False
+
+    def _put_aside(self, file: SegmentFile) -> None:
+        aside, name = self._held.aside, ASIDE + file.name
         self._disk.rename(self._folder / file.name, self._folder / name)
         aside[name] = file.size
         log.error("%s is kept: scans in it could not be read", self._folder / name)
@@ -339,264 +392,3 @@ class Outbox:
         # The new name is synced along with that of the segment that comes next.
         self._disk.rename(new, self._folder / "epoch")
         return epoch
-
-
-class OutboxView:
-    """An outbox as it was when this was made, to read only."""
-
-    def __init__(self, held: "_Held") -> None:
-        self._held = held
-        self._status = held.status(held.epoch or held.seen_epoch or "")
-
-    def status(self) -> OutboxStatus:
-        """How it was. What was confirmed shortly before may still count as pending."""
-        return self._status
-
-    def scans(self) -> Iterator[Scan]:
-        """The pending scans, oldest first, without those confirmed meanwhile."""
-        with _explained(self._held.folder):
-            yield from self._held.scans()
-
-
-def read_outbox(folder: Path) -> OutboxView:
-    """Look into an outbox, in use or not, without writing anything. Raises OutboxError."""
-    with _explained(folder):
-        for _ in range(10):
-            view = OutboxView(held := _Held(folder, SEGMENT_SCANS, Disk(), is_shared=True))
-            # What was removed while we read may have been the newest of our list.
-            if not held.has_vanished:
-                break
-    if not held.files and not held.epoch:
-        raise OutboxError(f"{folder}: no outbox is here: name the folder with the seg-*.jsonl")
-    return view
-
-
-@dataclass(slots=True)
-class _File:
-    """A segment, as far as its name tells."""
-
-    number: int
-    first: int
-    end: int  #: the next segment's first: numbers from here on are not of this one
-    size: int = 0
-    damaged: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"seg-{self.number:08}-{self.first:016}.jsonl"
-
-
-class _Held:
-    """What a folder holds. It only reads, and has at most three segments in memory."""
-
-    def __init__(
-        self, folder: Path, segment_scans: int, disk: Disk, *, is_shared: bool = False
-    ) -> None:
-        self.folder = folder
-        self._disk = disk
-        self._is_shared = is_shared
-        self._segments: dict[int, Segment] = {}
-        sizes = disk.sizes(folder)
-        self.aside = {name: size for name, size in sizes.items() if name.startswith(_ASIDE)}
-        self.files = _files_in(sizes)
-        self.epoch = self._read_epoch()
-        self.seen_epoch: str | None = None
-        self.next_seq = 1
-        self.gone = Ranges()
-        self.damaged = 0
-        self.has_vanished = False
-        if self.files:
-            self._find_out(segment_scans)
-
-    @property
-    def pending(self) -> int:
-        return self.next_seq - 1 - len(self.gone)
-
-    @property
-    def bytes(self) -> int:
-        return sum(file.size for file in self.files) + sum(self.aside.values())
-
-    def status(self, epoch: str) -> OutboxStatus:
-        oldest = next(self.scans(), None)
-        return OutboxStatus(
-            epoch=epoch,
-            next_seq=self.next_seq,
-            pending=self.pending,
-            bytes=self.bytes,
-            oldest_seq=oldest.seq if oldest else None,
-            oldest_at=oldest.at if oldest else None,
-            damaged=self.damaged,
-        )
-
-    def scans(self, after: int = 0) -> Iterator[Scan]:
-        """The pending scans above *after*, oldest first. Damage is noted and passed over."""
-        at = bisect_right(self.files, after + 1, key=lambda file: file.first) - 1
-        for file in self.files[max(at, 0) :]:
-            if self.is_done(file):
-                continue
-            segment = self._load(file)
-            for document in segment if segment is not None else ():
-                seq = document.doc_id
-                if seq <= after or not file.first <= seq < file.end or seq in self.gone:
-                    continue
-                try:
-                    yield msgspec.convert(document, Scan)
-                except msgspec.ValidationError:
-                    self._lose(file, [(seq, seq)])
-
-    def forget(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Give up *ranges*; gives those of them that were pending."""
-        last = self.next_seq - 1
-        new = [gap for a, b in ranges for gap in self.gone.gaps(max(a, 1), min(b, last))]
-        self.gone.update(new)
-        if new:
-            for segment in self._segments.values():
-                if ids := [d.doc_id for d in segment if d.doc_id in self.gone]:
-                    segment.remove(doc_ids=ids)
-        return new
-
-    def is_done(self, file: _File) -> bool:
-        """Whether nothing in *file* is pending."""
-        return file.first >= file.end or self.gone.covers(file.first, file.end - 1)
-
-    def add(self, file: _File, segment: Segment) -> None:
-        self.files.append(file)
-        self._keep(file, segment)
-
-    def drop(self, file: _File) -> None:
-        self.files.remove(file)
-        self._segments.pop(file.number, None)
-
-    def renumber_newest(self, number: int) -> tuple[str, str]:
-        """Give the newest segment *number*; gives its old and its new name."""
-        newest = self.files[-1]
-        self._segments.pop(newest.number, None)
-        old, newest.number = newest.name, number
-        return old, newest.name
-
-    def _find_out(self, segment_scans: int) -> None:
-        """The next number and what is gone, from the newest segments back to a good first line."""
-        newest = self.files[-1]
-        found = []
-        for file in reversed(self.files):
-            segment = self._read(file)
-            found.append((file, segment))
-            if file is newest:
-                self.next_seq = _next_seq(newest, segment, segment_scans)
-            if segment is not None:
-                self.gone.update(segment.file.removed)
-                if segment.file.head is not None:
-                    self.seen_epoch = segment.file.head.get("epoch")
-                    break
-        # Numbers that were forgotten had been given out, even if nothing else tells of them.
-        newest.end = self.next_seq = max(self.next_seq, *(b + 1 for _, b in self.gone), 1)
-        if self.files[0].first > 1:
-            self.gone.add(1, self.files[0].first - 1)
-        for file, segment in found:
-            self._keep(file, segment)
-
-    def _load(self, file: _File) -> Segment | None:
-        segment = self._segments.get(file.number)
-        if segment is None:
-            segment = self._read(file)
-            self._keep(file, segment)
-        return segment
-
-    def _read(self, file: _File) -> Segment | None:
-        try:
-            return Segment(self.folder / file.name, read_only=True, disk=self._disk)
-        except OSError as err:
-            if err.errno in _PASSING:
-                raise
-            if self._is_shared and err.errno == errno.ENOENT:
-                self.has_vanished = True
-            else:
-                log.error("%s cannot be read: %s", self.folder / file.name, err)
-            return None
-
-    def _keep(self, file: _File, segment: Segment | None) -> None:
-        """Note what *segment* lacks, and have it in memory until others are needed more."""
-        held = Ranges(ranges_of(_numbers_in(segment)))
-        self._lose(file, held.gaps(file.first, file.end - 1))
-        if segment is not None:
-            while len(self._segments) > 2:
-                spare = [n for n in self._segments if n != self.files[-1].number]
-                del self._segments[spare[0]]
-            self._segments[file.number] = segment
-
-    def _lose(self, file: _File, ranges: Iterable[tuple[int, int]]) -> None:
-        lost = [gap for a, b in ranges for gap in self.gone.gaps(a, b)]
-        self.gone.update(lost)
-        if lost and not self.has_vanished:
-            number = sum(b - a + 1 for a, b in lost)
-            self.damaged += number
-            file.damaged = True
-            log.error("%s: %d scans are lost: %s", self.folder / file.name, number, lost[:5])
-
-    def _read_epoch(self) -> str | None:
-        try:
-            found = _EPOCH.fullmatch(self._disk.read(self.folder / "epoch"))
-        except OSError as err:
-            if err.errno in _PASSING:
-                raise
-            found = None
-        if self.files and not found:
-            log.error("%s cannot be read", self.folder / "epoch")
-        return found[1].decode() if found else None
-
-
-def _files_in(sizes: dict[str, int]) -> list[_File]:
-    """The segments by their numbers, each with the end that the next one's name gives it."""
-    names = [(match, size) for name, size in sizes.items() if (match := _NAME.fullmatch(name))]
-    files = [_File(int(match[1]), int(match[2]), 0, size) for match, size in names]
-    files.sort(key=lambda file: file.number)
-    for file, following in pairwise(files):
-        file.end = following.first
-    return files
-
-
-def _numbers_in(segment: Segment | None) -> list[int]:
-    # A TinyDB without documents is false, hence no "if segment".
-    return [] if segment is None else sorted(document.doc_id for document in segment)
-
-
-def _next_seq(newest: _File, segment: Segment | None, segment_scans: int) -> int:
-    last = max(_numbers_in(segment), default=0)
-    if segment is None or segment.file.tail_damaged:
-        # What it held may have been sent, so no number that it can have held is used again.
-        return max(newest.first + segment_scans, last + 1)
-    return max(newest.first, last + 1)
-
-
-def _make_folder(folder: Path, disk: Disk) -> None:
-    if not folder.is_dir():
-        _make_folder(folder.parent, disk)
-        disk.make_folder(folder)
-        disk.sync_folder(folder.parent)
-
-
-def _lock(folder: Path) -> BinaryIO:
-    lock = open(folder / "lock", "ab")  # noqa: SIM115 - open as long as the outbox is
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise OutboxInUse(
-            f"{folder}: another process has this outbox open; stop that first, or only look:"
-            " edge-scanner outbox status"
-        ) from None
-    return lock
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into ours, with what to do about them."""
-    try:
-        yield
-    except EdgeError:
-        raise
-    except OSError as err:
-        if err.errno in _NO_ROOM:
-            raise OutboxFull(f"{folder}: the disk is full: make room on it") from err
-        cure = _CURES.get(err.errno or 0, "")
-        raise OutboxError(f"{folder}: {err.strerror or err}{cure and ': '}{cure}") from err

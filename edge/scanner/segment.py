@@ -12,23 +12,28 @@ next document, by `flush` or by `close`, since losing it only brings a document 
 documents are written as a whole database. A middleware that gathers several operations into one
 write, as TinyDB's CachingMiddleware does, would hide such changes and must not be used; nor may an
 `update` be given a function that fails midway, as its changes so far would stay in memory.
+
+A card that is not power-safe may turn a whole block into garbage when the power goes while a part
+of it is written. With *own_blocks* no line shares a block with another, so it takes none along.
 """
 
 import errno
 import json
-import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Raw, Struct, field
 from tinydb import TinyDB
 from tinydb.storages import Storage
+from tinydb.table import Document, Table
 
 from edge.ranges import Ranges, ranges_of
+from edge.scanner.disk import Disk
 
 #: What one document may take of the room that is written ahead: a scan's line is about 850 bytes.
 BYTES_PER_DOCUMENT = 1024
@@ -37,87 +42,50 @@ LONGEST_LINE = 8192
 
 _BLOCK = 4096
 _TABLE = "_default"
-_LINE = re.compile(rb"[^\n]+")
+_FILLER = b"\n" * _BLOCK
+_LINE = re.compile(rb"\n*+([^\n]++)")
 _START = re.compile(rb"[0-9a-f]{8} \{")
 _NOT_OURS = re.compile(rb"[^ -~]")
 
 Tables = dict[str, dict[str, Any]]
 
 
-class Disk:
-    """The disk, as far as keeping scans depends on it; tests watch it and let it fail."""
+class SegmentTable(Table):
+    """A table to which a document with a number is added without a look at all others."""
 
-    def open(self, path: Path) -> int:
-        """Open *path* to read and write, and create it if need be."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def close(self, fd: int) -> None:
-        os.close(fd)
-
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    def write(self, fd: int, data: bytes, offset: int) -> int:
-        """Write *data* at *offset*; gives how many bytes were taken, which may be fewer."""
-        return os.pwrite(fd, data, offset)
-
-    def write_all(self, fd: int, data: bytes, offset: int) -> None:
-        """Write all of *data* at *offset*."""
-        while data:
-            taken = self.write(fd, data, offset)
-            if taken <= 0:
-                raise OSError(errno.EIO, "the disk takes no more bytes")
-            data, offset = data[taken:], offset + taken
-
-    def truncate(self, fd: int, size: int) -> None:
-        os.ftruncate(fd, size)
-
-    def sync(self, fd: int) -> None:
-        """Content and size are on disk when this returns."""
-        # Not fsync: it would also write the time of change, which costs the card another flush.
-        os.fdatasync(fd)
-
-    def make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700)
-
-    def sync_folder(self, folder: Path) -> None:
-        """Names made in *folder* are on disk when this returns."""
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def rename(self, old: Path, new: Path) -> None:
-        os.rename(old, new)
-
-    def unlink(self, path: Path) -> None:
-        os.unlink(path)
-
-    def sizes(self, folder: Path) -> dict[str, int]:
-        """The files of *folder* and their sizes in bytes."""
-        found = {}
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                # A service at work in the folder may have removed it since.
-                with suppress(FileNotFoundError):
-                    found[entry.name] = entry.stat().st_size
-        return found
-
-    def free_bytes(self, folder: Path) -> int:
-        """What is left of the disk for users other than root."""
-        state = os.statvfs(folder)
-        return state.f_bavail * state.f_frsize
+    def insert(self, document: Mapping[str, Any]) -> int:
+        """Insert *document*; gives its number. Raises ValueError if it is there already."""
+        storage = self._storage
+        if (
+            not isinstance(document, Document)
+            or not isinstance(storage, SegmentStorage)
+            or self.name != _TABLE
+        ):
+            return super().insert(document)
+        storage.add(document.doc_id, document)
+        self._next_id = None
+        self.clear_cache()
+        return document.doc_id
 
 
 class Segment(TinyDB):
     """A TinyDB in one file of lines."""
 
+    table_class = SegmentTable
+
     def __init__(
-        self, path: Path, *, read_only: bool = False, documents: int = 256, disk: Disk | None = None
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        documents: int = 256,
+        own_blocks: bool = False,
+        disk: Disk | None = None,
     ) -> None:
         """Open *path*, made if missing, with room for so many *documents* at a time."""
-        self.file = SegmentStorage(path, read_only=read_only, documents=documents, disk=disk)
+        self.file = SegmentStorage(
+            path, read_only=read_only, documents=documents, own_blocks=own_blocks, disk=disk
+        )
         super().__init__(storage=lambda: self.file)
 
 
@@ -135,19 +103,13 @@ class SegmentStorage(Storage):
         *,
         read_only: bool = False,
         documents: int = 256,
+        own_blocks: bool = False,
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
-        #: The "head" of the first line, or None if that cannot be read.
-        self.head: dict[str, Any] | None = None
-        #: What the file says was removed, from this segment and from others.
-        self.removed = Ranges()
-        self.bad_lines = 0
-        #: Behind the last good line is what no write of ours can have left, cut short or not: there
-        #: may have been documents.
-        self.tail_damaged = False
         self._disk = disk or Disk()
         self._documents = documents
+        self._own_blocks = own_blocks
         self._unlogged = Ranges()
         self._tables: Tables | None = None
         self._size = self._end = 0
@@ -183,8 +145,9 @@ class SegmentStorage(Storage):
         if self.is_prepared:
             return
         self._unlogged.update(removed)
-        line = _line_of({"head": dict(head or {}), "-": list(self._unlogged)})
-        size = _whole_blocks(len(line) + room_for(self._documents))
+        head = dict(head or {}) | ({"own_blocks": True} if self._own_blocks else {})
+        line = self._line_of({"head": head, "-": list(self._unlogged)})
+        size = _whole_blocks(len(line) + room_for(self._documents, own_blocks=self._own_blocks))
         try:
             # Room made of written newlines is what costs least later: into blocks that are already
             # there, a line needs one flush of the card instead of two, and a line cut short is
@@ -217,6 +180,18 @@ class SegmentStorage(Storage):
             went = Ranges()
         self._unlogged = went
         self._tables = dict(data)
+
+    def add(self, number: int, document: Mapping[str, Any]) -> None:
+        """Add *document* to the default table, on disk when this returns."""
+        if self._tables is None:
+            self._load()
+        assert self._tables is not None
+        table = self._tables.get(_TABLE, {})
+        if str(number) in table:
+            raise ValueError(f"document {number} is there already")
+        self._append({"-": list(self._unlogged), "+": {str(number): document}})
+        self._unlogged = Ranges()
+        self._tables.setdefault(_TABLE, table)[str(number)] = dict(document)
 
     def note_removed(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Log *ranges*, of this segment or of others, with the next line."""
@@ -261,7 +236,7 @@ class SegmentStorage(Storage):
         self._tables = dict(data)
 
     def _append(self, change: Mapping[str, Any]) -> None:
-        line = _line_of(change)
+        line = self._line_of(change)
         self.prepare()
         self._write_line(line, self._end)
         self._end += len(line)
@@ -275,37 +250,22 @@ class SegmentStorage(Storage):
         self._disk.sync(self._fd)
         self._broken = False
 
-    def _load(self) -> None:
-        content = self._disk.read(self.path)
-        self._size = len(content)
-        self._end = len(content.rstrip(b"\n")) + 1 if content else 0
-        self._tables = {}
-        self.bad_lines = changes = starts = not_ours = 0
-        for match in _LINE.finditer(content):
-            change = _change_in(match[0])
-            if change:
-                self._apply(change)
-                changes += change.head is None
-                starts = not_ours = 0
-            else:
-                self.bad_lines += 1
-                starts += bool(_START.match(match[0]))
-                not_ours += bool(_NOT_OURS.search(match[0]))
-        # A write cut short leaves parts of one line between newlines. Bytes that are not text can
-        # also be what was there before the room was written, but only until the first change.
-        self.tail_damaged = starts > 1 or (changes > 0 and not_ours > 0)
-        self._drop(self._unlogged)
+    def _line_of(self, change: Mapping[str, Any]) -> bytes:
+        line = _line_of(change)
+        return line.ljust(_whole_blocks(len(line)), b"\n") if self._own_blocks else line
 
-    def _apply(self, change: "_Change") -> None:
-        if change.head is not None:
-            self.head = change.head
-        if change.whole is not None:
-            self._tables = change.whole
-        self._drop(change.removed)
-        self.removed.update(change.removed)
-        if change.added:
-            assert self._tables is not None
-            self._tables.setdefault(_TABLE, {}).update(change.added)
+    def _load(self) -> None:
+        content = SegmentContent(self._disk.read(self.path))
+        self._size = content.size
+        self._end = _whole_blocks(content.end) if self._own_blocks else content.end
+        self._tables = {}
+        for line in content.lines:
+            if line.whole is not None:
+                self._tables = {name: _decoded(table) for name, table in line.whole.items()}
+            self._drop(line.removed)
+            if line.added:
+                self._tables.setdefault(_TABLE, {}).update(_decoded(line.added))
+        self._drop(self._unlogged)
 
     def _drop(self, ranges: Iterable[tuple[int, int]]) -> None:
         documents = (self._tables or {}).get(_TABLE, {})
@@ -315,21 +275,100 @@ class SegmentStorage(Storage):
                 del documents[number]
 
 
-def room_for(documents: int) -> int:
+class Line(Struct, frozen=True):
+    """One line of a segment."""
+
+    head: dict[str, Any] | None = None
+    removed: list[tuple[int, int]] = field(name="-", default_factory=list)
+    added: dict[int, Raw] = field(name="+", default_factory=dict)
+    whole: dict[str, dict[int, Raw]] | None = field(name="=", default=None)
+
+
+class SegmentContent:
+    """What the file of a segment says. Lines that are damaged are counted and skipped."""
+
+    def __init__(self, content: bytes) -> None:
+        self.size = len(content)
+        #: Where the last line ends, good or bad.
+        self.end = _end_of(content)
+        self.lines: list[Line] = []
+        #: The "head" of the first line, or None if that cannot be read.
+        self.head: dict[str, Any] | None = None
+        #: What the file says was removed, from this segment and from others.
+        self.removed = Ranges()
+        self.bad_lines = 0
+        #: Behind the last good line is what no write of ours can have left, cut short or not: there
+        #: may have been documents.
+        self.tail_damaged = False
+        #: In how many blocks there are parts of lines behind the last good one.
+        self.tail_blocks = 0
+        self._read(content)
+
+    @property
+    def own_blocks(self) -> bool:
+        """Whether no line shares a block with another."""
+        return bool(self.head and self.head.get("own_blocks"))
+
+    def documents(self) -> Iterator[tuple[int, Raw]]:
+        """Every document that was ever added, by its number, as JSON."""
+        for line in self.lines:
+            yield from line.added.items()
+
+    def _read(self, content: bytes) -> None:
+        changes = starts = not_ours = 0
+        tail: set[int] = set()
+        for match in _LINE.finditer(content, 0, self.end):
+            text, (start, end) = match[1], match.span(1)
+            line = _line_in(text)
+            if line is None:
+                self.bad_lines += 1
+                starts += bool(_START.match(text))
+                not_ours += bool(_NOT_OURS.search(text))
+                tail.update(range(start // _BLOCK, (end - 1) // _BLOCK + 1))
+                line = self._line_behind(text, start)
+            if line is not None:
+                self._take(line)
+                changes += line.head is None
+                starts = not_ours = 0
+                tail.clear()
+        self.tail_blocks = len(tail)
+        # A write cut short leaves parts of one line between newlines. Bytes that are not text can
+        # also be what was there before the room was written, but only until the first change.
+        self.tail_damaged = starts > 1 or (changes > 0 and not_ours > 0)
+
+    def _line_behind(self, text: bytes, start: int) -> Line | None:
+        """A line that what spoiled the block before is glued to."""
+        if not self.own_blocks:
+            return None
+        places = range(_whole_blocks(start + 1) - start, len(text), _BLOCK)
+        return next(filter(None, (_line_in(text[place:]) for place in places)), None)
+
+    def _take(self, line: Line) -> None:
+        self.lines.append(line)
+        if line.head is not None:
+            self.head = line.head
+        if line.removed:
+            self.removed.update(line.removed)
+
+
+def room_for(documents: int, *, own_blocks: bool = False) -> int:
     """Bytes that are written ahead for *documents*."""
-    return _whole_blocks(documents * BYTES_PER_DOCUMENT + LONGEST_LINE)
+    each = _BLOCK if own_blocks else BYTES_PER_DOCUMENT
+    return _whole_blocks(documents * each + LONGEST_LINE)
+
+
+def _end_of(content: bytes) -> int:
+    """Where *content* has nothing but room any more, one newline behind the last line."""
+    end = len(content)
+    while end >= _BLOCK and content[end - _BLOCK : end] == _FILLER:
+        end -= _BLOCK
+    last = content[max(0, end - _BLOCK) : end]
+    end -= len(last) - len(last.rstrip(b"\n"))
+    return end + 1 if end else 0
 
 
 def _whole_blocks(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
-
-
-@dataclass
-class _Change:
-    removed: list[tuple[int, int]] = field(default_factory=list)
-    added: dict[str, Any] = field(default_factory=dict)
-    whole: Tables | None = None
-    head: dict[str, Any] | None = None
 
 
 def _line_of(change: Mapping[str, Any]) -> bytes:
@@ -337,22 +376,19 @@ def _line_of(change: Mapping[str, Any]) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(text), text)
 
 
-def _change_in(line: bytes) -> _Change | None:
+def _line_in(line: bytes) -> Line | None:
     """What *line* says, or None if it is not whole or not of ours."""
-    try:
-        if line[:9] != b"%08x " % zlib.crc32(line[9:]):
-            return None
-        content = json.loads(line[9:])
-        whole = content.get("=")
-        return _Change(
-            removed=list(Ranges((int(a), int(b)) for a, b in content.get("-", []))),
-            added=_table_in(content.get("+", {})),
-            whole=None if whole is None else {t: _table_in(d) for t, d in whole.items()},
-            head=content.get("head"),
-        )
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    text = line[9:]
+    if line[:9] != b"%08x " % zlib.crc32(text):
         return None
+    try:
+        found = msgspec.json.decode(text, type=Line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if found.removed and any(first > last for first, last in found.removed):
+        return None
+    return found
 
 
-def _table_in(content: dict[str, Any]) -> dict[str, Any]:
-    return {str(int(number)): dict(document) for number, document in content.items()}
+def _decoded(table: Mapping[int, Raw]) -> dict[str, Any]:
+    return {str(number): msgspec.json.decode(raw) for number, raw in table.items()}

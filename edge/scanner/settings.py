@@ -7,6 +7,8 @@ from msgspec import Meta, Struct, field
 from edge.messages import Name
 from edge.mqtt import BrokerSettings
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+
 
 class UnitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who and where this unit is."""
@@ -34,6 +36,10 @@ class ReadingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """How codes are read and when a code counts again."""
 
     zbar: bool = True
+    budget_ms: Annotated[float, Meta(gt=0, le=1000)] = 25.0
+    which: Literal["all", "nearest"] = "all"
+    zone: tuple[Share, Share, Share, Share] = (0.0, 0.0, 1.0, 1.0)
+    unread_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     reread_delay_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
 
 
@@ -43,6 +49,7 @@ class OutboxSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     folder: str = "/var/lib/edge/outbox"
     max_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 1024
     keep_free_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 64
+    own_blocks: bool = False
 
 
 class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,6 +72,13 @@ class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     health_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 
+class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How scans are carried by hand where there is never a network."""
+
+    sticks: str = "/media/*/*"
+    key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/unit.key"
+
+
 class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in scanner.toml."""
 
@@ -75,3 +89,4 @@ class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
+    carry: CarrySettings = field(default_factory=CarrySettings)

@@ -8,89 +8,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 from tinydb.table import Document
 
 from edge.errors import OutboxError, OutboxFull, OutboxInUse
-from edge.messages import Scan
-from edge.scanner.outbox import KEEP_DAMAGED, Outbox, read_outbox
-from edge.scanner.segment import Disk, Segment, room_for
-from tests.fakes import a_scan
+from edge.scanner.outbox import KEEP_CONFIRMED, KEEP_DAMAGED, Outbox, read_outbox
+from edge.scanner.segment import Segment, room_for
+from tests.fakes import FakeClock, a_scan
+from tests.scanner.crash import opened, pull_the_plug, put
+from tests.scanner.watched_disk import WatchedDisk
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-class WatchedDisk(Disk):
-    """A disk that notes what is done to it, and fails at what it is told to. Syncs are only noted.
-
-    An event is (what, name, ...): enough to tell what a power cut may leave: see `Cut`.
-    """
-
-    def __init__(self) -> None:
-        self.events: list[tuple[object, ...]] = []
-        self.reads = 0
-        self.fails: dict[str, int] = {}
-        self.takes: int | None = None
-        self.free = 1 << 40
-        self._names: dict[int, str] = {}
-
-    def open(self, path: Path) -> int:
-        is_new = not path.exists()
-        if is_new:
-            self._note("create", path.name)
-        fd = super().open(path)
-        self._names[fd] = path.name
-        return fd
-
-    def read(self, path: Path) -> bytes:
-        self.reads += 1
-        self._fail_if_told("read")
-        return super().read(path)
-
-    def write(self, fd: int, data: bytes, offset: int) -> int:
-        if "write" in self.fails and len(data) > 1:
-            # What fails may be half done.
-            half = data[: len(data) // 2]
-            self.events.append(("write", self._names[fd], offset, half))
-            super().write(fd, half, offset)
-        taken = data[: self.takes]
-        self._note("write", self._names[fd], offset, taken)
-        return super().write(fd, taken, offset)
-
-    def truncate(self, fd: int, size: int) -> None:
-        self._note("truncate", self._names[fd], size)
-        super().truncate(fd, size)
-
-    def sync(self, fd: int) -> None:
-        self._note("sync", self._names[fd])
-
-    def sync_folder(self, folder: Path) -> None:
-        self._note("sync_folder", folder.name)
-
-    def rename(self, old: Path, new: Path) -> None:
-        self._note("rename", old.name, new.name)
-        super().rename(old, new)
-
-    def unlink(self, path: Path) -> None:
-        self._note("unlink", path.name)
-        super().unlink(path)
-
-    def free_bytes(self, folder: Path) -> int:
-        return self.free
-
-    def _note(self, what: str, *more: object) -> None:
-        self._fail_if_told(what)
-        self.events.append((what, *more))
-
-    def _fail_if_told(self, what: str) -> None:
-        if what in self.fails:
-            raise OSError(self.fails[what], os.strerror(self.fails[what]))
 
 
 @pytest.fixture
@@ -101,31 +32,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def disk() -> WatchedDisk:
     return WatchedDisk()
-
-
-def opened(folder: Path, disk: Disk | None = None, segment_scans: int = 4) -> Outbox:
-    return Outbox(
-        folder,
-        max_bytes=1 << 40,
-        keep_free_bytes=0,
-        segment_scans=segment_scans,
-        disk=disk or WatchedDisk(),
-    )
-
-
-def put(outbox: Outbox, number: int = 1) -> list[Scan]:
-    """Put so many new scans; gives them."""
-    scans = []
-    for _ in range(number):
-        scans.append(a_scan(outbox.next_seq, outbox.epoch))
-        outbox.put(scans[-1])
-    return scans
-
-
-def pull_the_plug(outbox: Outbox) -> None:
-    """Let go of the folder without the goodbye of `close`."""
-    outbox._release()
-    outbox._lock.close()
 
 
 def seqs(outbox: Outbox) -> list[int]:
@@ -458,6 +364,150 @@ def test_a_first_opening_on_a_full_disk_says_so(folder: Path, disk: WatchedDisk)
         opened(folder, disk)
 
 
+def test_the_status_says_how_much_room_is_left(folder: Path) -> None:
+    limit = 3 * room_for(4) + 10_000
+    with Outbox(folder, max_bytes=limit, keep_free_bytes=0, segment_scans=4) as outbox:
+        fills = []
+        for number in range(12):
+            status = outbox.status()
+            assert status.room_scans == 12 - number
+            fills.append(status.fill)
+            put(outbox)
+        assert fills == pytest.approx([number / 12 for number in range(12)], abs=1e-4)
+        assert (outbox.status().room_scans, outbox.status().fill) == (0, 1.0)
+
+        outbox.forget([(1, 4)])
+        assert outbox.status().room_scans == 4
+        assert outbox.status().fill == pytest.approx(8 / 12, abs=1e-4)
+
+
+def test_the_status_says_for_how_many_hours_the_room_will_do(folder: Path) -> None:
+    with Outbox(
+        folder, max_bytes=2 * room_for(16) + 9000, keep_free_bytes=0, segment_scans=16
+    ) as outbox:
+        assert outbox.status().hours_left is None
+        # One a minute; in between the unit was off for a night.
+        for boot, first_ms in (("a" * 32, 0), ("b" * 32, 5000)):
+            for minute in range(5):
+                outbox.put(
+                    a_scan(
+                        outbox.next_seq,
+                        outbox.epoch,
+                        boot=boot,
+                        uptime_ms=first_ms + minute * 60_000,
+                    )
+                )
+        status = outbox.status()
+        assert (status.scans_per_hour, status.room_scans) == (60.0, 22)
+        assert status.hours_left == pytest.approx(22 / 60, abs=0.1)
+        view = read_outbox(folder, max_bytes=1 << 30, keep_free_bytes=0).status()
+        assert view.scans_per_hour == 60.0
+        assert view.hours_left is not None
+
+
+def test_it_knows_beforehand_whether_a_scan_has_room(folder: Path, disk: WatchedDisk) -> None:
+    with Outbox(
+        folder, max_bytes=1 << 40, keep_free_bytes=1 << 30, segment_scans=4, disk=disk
+    ) as outbox:
+        assert outbox.has_room()
+        disk.events.clear()
+        assert outbox.has_room()
+        put(outbox, 3)
+        assert [event[0] for event in disk.events] == ["write", "sync"] * 3
+        disk.free = 1 << 29
+        assert outbox.has_room()
+        put(outbox)
+        assert not outbox.has_room()
+        disk.free = 1 << 31
+        assert outbox.has_room()
+        disk.read_only = True
+        assert not outbox.has_room()
+
+
+def test_it_knows_beforehand_that_the_disk_fails(folder: Path, disk: WatchedDisk) -> None:
+    with opened(folder, disk) as outbox:
+        kept = put(outbox, 4)
+        disk.fails = {"sync": errno.EIO}
+        for _ in range(5):
+            assert not outbox.has_room()
+        assert len(segments(folder)) <= 3
+        disk.fails.clear()
+        assert outbox.has_room()
+        assert outbox.oldest(9) == kept
+
+
+# Confirmed, and asked for again
+
+
+def kept_for(folder: Path, clock: FakeClock, **limits: int) -> Outbox:
+    return Outbox(
+        folder,
+        max_bytes=limits.get("max_bytes", 1 << 40),
+        keep_free_bytes=0,
+        segment_scans=4,
+        grace_s=60.0,
+        monotonic=clock.monotonic,
+        disk=WatchedDisk(),
+    )
+
+
+def test_confirmed_scans_can_be_recalled_for_a_while(folder: Path) -> None:
+    clock = FakeClock()
+    with kept_for(folder, clock) as outbox:
+        scans = put(outbox, 10)
+        outbox.forget([(1, 9)])
+        assert outbox.oldest(100) == scans[9:]
+
+        assert outbox.recall([(2, 3), (8, 20)]) == [*scans[1:3], *scans[7:]]
+        assert outbox.recall([(1, 10)], limit=3) == scans[:3]
+        assert outbox.status().pending == 1
+
+        clock.advance(61)
+        outbox.forget([(10, 10)])
+        assert outbox.recall([(1, 10)]) == scans[8:]
+
+
+def test_confirmed_scans_can_be_recalled_after_a_restart(folder: Path) -> None:
+    clock = FakeClock()
+    with kept_for(folder, clock) as outbox:
+        scans = put(outbox, 10)
+        outbox.forget([(1, 10)])
+    with kept_for(folder, clock) as outbox:
+        assert outbox.oldest(100) == []
+        assert outbox.recall([(1, 10)]) == scans
+        assert outbox.next_seq == 11
+
+
+def test_only_a_few_confirmed_segments_are_kept(folder: Path) -> None:
+    with kept_for(folder, FakeClock()) as outbox:
+        put(outbox, 4 * (KEEP_CONFIRMED + 5))
+        outbox.forget([(1, outbox.next_seq)])
+        assert len(segments(folder)) == KEEP_CONFIRMED + 1
+
+
+def test_confirmed_segments_give_way_to_new_scans(folder: Path) -> None:
+    with kept_for(folder, FakeClock(), max_bytes=3 * room_for(4) + 10_000) as outbox:
+        for _ in range(10):
+            scans = put(outbox, 4)
+            outbox.forget([(scans[0].seq, scans[-1].seq)])
+        kept = put(outbox, 12)
+        assert outbox.oldest(100) == kept
+        with pytest.raises(OutboxFull):
+            put(outbox)
+
+
+def test_a_segment_is_not_removed_before_an_older_one(folder: Path) -> None:
+    clock = FakeClock()
+    with kept_for(folder, clock) as outbox:
+        put(outbox, 12)
+        outbox.forget([(5, 8)])
+        clock.advance(59)
+        outbox.forget([(1, 4)])
+        clock.advance(2)
+        outbox.forget([(9, 9)])
+        assert len(segments(folder)) == 3
+
+
 # Failing writes
 
 FAILURES = [
@@ -562,6 +612,23 @@ def test_a_segment_that_cannot_be_removed_yet_is_removed_later(
         disk.fails.clear()
         outbox.forget([(7, 7)])
         assert (seqs(outbox), len(segments(folder))) == ([*range(8, 13)], 2)
+
+
+def test_the_number_of_damaged_scans_outlives_a_restart(folder: Path) -> None:
+    with opened(folder) as outbox:
+        kept = put(outbox, 12)
+    path = segments(folder)[1]
+    path.write_bytes(path.read_bytes().replace(kept[5].id.encode(), b"0" * 32))
+    with opened(folder) as outbox:
+        assert len(outbox.oldest(100)) == 11
+        assert outbox.status().damaged == 1
+        put(outbox)
+        outbox.forget([(1, 12)])
+    for _ in range(2):
+        with opened(folder) as outbox:
+            assert outbox.status().damaged == 1
+            assert read_outbox(folder).status().damaged == 1
+            put(outbox)
 
 
 # What a cut or a bad card left
@@ -695,23 +762,38 @@ def test_a_bad_line_is_counted_and_its_segment_put_aside_in_its_turn(folder: Pat
         assert outbox.status().bytes > aside.stat().st_size
 
 
-def test_a_record_that_is_no_scan_is_counted_and_passed_over(folder: Path) -> None:
-    with opened(folder) as outbox:
-        kept = put(outbox, 3)
-    path = segments(folder)[-1]
+def written_by_newer_software(folder: Path, seq: int) -> None:
+    """Give scan *seq* of the only segment a field that this software does not know."""
+    (path,) = segments(folder)
+    segment = Segment(path, read_only=True)
     path.unlink()
-    segment = Segment(path)
-    segment.file.prepare({"epoch": outbox.epoch})
-    for scan in kept:
-        fields = msgspec.to_builtins(scan)
-        if scan.seq == 2:
-            fields["place"] = "Not A Name"
-        segment.insert(Document(fields, doc_id=scan.seq))
-    segment.close()
+    newer = Segment(path)
+    newer.file.prepare({"epoch": (folder / "epoch").read_text().strip()})
+    for document in segment:
+        fields = dict(document) | ({"new": 1} if document.doc_id == seq else {})
+        newer.insert(Document(fields, document.doc_id))
+    newer.close()
+
+
+def test_a_scan_of_newer_software_is_counted_apart_and_kept(folder: Path) -> None:
+    with opened(folder) as outbox:
+        put(outbox, 3)
+    written_by_newer_software(folder, 2)
+    path = segments(folder)[0]
+
+    for _ in range(2):
+        with opened(folder) as outbox:
+            assert 2 not in seqs(outbox)
+            status = outbox.status()
+            assert (status.unknown, status.damaged) == (1, 0)
+            outbox.forget([(1, 1), (3, 3)])
+            assert outbox.status().pending == 1
+    assert b'"new":1' in path.read_bytes()
 
     with opened(folder) as outbox:
-        assert seqs(outbox) == [1, 3]
-        assert (outbox.status().pending, outbox.status().damaged) == (2, 1)
+        outbox.forget([(2, 2)])
+        assert (outbox.status().unknown, outbox.status().pending) == (0, 0)
+    assert not path.exists()
 
 
 def test_only_a_few_damaged_segments_are_kept(folder: Path) -> None:
@@ -827,7 +909,9 @@ def test_a_reader_sees_what_is_pending_while_the_outbox_is_open(folder: Path) ->
 
         view = read_outbox(folder)
         assert list(view.scans()) == put_later
-        assert view.status() == outbox.status()
+        theirs = outbox.status()
+        assert (view.status().room_scans, view.status().fill) == (None, None)
+        assert view.status() == replace(theirs, room_scans=None, fill=None, hours_left=None)
         assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -962,8 +1046,8 @@ def test_a_killed_process_loses_no_scan_and_repeats_no_number(folder: Path) -> N
 def a_process(code: str, folder: Path) -> subprocess.Popen[str]:
     start = (
         "from pathlib import Path\n"
-        "from edge.scanner.segment import Disk\n"
-        "from tests.scanner.test_outbox import opened, put\n"
+        "from edge.scanner.disk import Disk\n"
+        "from tests.scanner.crash import opened, put\n"
         f"folder = Path({str(folder)!r})\n"
     )
     return subprocess.Popen(
@@ -979,209 +1063,3 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stdout is not None
     for line in process.stdout:
         yield line.rstrip("\n")
-
-
-# Power cuts, simulated
-
-
-@dataclass
-class File:
-    """A file's content on disk, and what was done to it since its last sync."""
-
-    durable: bytes = b""
-    pending: list[tuple[int, bytes | None]] = field(default_factory=list)
-
-    def after(self, fate: str, rng: random.Random) -> bytes:
-        """Its content when what was not synced is lost, kept, torn, or has left only its size."""
-        content = bytearray(self.durable)
-        for offset, data in self.pending:
-            if data is None:
-                if fate != "lost":
-                    content[offset:] = b""
-                continue
-            end = offset + len(data)
-            if fate != "lost":
-                content.extend(bytes(max(0, end - len(content))))
-            for start in range(offset // 512 * 512, end, 512):
-                low, high = max(start, offset), min(start + 512, end)
-                if fate == "kept" or (fate == "torn" and rng.random() < 0.5):
-                    content[low:high] = data[low - offset : high - offset]
-        return bytes(content)
-
-    def sync(self) -> None:
-        self.durable, self.pending = self.after("kept", random.Random()), []
-
-
-class Cut:
-    """A folder on a disk, fed with the events of a WatchedDisk; gives what a cut may leave of it.
-
-    File data that was not synced may be there or not, by sectors; names that were not synced may be
-    there or not, in the order they were made in, or if *is_ordered* is false in any.
-    """
-
-    def __init__(self, contents: dict[str, bytes], *, is_ordered: bool = True) -> None:
-        self._names = {name: File(content) for name, content in contents.items()}
-        self._durable = dict(self._names)
-        self._pending: list[tuple[str, str, File]] = []
-        self._is_ordered = is_ordered
-
-    def feed(self, event: tuple[object, ...]) -> None:
-        match event:
-            case ("create", str(name)):
-                self._change("link", name, File())
-            case ("write", str(name), int(offset), bytes(data)):
-                self._names[name].pending.append((offset, data))
-            case ("truncate", str(name), int(size)):
-                self._names[name].pending.append((size, None))
-            case ("sync", str(name)):
-                self._names[name].sync()
-            case ("rename", str(old), str(new)):
-                self._change("link", new, self._names[old])
-                self._change("unlink", old, self._names[old])
-            case ("unlink", str(name)):
-                self._change("unlink", name, self._names[name])
-            case ("sync_folder", "outbox"):
-                self._durable, self._pending = dict(self._names), []
-
-    def leaves(self, rng: random.Random) -> Iterator[dict[str, bytes]]:
-        number = len(self._pending)
-        some = rng.randrange(number + 1)
-        picks = [self._pending[:n] for n in sorted({0, some, number})]
-        if not self._is_ordered:
-            picks = [[change for change in self._pending if rng.random() < 0.5] for _ in range(3)]
-        for changes in picks:
-            names = dict(self._durable)
-            for change in changes:
-                self._apply(names, *change)
-            for fate in ("lost", "kept", "torn", "torn", "sized"):
-                yield {name: file.after(fate, rng) for name, file in names.items()}
-
-    def _change(self, what: str, name: str, file: File) -> None:
-        self._pending.append((what, name, file))
-        self._apply(self._names, what, name, file)
-
-    @staticmethod
-    def _apply(names: dict[str, File], what: str, name: str, file: File) -> None:
-        if what == "link":
-            names[name] = file
-        else:
-            names.pop(name, None)
-
-
-@dataclass
-class Told:
-    """What the outbox has said until the cut, and what it had been asked."""
-
-    epoch: str = ""
-    run: int = 0
-    tried: set[str] = field(default_factory=set)
-    kept: dict[int, str] = field(default_factory=dict)
-    forgotten: set[int] = field(default_factory=set)
-
-    def feed(self, event: tuple[object, ...]) -> None:
-        match event:
-            case ("opened", str(epoch), int(run)):
-                self.epoch, self.run = epoch, run
-            case ("tried", str(scan_id)):
-                self.tried.add(scan_id)
-            case ("kept", int(seq), str(scan_id)):
-                assert seq not in self.kept
-                self.kept[seq] = scan_id
-            case ("forgotten", int(seq)):
-                self.forgotten.add(seq)
-
-    def check(self, outbox: Outbox) -> None:
-        scans = outbox.oldest(1000)
-        pending = {scan.seq: scan.id for scan in scans}
-        assert [scan.seq for scan in scans] == sorted(pending)
-        lost = {seq for seq in self.kept if seq not in pending} - self.forgotten
-        assert not lost
-        assert set(pending.values()) <= self.tried
-        assert all(self.kept.get(seq, scan_id) == scan_id for seq, scan_id in pending.items())
-        assert outbox.next_seq > max(self.kept, default=0)
-        assert outbox.run > self.run
-        assert outbox.epoch == (self.epoch or outbox.epoch)
-        assert outbox.status().pending == len(pending)
-        assert outbox.status().damaged == 0
-
-
-def work(folder: Path, disk: WatchedDisk, rng: random.Random, steps: int) -> None:
-    """Use the outbox in *folder* for a while; what it says becomes events among the disk's."""
-    outbox = opened(folder, disk, segment_scans=3)
-    disk.events.append(("opened", outbox.epoch, outbox.run))
-    for _ in range(steps):
-        chance = rng.random()
-        disk.fails = {rng.choice(("write", "sync")): errno.EIO} if chance < 0.2 else {}
-        if chance < 0.7:
-            scan = a_scan(outbox.next_seq, outbox.epoch, sealed=rng.randbytes(330))
-            disk.events.append(("tried", scan.id))
-            with suppress(OutboxError):
-                outbox.put(scan)
-                disk.events.append(("kept", scan.seq, scan.id))
-        elif chance < 0.9:
-            for scan in outbox.oldest(rng.randrange(6)):
-                disk.events.append(("forgotten", scan.seq))
-                outbox.forget([(scan.seq, scan.seq)])
-        elif chance < 0.95:
-            outbox.flush()
-        else:
-            pull_the_plug(outbox)
-            outbox = opened(folder, disk, segment_scans=3)
-            disk.events.append(("opened", outbox.epoch, outbox.run))
-    pull_the_plug(outbox)
-
-
-@pytest.mark.parametrize("is_ordered", [True, False])
-@pytest.mark.parametrize("seed", range(2))
-def test_no_power_cut_loses_a_scan(tmp_path: Path, seed: int, is_ordered: bool) -> None:
-    rng = random.Random(seed)
-    disk = WatchedDisk()
-    (tmp_path / "outbox").mkdir()
-    work(tmp_path / "outbox", disk, rng, steps=24)
-    cut, told = Cut({}, is_ordered=is_ordered), Told()
-    seen = set()
-    for event in disk.events:
-        cut.feed(event)
-        told.feed(event)
-        for contents in cut.leaves(rng):
-            state = hash(frozenset(contents.items())), event[0] in ("opened", "kept", "forgotten")
-            if state in seen:
-                continue
-            seen.add(state)
-            after = tmp_path / f"{len(seen)}" / "outbox"
-            after.mkdir(parents=True)
-            for name, content in contents.items():
-                (after / name).write_bytes(content)
-            disk = WatchedDisk()
-            with opened(after, disk, segment_scans=3) as outbox:
-                told.check(outbox)
-                kept = put(outbox, 2)
-            with opened(after, segment_scans=3) as outbox:
-                assert outbox.oldest(1000)[-2:] == kept
-            if len(seen) % 15 == 0:
-                check_cuts_of_recovery(after, contents, disk, told, kept, rng, is_ordered)
-    assert len(seen) > 50
-
-
-def check_cuts_of_recovery(
-    folder: Path,
-    contents: dict[str, bytes],
-    disk: WatchedDisk,
-    told: Told,
-    kept: list[Scan],
-    rng: random.Random,
-    is_ordered: bool,
-) -> None:
-    """Cut the power again while what the first cut left was being opened and written to."""
-    cut = Cut(contents, is_ordered=is_ordered)
-    told = Told(told.epoch, told.run, told.tried | {scan.id for scan in kept}, told.kept,
-                told.forgotten)  # fmt: skip
-    for number, event in enumerate(disk.events):
-        cut.feed(event)
-        for contents in islice(cut.leaves(rng), 7):
-            again = folder.parent / f"{number}-{rng.random()}" / "outbox"
-            again.mkdir(parents=True)
-            for name, content in contents.items():
-                (again / name).write_bytes(content)
-            with opened(again, segment_scans=3) as outbox:
-                told.check(outbox)

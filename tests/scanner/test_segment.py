@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from tinydb import where
 from tinydb.operations import delete, increment
 from tinydb.table import Document
 
-from edge.scanner.segment import Disk, Segment, room_for
+from edge.scanner.disk import Disk
+from edge.scanner.segment import Segment, SegmentContent, room_for
 
 
 class FaultyDisk(Disk):
@@ -42,6 +44,11 @@ def path(tmp_path: Path) -> Path:
 def documents(path: Path) -> dict[int, dict[str, Any]]:
     """What a reader finds in the file at *path*."""
     return contents(Segment(path, read_only=True))
+
+
+def said(path: Path) -> SegmentContent:
+    """What the file at *path* says."""
+    return SegmentContent(path.read_bytes())
 
 
 def contents(segment: Segment) -> dict[int, dict[str, Any]]:
@@ -108,7 +115,7 @@ def test_removals_wait_for_the_next_document(path: Path) -> None:
 
     assert lines(path)[-1]["-"] == [[1, 2], [4, 4], [100, 200]]
     assert sorted(documents(path)) == [3, 5, 6]
-    assert list(Segment(path, read_only=True).file.removed) == [(1, 2), (4, 4), (100, 200)]
+    assert list(said(path).removed) == [(1, 2), (4, 4), (100, 200)]
 
 
 def test_flush_and_close_write_removals_once(path: Path) -> None:
@@ -146,7 +153,7 @@ def test_the_first_line_has_the_head_and_what_was_removed_elsewhere(path: Path) 
     segment.file.prepare({"epoch": "cd"}, [(1, 50)])
 
     assert lines(path) == [{"head": {"epoch": "ab"}, "-": [[1, 40]]}]
-    read = Segment(path, read_only=True).file
+    read = said(path)
     assert read.head == {"epoch": "ab"}
     assert list(read.removed) == [(1, 40)]
 
@@ -281,6 +288,46 @@ def written(path: Path, numbers: range) -> bytearray:
     return bytearray(path.read_bytes())
 
 
+def test_with_own_blocks_no_line_shares_a_block(path: Path) -> None:
+    segment = Segment(path, documents=4, own_blocks=True)
+    segment.insert(Document({"text": "x" * 700}, doc_id=1))
+    segment.insert(Document({"text": "x" * 5000}, doc_id=2))
+    segment.remove(doc_ids=[1])
+    segment.file.flush()
+    segment.insert(Document({"text": "x"}, doc_id=3))
+    size = path.stat().st_size
+    content = path.read_bytes()
+
+    starts = [match.start() for match in re.finditer(rb"[^\n]+", content)]
+    assert starts == [0, 4096, 2 * 4096, 4 * 4096, 5 * 4096]
+    assert sorted(documents(path)) == [2, 3]
+    assert said(path).own_blocks
+    assert size == path.stat().st_size >= room_for(4, own_blocks=True)
+
+
+def test_with_own_blocks_a_spoiled_block_takes_one_document(path: Path) -> None:
+    segment = Segment(path, documents=4, own_blocks=True)
+    for number in range(1, 5):
+        segment.insert(Document({"text": "x" * 700}, doc_id=number))
+    content = bytearray(path.read_bytes())
+    for block, left in ((4, [1, 2, 3]), (2, [1, 3])):
+        content[block * 4096 : (block + 1) * 4096] = b"\xff" * 4096
+        path.write_bytes(content)
+        assert sorted(documents(path)) == left
+        assert said(path).tail_damaged
+        assert said(path).tail_blocks == 1
+        assert said(path).bad_lines == 4 - len(left)
+
+
+def test_a_document_that_is_there_is_not_added_again(path: Path) -> None:
+    segment = Segment(path)
+    segment.insert(Document({"n": 1}, doc_id=1))
+    with pytest.raises(ValueError, match="there already"):
+        segment.insert(Document({"n": 2}, doc_id=1))
+    assert segment.insert({"n": 2}) == 2
+    assert documents(path) == contents(segment) == {1: {"n": 1}, 2: {"n": 2}}
+
+
 @pytest.mark.parametrize("change", ["cut", "filler", "nul", "garble"])
 def test_a_last_line_hurt_at_any_byte_costs_only_itself(path: Path, change: str) -> None:
     whole = written(path, range(4, 7))
@@ -301,9 +348,9 @@ def test_a_last_line_hurt_at_any_byte_costs_only_itself(path: Path, change: str)
         segment = Segment(path, read_only=True)
 
         assert sorted(contents(segment)) == [4, 5], at
-        assert segment.file.head == {"epoch": "ab"}
-        assert segment.file.bad_lines == (1 if at > start or change in ("nul", "garble") else 0)
-        assert segment.file.tail_damaged == (change == "nul")
+        assert said(path).head == {"epoch": "ab"}
+        assert said(path).bad_lines == (1 if at > start or change in ("nul", "garble") else 0)
+        assert said(path).tail_damaged == (change == "nul")
 
 
 def test_hurt_and_glued_lines_are_counted_and_later_ones_kept(path: Path) -> None:
@@ -316,8 +363,8 @@ def test_hurt_and_glued_lines_are_counted_and_later_ones_kept(path: Path) -> Non
     segment = Segment(path, read_only=True)
 
     assert sorted(contents(segment)) == [4, 8]
-    assert segment.file.bad_lines == 2
-    assert not segment.file.tail_damaged
+    assert said(path).bad_lines == 2
+    assert not said(path).tail_damaged
 
 
 def test_a_tail_that_no_cut_explains_is_told_from_one_cut_short(path: Path) -> None:
@@ -326,7 +373,7 @@ def test_a_tail_that_no_cut_explains_is_told_from_one_cut_short(path: Path) -> N
 
     def tail_damaged(*tail: bytes) -> bool:
         path.write_bytes(b"".join([*parts[:3], *tail]))
-        return Segment(path, read_only=True).file.tail_damaged
+        return said(path).tail_damaged
 
     assert not tail_damaged()
     assert not tail_damaged(parts[3][:30], b"\n" * 90, parts[3][40:60])
@@ -355,7 +402,7 @@ def test_any_file_can_be_opened(path: Path, content: bytes) -> None:
     segment = Segment(path, read_only=True)
 
     assert contents(segment) == {}
-    assert segment.file.head is None
+    assert said(path).head is None
 
 
 def test_a_missing_file_cannot_be_read(path: Path) -> None:
