@@ -1,37 +1,46 @@
 """The command `edge-scanner`: reads its settings, opens things, and loops."""
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from edge import __version__, cli, config
 from edge.clock import SystemClock
-from edge.errors import CameraError, EndOfFrames
+from edge.errors import CameraError, ConfigError, EndOfFrames
 from edge.mqtt import Connection
 from edge.scanner import check
+from edge.scanner.boots import Boots
 from edge.scanner.camera import open_camera
+from edge.scanner.carrier import Carrier, export, take_receipt
 from edge.scanner.decoder import Decoder
 from edge.scanner.health import HealthMeter
+from edge.scanner.held import OutboxStatus
 from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.outbox import Outbox, read_outbox
+from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
 from edge.scanner.reading import read_files
 from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
-from edge.sealing import Sealer, read_key
+from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
 from edge.topics import topic
 
 log = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("/etc/edge/scanner.toml")
+MB = 1_000_000
 #: How long what is under way may take when the service is told to stop.
 GOODBYE_S = 3.0
+#: How often to look for a USB stick.
+STICKS_S = 3.0
 #: How long a fault is shown before the service ends, to be started again by systemd.
 FAULT_S = 3.0
 
@@ -52,17 +61,31 @@ def _parser() -> argparse.ArgumentParser:
         " / Đọc mã QR cá nhân và giữ an toàn từng lượt quét.",
         epilog="Exit codes: 0 done, 1 an error that the last line explains, 2 bad usage.",
     )
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
-    cli.add_logging(parser)
+    cli.add_common(parser, DEFAULT_CONFIG)
+    also = cli.common_again()
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("run", help="scan until stopped (the default)")
-    read = commands.add_parser("read", help="read the codes in image files: a JSON line for each")
+    commands.add_parser("run", parents=[also], help="scan until stopped (the default)")
+    read = commands.add_parser(
+        "read", parents=[also], help="read the codes in image files: a JSON line for each"
+    )
     read.add_argument("files", nargs="+", metavar="FILE")
     read.add_argument("--no-zbar", action="store_true", help="without the second reader")
-    outbox = commands.add_parser("outbox", help="look at the scans that are not confirmed yet")
-    outbox.add_argument("what", choices=["list", "status"])
-    outbox.add_argument("--folder", type=Path, help="an outbox elsewhere, as on a pulled card")
-    checks = commands.add_parser("check", help="check this unit: a line each, with the cure")
+    outbox = commands.add_parser("outbox", help="the scans that are not confirmed yet")
+    also.add_argument("--folder", type=Path, help="an outbox elsewhere, as on a pulled card")
+    whats = outbox.add_subparsers(dest="what", required=True)
+    whats.add_parser("list", parents=[also], help="the scans, a JSON line each")
+    whats.add_parser("status", parents=[also], help="how many, how old, how much room: JSON")
+    what = whats.add_parser(
+        "export", parents=[also], help="write them into a bundle, as onto a USB stick"
+    )
+    what.add_argument("to", type=Path, metavar="FOLDER")
+    what = whats.add_parser(
+        "receipt", parents=[also], help="forget what the centre's receipt for a bundle confirms"
+    )
+    what.add_argument("receipt", type=Path, metavar="FILE")
+    checks = commands.add_parser(
+        "check", parents=[cli.common_again()], help="check this unit: a line each, with the cure"
+    )
     checks.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -80,8 +103,8 @@ def _run(options: argparse.Namespace) -> int:
         outbox = stack.enter_context(
             Outbox(
                 Path(settings.outbox.folder),
-                max_bytes=settings.outbox.max_mb * 1_000_000,
-                keep_free_bytes=settings.outbox.keep_free_mb * 1_000_000,
+                max_bytes=settings.outbox.max_mb * MB,
+                keep_free_bytes=settings.outbox.keep_free_mb * MB,
             )
         )
         connection = Connection(
@@ -89,10 +112,15 @@ def _run(options: argparse.Namespace) -> int:
             beside,
             settings.unit.id,
             clock,
-            subscriptions=[topic(settings.unit.area, settings.unit.id, "confirmed")],
+            subscriptions=[
+                topic(settings.unit.area, settings.unit.id, channel)
+                for channel in ("confirmed", "again")
+            ],
         )
         stack.callback(connection.close)
         meter = HealthMeter(outbox, clock)
+        boots = Boots(Path(settings.outbox.folder) / "boots.json")
+        stack.callback(boots.close)
         publisher = Publisher(
             connection,
             outbox,
@@ -100,26 +128,51 @@ def _run(options: argparse.Namespace) -> int:
             clock,
             software=__version__,
             health=meter.health,
+            boots=boots,
             window=settings.publisher.window,
             live_share=settings.publisher.live_share,
             budget_kb_s=settings.publisher.budget_kb_s,
             resend_s=settings.publisher.resend_s,
             health_s=settings.publisher.health_s,
         )
-        publishing = stack.enter_context(PublishingThread(publisher))
-        decoder = Decoder(zbar=settings.reading.zbar)
-        stack.callback(decoder.close)
-        if decoder.zbar_missing:
-            log.warning("reading with zxing-cpp alone: %s", decoder.zbar_missing)
+        publishing = stack.enter_context(
+            Beside(
+                "publisher",
+                lambda: publisher.step(1.0),
+                wake=publisher.wake,
+                end=lambda: publisher.stop(GOODBYE_S),
+            )
+        )
+        carrier = Carrier(
+            outbox,
+            Path(settings.outbox.folder),
+            settings.carry.sticks,
+            settings.unit,
+            lambda: open_signer(Path(settings.carry.key_file)),
+            indicator,
+            clock,
+        )
+        carrying = Beside("carrier", carrier.step, pause_s=STICKS_S)
+        stack.enter_context(carrying)
+        pipeline = Pipeline(
+            zbar=settings.reading.zbar,
+            budget_ms=settings.reading.budget_ms,
+            zone=_zone(settings),
+            which=settings.reading.which,
+        )
+        stack.callback(pipeline.close)
+        if pipeline.zbar_missing:
+            log.warning("reading with zxing-cpp alone: %s", pipeline.zbar_missing)
         camera = open_camera(settings.camera, clock)
         stack.callback(camera.close)
         scanner = Scanner(
             camera,
-            decoder,
+            pipeline,
             outbox,
             sealer,
             indicator,
             Rereads(settings.reading.reread_delay_s),
+            Unread(settings.reading.unread_s),
             meter,
             clock,
             settings.unit,
@@ -148,23 +201,48 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-class PublishingThread:
-    """Runs a publisher beside the scanning; its failure becomes the service's."""
+def _zone(settings: ScannerSettings) -> Zone:
+    zone = Zone(*settings.reading.zone)
+    if zone.left >= zone.right or zone.top >= zone.bottom:
+        raise ConfigError(
+            f"reading.zone is {list(zone)}; its left must be less than its right (1st and 3rd),"
+            " and its top less than its bottom (2nd and 4th)"
+        )
+    return zone
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
+
+class Beside:
+    """Work that is done turn by turn beside the scanning; its failure becomes the service's."""
+
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], None],
+        *,
+        wake: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
+        pause_s: float = 0.0,
+    ) -> None:
+        """*turn* is called again and again; *wake* ends its waiting, *end* is its goodbye.
+
+        *pause_s* passes between two turns.
+        """
+        self._turn = turn
+        self._wake = wake
+        self._end = end
+        self._pause_s = pause_s
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        # A daemon: a name server that hangs must not keep the service from ending.
-        self._thread = threading.Thread(target=self._loop, name="publisher", daemon=True)
+        # A daemon: a name server or a stick that hangs must not keep the service from ending.
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
-    def __enter__(self) -> "PublishingThread":
+    def __enter__(self) -> "Beside":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._publisher.wake()
+        self._wake()
         self._thread.join(GOODBYE_S + 1.0)
 
     def alive(self) -> bool:
@@ -180,8 +258,9 @@ class PublishingThread:
     def _loop(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._publisher.step(1.0)
-            self._publisher.stop(GOODBYE_S)
+                self._turn()
+                self._stopping.wait(self._pause_s)
+            self._end()
         # The caller needs to know whatever it was; `alive` hands it over.
         except BaseException as err:  # noqa: BLE001
             self._failure = err
@@ -198,41 +277,52 @@ def _read(options: argparse.Namespace) -> int:
 
 
 def _outbox(options: argparse.Namespace) -> int:
-    folder = options.folder
-    if folder is None:
-        folder = Path(config.load(options.config, ScannerSettings).outbox.folder)
-    view = read_outbox(folder)
+    if options.what == "export":
+        return _export(options)
+    if options.what == "receipt":
+        return _receipt(options)
     if options.what == "list":
-        for scan in view.scans():
+        for scan in read_outbox(_outbox_folder(options)).scans():
             # The sealed identity stays where it is: nobody here can read it.
-            print(
-                json.dumps(
-                    {
-                        "seq": scan.seq,
-                        "id": scan.id,
-                        "epoch": scan.epoch,
-                        "at": scan.at,
-                        "place": scan.place,
-                        "direction": scan.direction,
-                        "document": scan.document,
-                    }
-                )
-            )
-    else:
-        status = view.status()
-        print(
-            json.dumps(
-                {
-                    "epoch": status.epoch,
-                    "next_seq": status.next_seq,
-                    "pending": status.pending,
-                    "bytes": status.bytes,
-                    "oldest": status.oldest_at,
-                    "damaged": status.damaged,
-                }
-            )
-        )
+            facts = ("seq", "id", "epoch", "at", "place", "direction", "document")
+            print(json.dumps({fact: getattr(scan, fact) for fact in facts}))
+        return 0
+    print(json.dumps(dataclasses.asdict(_status(options))))
     return 0
+
+
+def _status(options: argparse.Namespace) -> OutboxStatus:
+    if options.folder is not None and not options.config.exists():
+        # A card that was pulled out: how much it may hold stands in its own unit's settings.
+        return read_outbox(_outbox_folder(options)).status()
+    limits = config.load(options.config, ScannerSettings).outbox
+    return read_outbox(
+        _outbox_folder(options),
+        max_bytes=limits.max_mb * MB,
+        keep_free_bytes=limits.keep_free_mb * MB,
+    ).status()
+
+
+def _export(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, ScannerSettings)
+    key = open_signer(Path(settings.carry.key_file))
+    path = export(_outbox_folder(options), options.to, settings.unit, key, SystemClock())
+    print(path)
+    return 0
+
+
+def _receipt(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, ScannerSettings)
+    folder = _outbox_folder(options)
+    with Outbox(folder, max_bytes=sys.maxsize, keep_free_bytes=0) as outbox:
+        print(f"{take_receipt(outbox, options.receipt, settings.unit.id)} scans are confirmed")
+    return 0
+
+
+def _outbox_folder(options: argparse.Namespace) -> Path:
+    if options.folder is not None:
+        return Path(options.folder)
+    return Path(config.load(options.config, ScannerSettings).outbox.folder)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -32,6 +32,8 @@ class Signal(Enum):
     CANNOT_STORE = "cannot_store"
     NOT_COLLECTING = "not_collecting"
     FAULT = "fault"
+    CARRIED = "carried"
+    NOT_CARRIED = "not_carried"
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,30 @@ PATTERNS: dict[Signal, Pattern] = {
         "Máy bị lỗi, hãy báo kỹ thuật viên",
         "Out of order; call the technician",
         repeats=True,
+    ),
+    # Light: short, long, short. Sound: the same.
+    Signal.CARRIED: Pattern(
+        (
+            Step(0.12, green=True, yellow=True, tone_hz=LOW_HZ),
+            DARK,
+            Step(0.5, green=True, yellow=True, tone_hz=MIDDLE_HZ),
+            DARK,
+            Step(0.12, green=True, yellow=True, tone_hz=MIDDLE_HZ),
+        ),
+        "Đã chép ra USB, có thể rút ra",
+        "Copied to the USB stick; it may be pulled out",
+    ),
+    # Light: long, short, long. Sound: the same.
+    Signal.NOT_CARRIED: Pattern(
+        (
+            Step(0.5, green=True, red=True, tone_hz=LOW_HZ),
+            DARK,
+            Step(0.12, green=True, red=True, tone_hz=MIDDLE_HZ),
+            DARK,
+            Step(0.5, green=True, red=True, tone_hz=LOW_HZ),
+        ),
+        "Không chép được ra USB",
+        "Could not be copied to the USB stick",
     ),
 }
 

@@ -21,10 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from edge.clock import Clock
 from edge.errors import BadMessage
-from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.messages import Again, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, LastWill
+from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import UnitSettings
 from edge.topics import topic
@@ -84,6 +87,7 @@ class Publisher:
         *,
         software: str,
         health: Callable[[], Health],
+        boots: Boots,
         window: int = 500,
         live_share: float = 0.25,
         budget_kb_s: float = 0.0,
@@ -96,6 +100,7 @@ class Publisher:
         self._clock = clock
         self._software = software
         self._health = health
+        self._boots = boots
         self._window = window
         self._live_room = round(window * live_share)
         self._budget = Budget(budget_kb_s * 1000, clock)
@@ -107,7 +112,7 @@ class Publisher:
         self._warned_of_double = False
         self._topics = {
             channel: topic(unit.area, unit.id, channel)
-            for channel in ("scan", "confirmed", "status", "health")
+            for channel in ("scan", "confirmed", "again", "status", "health")
         }
         #: How many scans were confirmed since the start.
         self.confirmed = 0
@@ -128,10 +133,13 @@ class Publisher:
             will = self._status("offline", self._connection.session + 1)
             self._connection.will = LastWill(self._topics["status"], will.encode())
         self._connection.step(timeout_s)
+        self._boots.note(self._clock.now())
         for message in self._connection.take():
             self._connection.ack(message)
             if message.topic == self._topics["confirmed"]:
                 self._take_confirmation(message.payload)
+            elif message.topic == self._topics["again"]:
+                self._answer(message.payload)
         if self._connection.connected:
             if self._connection.session != self._session:
                 self._session = self._connection.session
@@ -195,13 +203,18 @@ class Publisher:
             self._backlog_sent = scan.seq
 
     def _send(self, scan: Scan) -> bool:
-        payload = scan.encode()
+        payload = self._dated(scan).encode()
         if not self._publish("scan", payload):
             return False
         self._budget.take(len(payload))
         self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
         self._remember_id(scan)
         return True
+
+    def _dated(self, scan: Scan) -> Scan:
+        """*scan*, with its true time if that became known after it was made."""
+        corrected = self._boots.corrected(scan)
+        return scan if corrected is None else msgspec.structs.replace(scan, corrected=corrected)
 
     def _send_again(self) -> None:
         now = self._clock.monotonic()
@@ -241,6 +254,7 @@ class Publisher:
         self._connection.publish(self._topics["status"], status.encode(), retain=True)
 
     def _status(self, state: Literal["online", "stopped", "offline"], session: int) -> Status:
+        now = self._clock.now()
         return Status(
             state=state,
             # The outbox counts its openings, so this grows over restarts without a file of its own.
@@ -249,7 +263,10 @@ class Publisher:
             direction=self._unit.direction,
             software=self._software,
             epoch=self._outbox.epoch,
-            boot=self._clock.now().boot,
+            at=now.at,
+            boot=now.boot,
+            uptime_ms=now.uptime_ms,
+            clock=now.clock,
         )
 
     # Confirmations
@@ -282,6 +299,27 @@ class Publisher:
                 self._unit.id,
             )
         return False
+
+    def _answer(self, payload: bytes) -> None:
+        """The centre misses scans: send those that are still here, confirmed or not."""
+        try:
+            message = Again.decode(payload)
+        except BadMessage as err:
+            log.warning("a question of the centre that cannot be read: %s", err)
+            return
+        if message.epoch != self._outbox.epoch:
+            return
+        asked = [(r.first, r.last) for r in message.ranges if r.first <= r.last]
+        # More than this at a time it will ask for once more.
+        scans = self._outbox.recall(asked, limit=IN_FLIGHT)
+        log.info(
+            "the centre misses scans, the first is %d: %d are still here",
+            asked[0][0] if asked else 0,
+            len(scans),
+        )
+        for scan in scans:
+            if self._budget.is_left() and self._publish("scan", self._dated(scan).encode()):
+                self._remember_id(scan)
 
     def _forget(self, ranges: list[tuple[int, int]]) -> None:
         now = self._clock.monotonic()

@@ -12,11 +12,11 @@ from edge.clock import Clock
 from edge.errors import OutboxError, OutboxFull
 from edge.messages import Scan
 from edge.scanner.camera import Camera
-from edge.scanner.decoder import Decoder
 from edge.scanner.documents import Document, Refusal, RefusalKind, classify
 from edge.scanner.health import HealthMeter
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox
+from edge.scanner.pipeline import Pipeline, Unread
 from edge.scanner.rereads import Rereads, Sighting
 from edge.scanner.settings import UnitSettings
 from edge.sealing import Sealer
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: A disk that cannot keep scans is asked again after this long, not for each frame.
 RETRY_S = 1.0
+#: How often to see whether there is room, so that the light says so before somebody comes.
+ROOM_S = 5.0
 
 
 class Scanner:
@@ -33,11 +35,12 @@ class Scanner:
     def __init__(
         self,
         camera: Camera,
-        decoder: Decoder,
+        pipeline: Pipeline,
         outbox: Outbox,
         sealer: Sealer,
         indicator: Indicator,
         rereads: Rereads,
+        unread: Unread,
         meter: HealthMeter,
         clock: Clock,
         unit: UnitSettings,
@@ -47,25 +50,32 @@ class Scanner:
     ) -> None:
         """*online* tells whether scans can be sent right now; *kept* is called for each new one."""
         self._camera = camera
-        self._decoder = decoder
+        self._pipeline = pipeline
         self._outbox = outbox
         self._sealer = sealer
         self._indicator = indicator
         self._rereads = rereads
+        self._unread = unread
         self._meter = meter
         self._clock = clock
         self._unit = unit
         self._online = online
         self._kept = kept
         self._cannot_store_until = 0.0
+        self._next_look_at_room = 0.0
+        self._resting: Signal | None = None
 
     def step(self) -> None:
         """One frame. Raises CameraError or EndOfFrames when there is none to be had."""
+        self._look_at_room()
         frame = self._camera.capture()
-        codes = self._decoder.read(frame)
-        self._meter.frame(self._decoder.last_ms)
+        codes = self._pipeline.read(frame)
+        self._meter.frame(self._pipeline.last_ms)
         for code in codes:
             self._take(code.content)
+        if self._unread.look(self._pipeline.spotted, bool(codes), self._clock.monotonic()):
+            self._meter.unread()
+            self._indicator.show(Signal.NOT_READABLE)
 
     def _take(self, content: bytes) -> None:
         now = self._clock.monotonic()
@@ -101,7 +111,7 @@ class Scanner:
             self._cannot_store_until = now + RETRY_S
             self._meter.not_kept()
             self._indicator.show(Signal.CANNOT_STORE)
-            self._indicator.rest(Signal.CANNOT_STORE)
+            self._rest(Signal.CANNOT_STORE)
             log.error(
                 "a scan was not counted: %s%s",
                 "" if isinstance(err, OutboxFull) else "the outbox fails: ",
@@ -109,13 +119,29 @@ class Scanner:
             )
             return False
         # On disk. From here on, and not before, the person may hear it.
-        self._indicator.rest(None)
+        self._rest(None)
         self._indicator.show(
             Signal.ACCEPTED if self._online() else Signal.STORED_OFFLINE, f"seq {scan.seq}"
         )
         self._meter.accepted()
         self._kept()
         return True
+
+    def _look_at_room(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._next_look_at_room:
+            return
+        self._next_look_at_room = now + ROOM_S
+        if not self._outbox.has_room():
+            self._rest(Signal.CANNOT_STORE)
+        elif self._resting is Signal.CANNOT_STORE and now >= self._cannot_store_until:
+            self._rest(None)
+
+    def _rest(self, signal: Signal | None) -> None:
+        """Show *signal* from here on whenever nothing else is to be told."""
+        if signal is not self._resting:
+            self._resting = signal
+            self._indicator.rest(signal)
 
     def _scan(self, document: Document) -> Scan:
         scan_id = uuid.uuid4().hex

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.messages import (
+    Again,
+    Confirmed,
+    ConfirmedRange,
+    Health,
+    MissingRange,
+    Scan,
+    Status,
+    check_of,
+)
+from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import FLUSH_AFTER_S, OVERHEAD_BYTES, RESEND_MAX_S, Publisher
 from edge.scanner.settings import UnitSettings
@@ -33,6 +43,7 @@ class Unit:
             self.clock,
             software="0.1.0",
             health=a_health,
+            boots=Boots(folder / "boots.json"),
             resend_s=5.0,
             health_s=60.0,
             window=int(how.get("window", 10)),
@@ -351,3 +362,38 @@ def test_old_scans_keep_to_the_budget_and_new_ones_are_sent_all_the_same(tmp_pat
         before += len([seq for seq in unit.step(1.0) if seq < 10])
     assert before >= 9
     unit.outbox.close()
+
+
+def test_a_scan_of_an_unset_clock_is_dated_when_the_clock_is_known(unit: Unit) -> None:
+    moment = unit.clock.now()
+    scan = a_scan(1, unit.outbox.epoch, at="1970-01-01T00:00:09.000Z", uptime_ms=moment.uptime_ms)
+    unit.outbox.put(scan)
+    unit.clock.advance(3600)
+    unit.clock.synchronized = True
+    unit.connection.come_up()
+    unit.publisher.step(0)
+
+    (payload,) = unit.connection.on("scan")
+    sent = Scan.decode(payload)
+    assert (sent.at, sent.clock) == ("1970-01-01T00:00:09.000Z", "none")
+    assert sent.corrected == moment.at
+
+
+def test_a_question_for_missing_scans_is_answered_though_they_were_confirmed(unit: Unit) -> None:
+    unit.put(5)
+    unit.connection.come_up()
+    unit.step()
+    unit.confirm(1, 5)
+    unit.step()
+    assert unit.pending() == 0
+
+    again = Again(epoch=unit.outbox.epoch, ranges=(MissingRange(2, 3), MissingRange(9, 4)))
+    unit.connection.deliver(CONFIRMED.replace("confirmed", "again"), again.encode())
+
+    assert unit.step() == [2, 3]
+    unit.confirm(2, 3)
+    assert unit.step() == []
+    other = Again(epoch="f" * 16, ranges=(MissingRange(1, 5),))
+    unit.connection.deliver(CONFIRMED.replace("confirmed", "again"), other.encode())
+    unit.connection.deliver(CONFIRMED.replace("confirmed", "again"), b"nonsense")
+    assert unit.step() == []

@@ -14,6 +14,7 @@ from edge.scanner.documents import RefusalKind
 from edge.scanner.health import HealthMeter
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox
+from edge.scanner.pipeline import Unread
 from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
 from edge.scanner.settings import UnitSettings
@@ -40,6 +41,7 @@ class Gate:
         self.resting: Signal | None = None
         self.kept = 0
         self.last_ms = 1.0
+        self.spotted = False
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
         self.meter = HealthMeter(self.outbox, self.clock)
         gate = self
@@ -53,6 +55,9 @@ class Gate:
             def next_seq(self) -> int:
                 return gate.outbox.next_seq
 
+            def has_room(self) -> bool:
+                return not gate.disk_full
+
             def put(self, scan: Scan) -> None:
                 if gate.disk_full:
                     raise OutboxFull("no room")
@@ -65,6 +70,7 @@ class Gate:
             Sealer(read_key(folder / "tracing.pub")),
             self,
             Rereads(5.0),
+            Unread(1.0),
             self.meter,
             self.clock,
             UnitSettings(
@@ -209,6 +215,16 @@ def test_without_a_network_it_is_counted_all_the_same_and_said_so(gate: Gate) ->
     assert len(gate.scans()) == 1
 
 
+def test_a_code_that_stays_in_view_and_cannot_be_read_is_said_so_once(gate: Gate) -> None:
+    gate.spotted = True
+
+    assert gate.see(seconds=0.8) == []
+    assert gate.see(seconds=5) == [Signal.NOT_READABLE]
+    assert gate.meter.health().unread == 1
+    gate.spotted = False
+    assert gate.see(CARD) == [Signal.ACCEPTED]
+
+
 def test_a_full_disk_is_never_a_beep_and_the_code_counts_when_there_is_room(gate: Gate) -> None:
     gate.disk_full = True
     shown = gate.see(CARD, seconds=3)
@@ -222,6 +238,17 @@ def test_a_full_disk_is_never_a_beep_and_the_code_counts_when_there_is_room(gate
     gate.disk_full = False
     gate.see(seconds=1)
     assert gate.see(CARD, seconds=2) == [Signal.ACCEPTED]
+    assert gate.resting is None
+
+
+def test_a_full_disk_shows_before_anybody_comes_and_room_again_as_well(gate: Gate) -> None:
+    gate.see()
+    gate.disk_full = True
+    gate.see(seconds=6)
+    assert gate.resting is Signal.CANNOT_STORE
+
+    gate.disk_full = False
+    gate.see(seconds=6)
     assert gate.resting is None
 
 

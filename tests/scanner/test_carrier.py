@@ -1,0 +1,171 @@
+"""Scans carried by hand: out on a stick, back a receipt, and nothing believed that is not ours."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.bundle import read_bundle, receipt_ranges, write_receipt
+from edge.errors import BundleError
+from edge.messages import Scan
+from edge.scanner.carrier import MARKER, Carrier, export, take_receipt
+from edge.scanner.indicator import Signal
+from edge.scanner.outbox import Outbox
+from edge.scanner.settings import UnitSettings
+from edge.sealing import open_signer
+from tests.fakes import FakeClock, a_scan
+
+UNIT = UnitSettings(
+    id="cong-1", area="pleiku", place="cho-1", direction="in", tracing_key_file="tracing.pub"
+)
+
+
+class Unit:
+    """An outbox, a place where sticks are plugged in, and what the light says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
+        self.key = open_signer(folder / "unit.key")
+        self.shown: list[Signal] = []
+        self.carrier = Carrier(
+            self.outbox,
+            folder / "outbox",
+            str(folder / "media" / "*"),
+            UNIT,
+            lambda: self.key,
+            self,
+            FakeClock(),
+        )
+
+    def put(self, count: int) -> None:
+        for _ in range(count):
+            self.outbox.put(a_scan(self.outbox.next_seq, self.outbox.epoch))
+
+    def plug_in(self, name: str = "stick", marked: bool = True) -> Path:
+        stick = self.folder / "media" / name
+        stick.mkdir(parents=True)
+        if marked:
+            (stick / MARKER).touch()
+        return stick
+
+    def pull_out(self, stick: Path) -> Path:
+        return stick.rename(self.folder / f"pulled-{stick.name}")
+
+    def show(self, signal: Signal, note: str = "") -> None:
+        self.shown.append(signal)
+
+    def rest(self, signal: Signal | None) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Iterator[Unit]:
+    unit = Unit(tmp_path)
+    yield unit
+    unit.outbox.close()
+
+
+def at_the_centre(stick: Path, tmp_path: Path) -> list[Scan]:
+    """What the centre does with a stick: it reads the bundle and puts a receipt beside it."""
+    (path,) = stick.glob("*.edgebundle")
+    with read_bundle(path, tmp_path) as bundle:
+        scans = list(bundle.scans())
+        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+    return scans
+
+
+def test_a_stick_goes_round_and_the_unit_forgets_what_the_centre_has(
+    unit: Unit, tmp_path: Path
+) -> None:
+    unit.put(250)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    assert unit.shown == [Signal.CARRIED]
+    assert unit.outbox.status().pending == 250
+
+    away = unit.pull_out(stick)
+    unit.carrier.step()
+    assert [scan.seq for scan in at_the_centre(away, tmp_path)] == list(range(1, 251))
+    unit.put(3)
+    away.rename(tmp_path / "media" / "stick")
+    unit.carrier.step()
+
+    assert [scan.seq for scan in unit.outbox.oldest(10)] == [251, 252, 253]
+
+
+def test_a_stick_is_served_once_for_each_time_it_is_plugged_in(unit: Unit) -> None:
+    unit.put(1)
+    stick = unit.plug_in()
+    for _ in range(3):
+        unit.carrier.step()
+    assert unit.shown == [Signal.CARRIED]
+
+    away = unit.pull_out(stick)
+    unit.carrier.step()
+    away.rename(stick)
+    unit.carrier.step()
+
+    assert unit.shown == [Signal.CARRIED, Signal.CARRIED]
+
+
+def test_a_stick_without_the_marker_is_left_alone(unit: Unit) -> None:
+    unit.put(1)
+    stick = unit.plug_in(marked=False)
+
+    unit.carrier.step()
+
+    assert list(stick.iterdir()) == []
+    assert unit.shown == []
+
+
+def test_a_stick_that_cannot_be_written_is_said_so_and_nothing_is_lost(unit: Unit) -> None:
+    unit.put(2)
+    stick = unit.plug_in()
+    # What the bundle would be called at first is taken by a folder.
+    (stick / f"edge-cong-1-{unit.outbox.epoch}.edgebundle.new" / "x").mkdir(parents=True)
+
+    unit.carrier.step()
+
+    assert unit.shown == [Signal.NOT_CARRIED]
+    assert unit.outbox.status().pending == 2
+
+
+def test_a_receipt_for_scans_that_are_not_ours_makes_us_forget_nothing(
+    unit: Unit, tmp_path: Path
+) -> None:
+    unit.put(5)
+    path = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, FakeClock())
+    with read_bundle(path, tmp_path) as bundle:
+        header = bundle.header
+    # A copied card: the same name, epoch and numbers, but other scans.
+    others = [a_scan(seq, unit.outbox.epoch) for seq in range(1, 6)]
+    receipt = write_receipt(path, header, receipt_ranges(others))
+
+    assert take_receipt(unit.outbox, receipt, "cong-1") == 0
+    assert unit.outbox.status().pending == 5
+    with pytest.raises(BundleError, match="this unit is cong-2"):
+        take_receipt(unit.outbox, receipt, "cong-2")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 100, b"{}\n", b'{"v":1}\n' * 3])
+def test_nonsense_under_the_name_of_a_receipt_is_passed_over(unit: Unit, content: bytes) -> None:
+    unit.put(1)
+    stick = unit.plug_in()
+    (stick / f"edge-cong-1-{unit.outbox.epoch}-1-1.edgebundle.receipt").write_bytes(content)
+
+    unit.carrier.step()
+
+    assert unit.shown == [Signal.CARRIED]
+    assert unit.outbox.status().pending == 1
+
+
+def test_the_outbox_of_a_dead_unit_can_be_carried_too(unit: Unit, tmp_path: Path) -> None:
+    unit.put(4)
+
+    path = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, FakeClock())
+
+    with read_bundle(path, tmp_path) as bundle:
+        assert [scan.seq for scan in bundle.scans()] == [1, 2, 3, 4]
+    assert b"sealed" in path.read_bytes()
