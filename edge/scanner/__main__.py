@@ -15,7 +15,7 @@ from edge.clock import SystemClock
 from edge.errors import CameraError, ConfigError, EndOfFrames
 from edge.mqtt import Connection
 from edge.scanner import check
-from edge.scanner.boots import Boots
+from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.camera import open_camera
 from edge.scanner.carrier import Carrier, export, take_receipt
 from edge.scanner.decoder import Decoder
@@ -119,7 +119,7 @@ def _run(options: argparse.Namespace) -> int:
         )
         stack.callback(connection.close)
         meter = HealthMeter(outbox, clock)
-        boots = Boots(Path(settings.outbox.folder) / "boots.json")
+        boots = Boots(Path(settings.outbox.folder) / BOOTS)
         stack.callback(boots.close)
         publisher = Publisher(
             connection,

@@ -22,6 +22,8 @@ from edge.messages import ClockSource, Count, Hex32, Scan
 
 log = logging.getLogger(__name__)
 
+#: The file, in the outbox's folder: it belongs to the scans there.
+BOOTS = "boots.json"
 #: So many boots are remembered; a scan waits for longer only on a unit that is never connected.
 KEEP_BOOTS = 200
 #: A disk that cannot keep them is asked again after this long.
@@ -65,6 +67,11 @@ class Boots:
         if scan.clock != "none" or boot is None:
             return None
         return boot_time(boot.offset_ms, scan.uptime_ms)
+
+    def dated(self, scan: Scan) -> Scan:
+        """*scan*, with its true time if that became known after it was made."""
+        corrected = self.corrected(scan)
+        return scan if corrected is None else msgspec.structs.replace(scan, corrected=corrected)
 
     def close(self) -> None:
         """Let go of the file."""

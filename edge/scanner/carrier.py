@@ -9,12 +9,14 @@ scans, as with confirmations over the network.
 import glob
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from edge.bundle import RECEIPT_SUFFIX, SUFFIX, read_receipt, write_bundle
 from edge.clock import Clock
 from edge.errors import BundleError, EdgeError
 from edge.messages import Confirmed, ConfirmedRange, check_of
+from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.settings import UnitSettings
@@ -33,7 +35,10 @@ def export(outbox: Path, to: Path, unit: UnitSettings, key: Signer, clock: Clock
     """
     view = read_outbox(outbox)
     epoch = view.status().epoch
-    return write_bundle(to, unit.area, unit.id, epoch, view.scans(), key, clock)
+    # Its own, since one object belongs to one thread.
+    with closing(Boots(outbox / BOOTS)) as boots:
+        scans = map(boots.dated, view.scans())
+        return write_bundle(to, unit.area, unit.id, epoch, scans, key, clock)
 
 
 def take_receipt(outbox: Outbox, path: Path, unit: str) -> int:

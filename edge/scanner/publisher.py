@@ -21,8 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
-
 from edge.clock import Clock
 from edge.errors import BadMessage
 from edge.messages import Again, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
@@ -101,6 +99,7 @@ class Publisher:
         self._software = software
         self._health = health
         self._boots = boots
+        self._clock_source = clock.now().clock
         self._window = window
         self._live_room = round(window * live_share)
         self._budget = Budget(budget_kb_s * 1000, clock)
@@ -133,7 +132,7 @@ class Publisher:
             will = self._status("offline", self._connection.session + 1)
             self._connection.will = LastWill(self._topics["status"], will.encode())
         self._connection.step(timeout_s)
-        self._boots.note(self._clock.now())
+        self._note_clock()
         for message in self._connection.take():
             self._connection.ack(message)
             if message.topic == self._topics["confirmed"]:
@@ -162,6 +161,14 @@ class Publisher:
         self._connection.disconnect(timeout_s)
 
     # Sending
+
+    def _note_clock(self) -> None:
+        now = self._clock.now()
+        self._boots.note(now)
+        if now.clock != self._clock_source:
+            # The centre can date what it has of this boot: it should hear so now.
+            self._clock_source = now.clock
+            self._next_health = self._clock.monotonic()
 
     def _start_again(self) -> None:
         now = self._clock.monotonic()
@@ -203,18 +210,13 @@ class Publisher:
             self._backlog_sent = scan.seq
 
     def _send(self, scan: Scan) -> bool:
-        payload = self._dated(scan).encode()
+        payload = self._boots.dated(scan).encode()
         if not self._publish("scan", payload):
             return False
         self._budget.take(len(payload))
         self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
         self._remember_id(scan)
         return True
-
-    def _dated(self, scan: Scan) -> Scan:
-        """*scan*, with its true time if that became known after it was made."""
-        corrected = self._boots.corrected(scan)
-        return scan if corrected is None else msgspec.structs.replace(scan, corrected=corrected)
 
     def _send_again(self) -> None:
         now = self._clock.monotonic()
@@ -318,7 +320,7 @@ class Publisher:
             len(scans),
         )
         for scan in scans:
-            if self._budget.is_left() and self._publish("scan", self._dated(scan).encode()):
+            if self._budget.is_left() and self._publish("scan", self._boots.dated(scan).encode()):
                 self._remember_id(scan)
 
     def _forget(self, ranges: list[tuple[int, int]]) -> None:

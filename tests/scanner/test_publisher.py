@@ -397,3 +397,16 @@ def test_a_question_for_missing_scans_is_answered_though_they_were_confirmed(uni
     unit.connection.deliver(CONFIRMED.replace("confirmed", "again"), other.encode())
     unit.connection.deliver(CONFIRMED.replace("confirmed", "again"), b"nonsense")
     assert unit.step() == []
+
+
+def test_the_centre_hears_at_once_that_the_clock_is_known(unit: Unit) -> None:
+    unit.connection.come_up()
+    unit.step()
+    unit.connection.on("health")
+    assert unit.step(5) == []
+    assert unit.connection.on("health") == []
+
+    unit.clock.synchronized = True
+    unit.step()
+
+    assert len(unit.connection.on("health")) == 1
