@@ -317,7 +317,7 @@ class Connection:
             self._short_connections = self._short_connections + 1 if short else 0
         self._drop()
         if self.suspects_double:
-            why += f"; does another client run as {self._client_id!r}?"
+            why += f"; if the network is good, another client may run as {self._client_id!r}"
         self._schedule(why)
 
     def _drop(self) -> None:

@@ -36,6 +36,7 @@ if on_a_pi; then
     "$python" -c 'import lgpio' 2>/dev/null || need python3-lgpio "the Pi's pins"
 fi
 if [ "$goal" = test ]; then
+    command -v ip >/dev/null || [ -x /usr/sbin/ip ] || need iproute2 "networks of their own for the services under test"
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || need mosquitto "a second kind of broker to test with"
 fi
 

@@ -39,6 +39,7 @@ def main(args: list[str] | None = None) -> int:
     )
     audits = commands.add_parser(
         "audit",
+        parents=[cli.common_again()],
         help="what storage holds of each unit, and what is missing",
         description="For each unit: up to which number every scan is a row, what is missing,"
         " whether two units run under its name, how its clock is. Exit code 1 if anything is"
@@ -47,7 +48,9 @@ def main(args: list[str] | None = None) -> int:
     audits.add_argument("--json", action="store_true", help="one JSON object a line")
     audits.add_argument("--ask", action="store_true", help="ask units for what is missing")
     imports = commands.add_parser(
-        "import", help="store bundles of scans that were carried by hand, and write receipts"
+        "import",
+        parents=[cli.common_again()],
+        help="store bundles of scans that were carried by hand, and write receipts",
     )
     imports.add_argument("files", nargs="+", type=Path, metavar="FILE")
     imports.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -39,7 +39,7 @@ class NatsBroker:
         self._config.write_text(self._settings(), encoding="utf-8")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [_executable(), "-c", str(self._config)],
+                [nats_server(), "-c", str(self._config)],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -91,7 +91,8 @@ def listens(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _executable() -> str:
+def nats_server() -> str:
+    """The NATS server's program. Raises BrokerError if it is not installed."""
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if not found:

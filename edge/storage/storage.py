@@ -7,6 +7,7 @@ be confirmed to its unit.
 import hashlib
 import logging
 import sqlite3
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ CACHED_BOOTS = 100_000
 #: Of a boot that only a unit's own correction tells of; what that trusted is not said.
 OF_THE_UNIT = "unit"
 
+#: How long to wait for another process that writes, in seconds.
+BUSY_S = 30.0
+
 
 class Storage:
     """The tables of one deployment. One object, one connection, one thread."""
@@ -43,10 +47,10 @@ class Storage:
         self._path = path
         self._boots: dict[tuple[str, str], tuple[int, str]] = {}
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
             # Of a new file only. A row takes nearly 1 kB: larger pages leave less of them unused.
             self._db.execute("PRAGMA page_size = 8192")
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._use_wal()
             # FULL, not NORMAL: what is confirmed must survive a power cut.
             self._db.execute("PRAGMA synchronous = FULL")
             self._migrate()
@@ -551,15 +555,35 @@ class Storage:
 
     def _migrate(self) -> None:
         """Bring the tables to the newest number. Raises StorageError for ones from the future."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
         changes = _changes()
-        if version > len(changes):
+        if self._version() > len(changes):
             raise StorageError(
-                f"{self._path}: its tables are of version {version}, newer than this software"
-                f" knows ({len(changes)}); update the software"
+                f"{self._path}: its tables are of version {self._version()}, newer than this"
+                f" software knows ({len(changes)}); update the software"
             )
-        for number, sql in enumerate(changes[version:], start=version + 1):
-            self._db.executescript(f"BEGIN; {sql}; PRAGMA user_version = {number}; COMMIT;")
+        if self._version() == len(changes):
+            return
+        with self._transaction():
+            # Asked again under the lock: another process may have been quicker.
+            for sql in changes[self._version() :]:
+                for statement in _statements(sql):
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {len(changes)}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _use_wal(self) -> None:
+        # Two that open a new file at once both switch it, and SQLite lets neither wait for it.
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
 
 class _Tally:
@@ -598,6 +622,16 @@ def _is_time(text: str) -> bool:
 
 def _trust(source: str) -> int:
     return TRUST.get(source, 1)
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The statements of *sql*, one at a time: a script would end the transaction it runs in."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _changes() -> list[str]:

@@ -1,14 +1,19 @@
 """The real services as processes, for tests that do to them what the field does."""
 
+import base64
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 
 from edge.demo.broker import NatsBroker
+from edge.messages import Identity
+from edge.scanner.documents import Refusal, classify
 from edge.sealing import make_key_pair
 from tests.drawing import draw
 
@@ -18,10 +23,10 @@ SECRETS: list[str] = []
 _BEEP = re.compile(rb"seq (\d+)")
 
 
-def invented_cards(count: int) -> list[str]:
+def invented_cards(count: int, first: int = 0) -> list[str]:
     """The codes of *count* invented chip cards. What would identify them goes to SECRETS."""
     cards = []
-    for number in range(count):
+    for number in range(first, first + count):
         pin, old = f"0643{number:08d}", f"9876{number:05d}"
         name = f"Phạm Thị Bịa Đặt {number}"
         home = f"Làng Tưởng Tượng {number}, Ia Bịa"
@@ -29,6 +34,13 @@ def invented_cards(count: int) -> list[str]:
         cards.append(f"{pin}|{old}|{name}|17051990|Nữ|{home}|10082021")
     SECRETS[:] = sorted(set(SECRETS))
     return cards
+
+
+def identity_of(card: str) -> Identity:
+    """What of the code *card* would be sealed."""
+    answer = classify(card.encode())
+    assert not isinstance(answer, Refusal)
+    return answer.identity
 
 
 def write_frames(folder: Path, codes: list[str]) -> Path:
@@ -39,26 +51,54 @@ def write_frames(folder: Path, codes: list[str]) -> Path:
     return folder
 
 
-class Service:
-    """One of our commands, to be killed and started again. It writes to files in *folder*."""
+def beeps_in(out: Path) -> list[int]:
+    """The sequence number of every scan that was signalled as counted in *out*, in order."""
+    return [int(number) for number in _BEEP.findall(out.read_bytes())] if out.exists() else []
 
-    def __init__(self, role: str, folder: Path, settings: str) -> None:
-        self.role = role
-        self._folder = folder
-        self._toml = folder / f"{role}.toml"
-        self._toml.write_text(settings, encoding="utf-8")
-        self.out = folder / f"{role}.out"
-        self.log = folder / f"{role}.log"
+
+def written_forms(secret: str) -> list[bytes]:
+    """*secret* as it may stand in a file: plain, escaped, in hexadecimal or base64."""
+    plain = secret.encode()
+    forms = [plain, secret.encode("unicode_escape"), plain.hex().encode()]
+    # Base64 of the same bytes depends on where they begin.
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + plain + b"\0" * 3)
+        middle = encoded[4 if shift else 0 : -8]
+        if len(middle) >= 8:
+            forms.append(middle)
+    return forms
+
+
+class Program:
+    """A command, to be killed and started again. It writes to files in *folder*."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        command: Sequence[str],
+        *,
+        within: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """*within*: a command that runs the one given to it in a place of its own."""
+        self.out = folder / f"{name}.out"
+        self.log = folder / f"{name}.log"
+        self._command = [*within, *command]
+        self._environment = os.environ | (environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, as systemd would."""
         with self.out.open("ab") as out, self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"edge.{self.role}", "--config", str(self._toml)],
-                stdout=out,
-                stderr=log,
+                self._command, stdout=out, stderr=log, env=self._environment
             )
+
+    def send(self, what: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(what)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, limit_s: float = 20) -> int:
         """Send it *how* and wait for its end; gives its exit code."""
@@ -77,6 +117,25 @@ class Service:
         return self._process.wait(limit_s)
 
 
+class Service(Program):
+    """One of our commands with its settings."""
+
+    def __init__(
+        self,
+        role: str,
+        folder: Path,
+        settings: str,
+        *,
+        within: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.role = role
+        toml = folder / f"{role}.toml"
+        toml.write_text(settings, encoding="utf-8")
+        command = [sys.executable, "-m", f"edge.{role}", "--config", str(toml)]
+        super().__init__(role, folder, command, within=within, environment=environment)
+
+
 class Deployment:
     """A broker, a collector and one scanner in *folder*."""
 
@@ -87,7 +146,8 @@ class Deployment:
         self.broker = NatsBroker(folder / "broker")
         self.outbox = folder / "outbox"
         self.storage = folder / "storage.db"
-        self.collector = Service("collector", folder, self._collector_settings())
+        settings = collector_settings(self.broker.url, self.storage)
+        self.collector = Service("collector", folder, settings)
         self.scanner = Service("scanner", folder, self._scanner_settings(frames, frame_rate, True))
 
     def last_scanner(self, frames: Path) -> Service:
@@ -96,7 +156,7 @@ class Deployment:
 
     def beeps(self) -> list[int]:
         """The sequence number of every scan that was signalled as counted, in order."""
-        return [int(number) for number in _BEEP.findall(self.scanner.out.read_bytes())]
+        return beeps_in(self.scanner.out)
 
     def stop(self) -> None:
         """Stop whatever runs."""
@@ -105,24 +165,45 @@ class Deployment:
                 service.stop(signal.SIGKILL)
         self.broker.stop()
 
-    def _collector_settings(self) -> str:
-        return f"""
+    def _scanner_settings(self, frames: Path, frame_rate: float, repeat: bool) -> str:
+        return scanner_settings(
+            self.broker.url, frames, self.outbox, frame_rate=frame_rate, repeat=repeat
+        )
+
+
+def collector_settings(url: str, storage: Path, *, keepalive_s: int = 30) -> str:
+    """collector.toml of a collector that takes everything from the broker at *url*."""
+    return f"""
 [broker]
-url = "{self.broker.url}"
+url = "{url}"
+keepalive_s = {keepalive_s}
 [storage]
-file = "{self.folder}/storage.db"
+file = "{storage}"
 """
 
-    def _scanner_settings(self, frames: Path, frame_rate: float, repeat: bool) -> str:
-        return f"""
+
+def scanner_settings(
+    url: str,
+    frames: Path,
+    outbox: Path,
+    *,
+    unit: str = "cong-1",
+    frame_rate: float = 60,
+    repeat: bool = True,
+    keepalive_s: int = 30,
+    keep_free_mb: int = 64,
+) -> str:
+    """scanner.toml of a unit that reads *frames*; its tracing.pub is looked for beside that."""
+    return f"""
 [unit]
-id = "cong-1"
+id = "{unit}"
 area = "thu"
 place = "cho-1"
 direction = "in"
 tracing_key_file = "tracing.pub"
 [broker]
-url = "{self.broker.url}"
+url = "{url}"
+keepalive_s = {keepalive_s}
 [camera]
 source = "{frames}"
 frame_rate = {frame_rate}
@@ -130,7 +211,8 @@ repeat = {str(repeat).lower()}
 [reading]
 reread_delay_s = 0
 [outbox]
-folder = "{self.folder}/outbox"
+folder = "{outbox}"
+keep_free_mb = {keep_free_mb}
 [indicator]
 kind = "terminal"
 [publisher]

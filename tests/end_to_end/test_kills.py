@@ -3,7 +3,6 @@
 EDGE_KILLS says how often (default 25), EDGE_SEED repeats a run that failed.
 """
 
-import base64
 import os
 import random
 import signal
@@ -18,7 +17,7 @@ from edge.mqtt import BrokerSettings, Connection
 from edge.scanner.outbox import read_outbox
 from edge.sealing import Opener, read_key
 from edge.storage.storage import Storage
-from tests.end_to_end.parts import SECRETS, Deployment, invented_cards, write_frames
+from tests.end_to_end.parts import SECRETS, Deployment, invented_cards, write_frames, written_forms
 from tests.fakes import eventually
 
 KILLS = int(os.environ.get("EDGE_KILLS", "25"))
@@ -175,16 +174,3 @@ def test_nothing_of_a_person_is_found_outside_the_seals(aftermath: Aftermath) ->
         content = path.read_bytes()
         found = [form for form in forms if form in content]
         assert not found, f"{path.name} holds {found[0]!r}"
-
-
-def written_forms(secret: str) -> list[bytes]:
-    """*secret* as it may stand in a file: plain, escaped, in hexadecimal or base64."""
-    plain = secret.encode()
-    forms = [plain, secret.encode("unicode_escape"), plain.hex().encode()]
-    # Base64 of the same bytes depends on where they begin.
-    for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + plain + b"\0" * 3)
-        middle = encoded[4 if shift else 0 : -8]
-        if len(middle) >= 8:
-            forms.append(middle)
-    return forms

@@ -318,3 +318,23 @@ def test_random_arrivals_leave_the_numbers_held_exactly(storage: Storage) -> Non
     assert {n for _, first, last in row.gaps for n in range(first, last + 1)} == set(
         range(1, max(there))
     ) - there
+
+
+def test_two_processes_may_open_a_new_storage_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from edge.storage.storage import Storage;"
+        "sys.stdin.read(1); Storage(Path(sys.argv[1])).close()"
+    )
+    for attempt in range(3):
+        path = tmp_path / f"{attempt}.db"
+        opening = [
+            subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE)
+            for _ in range(3)
+        ]
+        # All have Python and our modules loaded by the time the last is told to go on.
+        for process in opening:
+            assert process.stdin is not None
+            process.stdin.write(b"x")
+            process.stdin.close()
+
+        assert [process.wait(60) for process in opening] == [0, 0, 0]
