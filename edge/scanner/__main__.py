@@ -105,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
                 Path(settings.outbox.folder),
                 max_bytes=settings.outbox.max_mb * MB,
                 keep_free_bytes=settings.outbox.keep_free_mb * MB,
+                own_blocks=settings.outbox.own_blocks,
             )
         )
         connection = Connection(
@@ -165,6 +166,9 @@ def _run(options: argparse.Namespace) -> int:
             log.warning("reading with zxing-cpp alone: %s", pipeline.zbar_missing)
         camera = open_camera(settings.camera, clock)
         stack.callback(camera.close)
+        # A card that has lost scans wants a technician. Scanning goes on, and the first scan that
+        # is kept turns the light off until the next start.
+        resting = Signal.FAULT if outbox.status().damaged else None
         scanner = Scanner(
             camera,
             pipeline,
@@ -176,11 +180,12 @@ def _run(options: argparse.Namespace) -> int:
             meter,
             clock,
             settings.unit,
+            resting=resting,
             online=lambda: publisher.connected,
             kept=publisher.wake,
         )
         notifier.ready()
-        indicator.rest(None)
+        indicator.rest(resting)
         with cli.stop_signals() as stopping:
             try:
                 while not stopping() and publishing.alive():
@@ -189,7 +194,7 @@ def _run(options: argparse.Namespace) -> int:
             except EndOfFrames as err:
                 log.info("%s", err)
                 indicator.rest(Signal.NOT_COLLECTING)
-                while not stopping() and publishing.alive() and outbox.status().pending:
+                while not stopping() and publishing.alive() and outbox.pending:
                     publishing.join(0.2)
                     notifier.watchdog()
             except CameraError:

@@ -236,8 +236,8 @@ class Outbox:
                 head = {"epoch": self.epoch, "damaged": held.damaged}
                 active.file.prepare(head, held.gone)
             held.files[-1].size = active.file.size
+            self._damage_logged = held.damaged
             self._tidy()
-        self._damage_logged = held.damaged
         return active
 
     def _has_unlogged_damage(self) -> bool:
@@ -280,9 +280,10 @@ class Outbox:
                 own_blocks=self._limits.own_blocks,
                 disk=self._disk,
             )
-        except OSError:
+        except OSError as err:
             with suppress(OSError):
                 self._disk.unlink(path)
+            self._tidy(give_all=err.errno in NO_ROOM)
             raise
         self._removal_unsynced = False
         held.add(file)
@@ -337,10 +338,10 @@ class Outbox:
                 break
             if not self._remove(file):
                 break
-        # One that never held a scan: its first write failed, or none came. What it says was
-        # forgotten is needed until the newest has its first line.
-        is_bare = len(files) > 1 and files[-2].first == files[-2].end
-        if is_bare and (files[-1].size or not files[-2].size):
+        # One that never held a scan: its first write failed, or none came. Until the newest has its
+        # first line, what that one says was forgotten is needed.
+        is_empty = len(files) > 1 and files[-2].first == files[-2].end
+        if is_empty and (files[-1].size or not files[-2].size):
             self._remove(files[-2])
 
     def _remove(self, file: SegmentFile) -> bool:

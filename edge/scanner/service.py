@@ -45,10 +45,14 @@ class Scanner:
         clock: Clock,
         unit: UnitSettings,
         *,
+        resting: Signal | None = None,
         online: Callable[[], bool],
         kept: Callable[[], None],
     ) -> None:
-        """*online* tells whether scans can be sent right now; *kept* is called for each new one."""
+        """*resting* is what the indicator rests on until a scan is kept.
+
+        *online* tells whether scans can be sent right now; *kept* is called for each new one.
+        """
         self._camera = camera
         self._pipeline = pipeline
         self._outbox = outbox
@@ -63,7 +67,7 @@ class Scanner:
         self._kept = kept
         self._cannot_store_until = 0.0
         self._next_look_at_room = 0.0
-        self._resting: Signal | None = None
+        self._resting = resting
 
     def step(self) -> None:
         """One frame. Raises CameraError or EndOfFrames when there is none to be had."""

@@ -115,7 +115,7 @@ def drain(broker: Broker, folder: Path, scans: int) -> float:
     while not (folder / "collecting").exists():
         time.sleep(0.05)
     began = time.monotonic()
-    while outbox.status().pending:
+    while outbox.pending:
         publisher.step(1.0)
     took_s = time.monotonic() - began
     outbox.close()

@@ -496,6 +496,22 @@ def test_confirmed_segments_give_way_to_new_scans(folder: Path) -> None:
             put(outbox)
 
 
+@pytest.mark.parametrize("what", ["create", "write"])
+def test_confirmed_segments_give_way_on_a_disk_that_others_filled(
+    folder: Path, disk: WatchedDisk, what: str
+) -> None:
+    with opened(folder, disk, grace_s=60.0) as outbox:
+        put(outbox, 8)
+        outbox.forget([(1, 8)])
+        assert len(segments(folder)) == 2
+        disk.fails = {what: errno.ENOSPC}
+        assert not outbox.has_room()
+        assert len(segments(folder)) == 1
+        disk.fails.clear()
+        put(outbox)
+        assert seqs(outbox) == [9]
+
+
 def test_a_segment_is_not_removed_before_an_older_one(folder: Path) -> None:
     clock = FakeClock()
     with kept_for(folder, clock) as outbox:

@@ -261,3 +261,13 @@ def test_no_scan_says_more_of_a_person_than_the_kind_of_document(gate: Gate) -> 
     sizes = {len(scan.sealed) for scan in gate.scans()}
     assert len(gate.scans()) > 8
     assert len(sizes) == 1
+
+
+def test_a_light_for_lost_scans_stays_until_one_is_kept(gate: Gate) -> None:
+    gate.scanner._resting = gate.resting = Signal.FAULT
+
+    gate.see(seconds=10)
+    assert gate.resting is Signal.FAULT
+    gate.see(CARD)
+
+    assert gate.resting is None
