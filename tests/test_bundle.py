@@ -8,6 +8,7 @@ import random
 import re
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -280,13 +281,17 @@ def test_a_receipt_that_is_damaged_or_another_units_is_refused(tmp_path: Path) -
     with pytest.raises(BundleError, match="a receipt for cong-1; this unit is cong-2"):
         read_receipt(receipt, "cong-2")
 
-    chance = random.Random(5)
+    chance, believed, refused = random.Random(5), read_receipt(receipt, "cong-1"), 0
     for _ in range(100):
         content = bytearray(whole)
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         receipt.write_bytes(content)
-        with pytest.raises(BundleError):
-            read_receipt(receipt, "cong-1")
+        refused += 1
+        with suppress(BundleError):
+            # The last letter of a base64 text has bits that mean nothing.
+            assert read_receipt(receipt, "cong-1") == believed
+            refused -= 1
+    assert refused >= 95
     for end in range(0, len(whole), 7):
         receipt.write_bytes(whole[:end])
         with pytest.raises(BundleError):
