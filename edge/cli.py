@@ -55,11 +55,16 @@ def common_again() -> argparse.ArgumentParser:
 
 def set_up_logging(verbose: bool) -> None:
     """Plain lines to standard error; systemd adds the time."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+
+
+class PrintableFormatter(logging.Formatter):
+    """Keeps what strangers named, such as the label of a USB stick, from acting on a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record))
 
 
 @contextmanager

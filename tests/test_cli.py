@@ -1,5 +1,6 @@
 """What all commands share."""
 
+import logging
 import os
 import signal
 
@@ -54,3 +55,13 @@ def test_every_command_explains_itself_and_names_a_missing_file(
 
     assert main(["--config", "/nowhere/x.toml"]) == 1  # type: ignore[operator]
     assert "/nowhere/x.toml: cannot read the settings" in capsys.readouterr().err
+
+
+def test_a_hostile_name_in_a_log_line_stays_one_line_of_text() -> None:
+    record = logging.makeLogRecord(
+        {"name": "edge", "levelname": "INFO", "msg": "%s", "args": ("/media/a\x1b[31m\nERROR b",)}
+    )
+
+    line = cli.PrintableFormatter("%(levelname)s %(name)s: %(message)s").format(record)
+
+    assert line == "INFO edge: /media/a\\x1b[31m\\nERROR b"
