@@ -21,7 +21,7 @@ from edge.scanner.carrier import Carrier, export, take_receipt
 from edge.scanner.decoder import Decoder
 from edge.scanner.health import HealthMeter
 from edge.scanner.held import OutboxStatus
-from edge.scanner.indicator import Signal, open_indicator
+from edge.scanner.indicator import Indicator, Signal, open_indicator
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
@@ -164,7 +164,11 @@ def _run(options: argparse.Namespace) -> int:
         stack.callback(pipeline.close)
         if pipeline.zbar_missing:
             log.warning("reading with zxing-cpp alone: %s", pipeline.zbar_missing)
-        camera = open_camera(settings.camera, clock)
+        try:
+            camera = open_camera(settings.camera, clock)
+        except CameraError:
+            _show_fault(indicator, publishing)
+            raise
         stack.callback(camera.close)
         # A card that has lost scans wants a technician. Scanning goes on, and the first scan that
         # is kept turns the light off until the next start.
@@ -198,12 +202,16 @@ def _run(options: argparse.Namespace) -> int:
                     publishing.join(0.2)
                     notifier.watchdog()
             except CameraError:
-                indicator.show(Signal.FAULT)
-                # Long enough to be seen; ending turns every light off.
-                publishing.join(FAULT_S)
+                _show_fault(indicator, publishing)
                 raise
         notifier.stopping()
     return 0
+
+
+def _show_fault(indicator: Indicator, publishing: "Beside") -> None:
+    """Show it for long enough to be seen: ending turns every light off."""
+    indicator.show(Signal.FAULT)
+    publishing.join(FAULT_S)
 
 
 def _zone(settings: ScannerSettings) -> Zone:

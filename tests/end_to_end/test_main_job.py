@@ -111,6 +111,7 @@ def test_frames_that_are_not_there_are_one_clear_line(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "error: " in done.stderr
         assert frames.name in done.stderr
+        assert "Out of order; call the technician" in (tmp_path / "run" / "scanner.log").read_text()
         assert "Traceback" not in done.stderr + done.stdout
 
 
