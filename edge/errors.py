@@ -60,3 +60,7 @@ class StorageError(EdgeError, OSError):
 
 class BrokerError(EdgeError, ConnectionError):
     """The broker cannot be reached or refuses us."""
+
+
+class RegisterError(EdgeError, ValueError):
+    """The register of places cannot be read, or says what cannot be true."""

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from edge.errors import BadTopic
 
 ROOT = "edge/v1"
-CHANNELS = ("scan", "confirmed", "again", "status", "health")
+#: Which way each channel goes; a broker's rules are made from these.
+TO_CENTRE = ("scan", "status", "health")
+TO_UNIT = ("confirmed", "again")
+CHANNELS = (*TO_CENTRE, *TO_UNIT)
 
 #: What an area, a unit or a place may be called: also what a certificate's name is checked against.
 NAME = r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?"
