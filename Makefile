@@ -15,11 +15,13 @@ run:
 	@provisioning/bootstrap.sh run
 	@$(PYTHON_ENV) -m edge.demo --frames '$(FRAMES)' --camera '$(CAMERA)' --broker '$(BROKER)' $(ARGS)
 
-## Everything that must hold before a change lands: style, types, layers, tests.
+## Everything that must hold before a change lands: style, types, layers, tests. Most tests wait for
+## something outside, so three at a time are quick on two cores; WORKERS=0 runs one after another.
+WORKERS ?= 3
 test:
 	@provisioning/bootstrap.sh test
 	@$(MAKE) --no-print-directory check
-	@$(PYTHON_ENV) -m pytest $(ARGS)
+	@$(PYTHON_ENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check:
 	@$(PYTHON_ENV) -m ruff check edge tests

@@ -96,7 +96,7 @@ def test_both_that_mean_counted_make_the_very_same_sound() -> None:
     assert accepted == offline
 
 
-@pytest.mark.parametrize("signal", set(Signal) - COUNTED)
+@pytest.mark.parametrize("signal", [one for one in Signal if one not in COUNTED])
 def test_nothing_else_has_the_colour_or_the_tone_of_counted(signal: Signal) -> None:
     assert "green" not in colours(PATTERNS[signal])
     assert indicator.HIGH_HZ not in {step.tone_hz for step in PATTERNS[signal].steps}
@@ -126,7 +126,7 @@ def test_no_light_flashes_more_than_three_times_in_a_second(pattern: Pattern) ->
     assert all(fourth - first > 1 for first, fourth in zip(flashes, flashes[3:], strict=False))
 
 
-@pytest.mark.parametrize("signal", COUNTED)
+@pytest.mark.parametrize("signal", [one for one in Signal if one in COUNTED])
 def test_counted_is_told_within_a_tenth_of_a_second(signal: Signal) -> None:
     silence = itertools.takewhile(lambda step: step.tone_hz is None, PATTERNS[signal].steps)
 
@@ -168,7 +168,7 @@ def test_a_player_with_nothing_to_tell_winks(player: Player) -> None:
     assert played(player, 100.0, 6.0) == silent(None) * 2
 
 
-@pytest.mark.parametrize("signal", set(Signal) - STATES)
+@pytest.mark.parametrize("signal", [one for one in Signal if one not in STATES])
 def test_after_a_signal_comes_what_was_before(player: Player, signal: Signal) -> None:
     player.rest(Signal.NOT_COLLECTING, 100.0)
     player.show(signal, 100.5)
@@ -178,7 +178,7 @@ def test_after_a_signal_comes_what_was_before(player: Player, signal: Signal) ->
     assert played(player, after, 1.0)[0] == silent(Signal.NOT_COLLECTING)[0]
 
 
-@pytest.mark.parametrize("signal", STATES)
+@pytest.mark.parametrize("signal", [one for one in Signal if one in STATES])
 def test_a_state_is_heard_once_and_seen_until_it_is_over(player: Player, signal: Signal) -> None:
     player.show(signal, 100.0)
     end = 100.0 + length(signal)
@@ -214,7 +214,7 @@ def test_two_people_are_two_beeps(player: Player) -> None:
     assert steps == list(PATTERNS[Signal.ACCEPTED].steps)
 
 
-@pytest.mark.parametrize("signal", set(Signal) - COUNTED)
+@pytest.mark.parametrize("signal", [one for one in Signal if one not in COUNTED])
 def test_a_signal_shown_with_every_frame_does_not_stutter(player: Player, signal: Signal) -> None:
     steps = []
     for tick in range(round(length(signal) * 100) - 1):
