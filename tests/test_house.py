@@ -21,7 +21,7 @@ HOMES = {
     "nacl": {"edge/sealing.py"},
     "sqlite3": {"edge/storage/storage.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
-    "gpiozero": {"edge/scanner/indicator.py"},
+    "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py"},
     "picamera2": {"edge/scanner/pi_camera.py"},
     "libcamera": {"edge/scanner/pi_camera.py"},
     "pyzbar": {"edge/scanner/decoder.py"},

@@ -45,10 +45,17 @@ def open_camera(
             f"camera: at frame_rate {settings.frame_rate:g} frames are {1 / settings.frame_rate:g}"
             f" s apart, longer than wait_s {settings.wait_s:g}; raise one of the two"
         )
+    left, top, right, bottom = settings.region
+    if left >= right or top >= bottom:
+        raise ConfigError(
+            f"camera: region is {list(settings.region)}; its left must be less than its right (1st"
+            " and 3rd), and its top less than its bottom (2nd and 4th)"
+        )
     if settings.source == "pi":
+        from edge.scanner.lamp import Lamp
         from edge.scanner.pi_camera import PiCamera
 
-        return PiCamera(settings)
+        return PiCamera(settings, Lamp(settings.lamp_pin) if settings.lamp_pin >= 0 else None)
     if (device := webcam_device(settings.source)) is not None:
         from edge.scanner.pictures import Webcam
 

@@ -8,6 +8,9 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import CameraError
+from edge.scanner.exposure import ExposureControl
+from edge.scanner.lamp import Lamp
+from edge.scanner.pi_controls import Controls, exposure_range, fixed_controls, only_advertised
 from edge.scanner.settings import CameraSettings
 
 if TYPE_CHECKING:
@@ -37,7 +40,9 @@ class PiCamera:
     `sensor_modes` is never read: it runs a small Pi out of memory.
     """
 
-    def __init__(self, settings: CameraSettings) -> None:
+    def __init__(self, settings: CameraSettings, lamp: Lamp | None = None) -> None:
+        """*lamp* is lit at night, and closed with the camera."""
+        self._lamp = lamp
         try:
             from picamera2 import MappedArray, Picamera2
         except ImportError as err:
@@ -62,9 +67,12 @@ class PiCamera:
         request = self._request()
         # A request that is dropped, not released, ends in a segmentation fault.
         try:
-            return self._grey(request)
+            frame = self._grey(request)
         finally:
             request.release()
+        if self._exposure.look(frame):
+            self._adjust()
+        return frame
 
     def close(self) -> None:
         """Stop the camera and give it back.
@@ -80,6 +88,8 @@ class PiCamera:
             self._camera.close()
         except REFUSALS as err:
             log.warning("the camera does not close: %s", err)
+        if self._lamp is not None:
+            self._lamp.close()
 
     def _start(self, settings: CameraSettings) -> None:
         configuration = self._camera.create_video_configuration(
@@ -89,7 +99,29 @@ class PiCamera:
             controls={"FrameRate": settings.frame_rate},
         )
         self._camera.configure(configuration)
+        # Which controls there are, and the size of the whole view, is known from here on.
+        advertised: dict[str, Any] = self._camera.camera_controls
+        self._exposure = ExposureControl(settings, exposure_range(settings, advertised))
+        wanted = fixed_controls(settings, advertised) | self._exposure_controls()
+        self._camera.set_controls(only_advertised(wanted, advertised))
+        self._light_lamp()
         self._camera.start()
+
+    def _adjust(self) -> None:
+        try:
+            self._camera.set_controls(self._exposure_controls())
+        except REFUSALS as err:
+            raise _refused(err) from err
+        self._light_lamp()
+
+    def _exposure_controls(self) -> Controls:
+        if (exposure := self._exposure.exposure) is None:
+            return {}
+        return {"ExposureTime": exposure.time_us, "AnalogueGain": exposure.gain}
+
+    def _light_lamp(self) -> None:
+        if self._lamp is not None:
+            self._lamp.light(self._exposure.is_night)
 
     def _request(self) -> Any:
         # The job, not only its result: when the time is up, the frame may come at that very

@@ -22,7 +22,7 @@ class UnitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where frames come from."""
+    """Where frames come from, and how they are taken."""
 
     source: Annotated[str, Meta(min_length=1)] = "pi"
     width: Annotated[int, Meta(ge=64, le=4096)] = 1280
@@ -30,6 +30,15 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     frame_rate: Annotated[float, Meta(gt=0, le=240)] = 15.0
     repeat: bool = False
     wait_s: Annotated[float, Meta(gt=0, le=60)] = 3.0
+    exposure_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 4000
+    gain: Annotated[float, Meta(ge=1, le=64)] = 8.0
+    flicker_hz: Literal[0, 50, 60] = 50
+    focus: Annotated[float, Meta(ge=0, le=32)] = 5.3
+    region: tuple[Share, Share, Share, Share] = (0.0, 0.0, 1.0, 1.0)
+    night: Literal["never", "dark", "always"] = "dark"
+    night_exposure_us: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
+    night_gain: Annotated[float, Meta(ge=1, le=64)] = 16.0
+    lamp_pin: Annotated[int, Meta(ge=-1, le=27)] = -1
 
 
 class ReadingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

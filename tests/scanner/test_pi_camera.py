@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraError
+from edge.scanner.exposure import EVERY_FRAMES
 from edge.scanner.pi_camera import PiCamera
 from edge.scanner.settings import CameraSettings
 
@@ -26,7 +27,7 @@ class FakeRequest:
         stride, (width, height) = camera.main["stride"], camera.main["size"]
         buffer = np.full(stride * height * 3 // 2, 200, np.uint8)
         for row in range(height):
-            buffer[row * stride : row * stride + width] = GREY
+            buffer[row * stride : row * stride + width] = camera.grey
             buffer[row * stride] = row
         self.memory = bytearray(buffer[: camera.buffer_bytes or buffer.size].tobytes())
         self.released = 0
@@ -75,6 +76,13 @@ class FakePicamera2:
         self.faults: dict[str, Exception] = {}
         self.frames_come = True
         self.frame_at_the_last_moment = False
+        #: What the camera has, by name; at first only what the virtual one of libcamera has.
+        self.camera_controls: dict[str, tuple[Any, Any, Any]] = {
+            "FrameDurationLimits": (1, 1_000_000, 33_333)
+        }
+        self.controls: dict[str, Any] = {}
+        #: The grey of all pixels of the next frames.
+        self.grey = GREY
         self.requests: list[FakeRequest] = []
         self.jobs: list[FakeJob] = []
 
@@ -97,6 +105,13 @@ class FakePicamera2:
             "size": (width, height),
             "stride": stride,
         }
+
+    def set_controls(self, controls: dict[str, Any]) -> None:
+        self._call("set_controls")
+        for name, value in controls.items():
+            if name not in self.camera_controls:
+                raise RuntimeError(f"Control {name} is not advertised by libcamera")
+            self.controls[name] = value
 
     def start(self) -> None:
         self._call("start")
@@ -156,8 +171,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePicamera2:
     return camera
 
 
-def pi_camera(width: int = 100, height: int = 60) -> PiCamera:
-    return PiCamera(CameraSettings(width=width, height=height, frame_rate=12.0, wait_s=0.5))
+def pi_camera(width: int = 100, height: int = 60, **settings: Any) -> PiCamera:
+    return PiCamera(
+        CameraSettings(width=width, height=height, frame_rate=12.0, wait_s=0.5, **settings)
+    )
 
 
 def each_released_once(fake: FakePicamera2) -> bool:
@@ -173,7 +190,13 @@ def test_the_camera_is_asked_for_grey_frames_without_a_queue(fake: FakePicamera2
         "queue": False,
         "controls": {"FrameRate": 12.0},
     }
-    assert fake.calls == ["open", "create_video_configuration", "configure", "start"]
+    assert fake.calls == [
+        "open",
+        "create_video_configuration",
+        "configure",
+        "set_controls",
+        "start",
+    ]
 
 
 def test_a_frame_is_the_grey_plane_without_the_padding(fake: FakePicamera2) -> None:
@@ -317,7 +340,9 @@ def test_a_camera_that_cannot_be_had_comes_with_the_cure(
         pi_camera()
 
 
-@pytest.mark.parametrize("step", ["create_video_configuration", "configure", "start"])
+@pytest.mark.parametrize(
+    "step", ["create_video_configuration", "configure", "set_controls", "start"]
+)
 def test_a_camera_that_does_not_start_is_given_back(fake: FakePicamera2, step: str) -> None:
     fake.faults[step] = RuntimeError("Failed to start camera")
 
@@ -349,3 +374,109 @@ def test_closing_stops_and_closes_whatever_stop_says(
     assert fake.calls[-2:] == ["stop", "close"]
     assert "no answer" in caplog.text
     assert "nor here" in caplog.text
+
+
+#: What a Camera Module 3 has of what we set; the numbers of its imx708.
+MODULE_3 = {
+    "FrameDurationLimits": (17_700, 220_000_000, 33_333),
+    "ExposureTime": (26, 220_417_486, 20_000),
+    "AnalogueGain": (1.0, 16.0, 1.0),
+    "AfMode": (0, 2, 0),
+    "LensPosition": (0.0, 15.0, 1.0),
+    "ScalerCrop": ((0, 0, 64, 64), (0, 0, 4608, 2592), (576, 0, 3456, 1944)),
+    "AeFlickerMode": (0, 1, 0),
+    "AeFlickerPeriod": (100, 1_000_000, 10_000),
+}
+
+
+class FakeLamp:
+    def __init__(self) -> None:
+        self.lit: list[bool] = []
+        self.closed = False
+
+    def light(self, on: bool) -> None:
+        self.lit.append(on)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_focus_is_fixed_and_exposure_is_ours_where_the_camera_can(fake: FakePicamera2) -> None:
+    fake.camera_controls = MODULE_3
+    pi_camera(focus=6.5)
+
+    assert fake.controls["AfMode"] == 0
+    assert fake.controls["LensPosition"] == 6.5
+    assert 26 <= fake.controls["ExposureTime"] <= 4000
+    assert "AeFlickerMode" not in fake.controls
+    assert "ScalerCrop" not in fake.controls
+
+
+def test_a_lens_is_not_sent_beyond_its_reach(fake: FakePicamera2) -> None:
+    fake.camera_controls = MODULE_3
+    pi_camera(focus=20.0)
+
+    assert fake.controls["LensPosition"] == 15.0
+
+
+def test_what_a_camera_does_not_have_is_left_out_and_said(
+    fake: FakePicamera2, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        camera = pi_camera(region=(0.2, 0.2, 0.6, 0.6))
+    for _ in range(40):
+        camera.capture()
+
+    assert fake.controls == {}
+    assert "has no AnalogueGain, ExposureTime; exposure is left to it" in caplog.text
+    assert "has no AfMode, LensPosition, ScalerCrop; going on without" in caplog.text
+    assert fake.calls.count("set_controls") == 1
+
+
+def test_exposure_that_is_left_to_the_camera_minds_the_mains(fake: FakePicamera2) -> None:
+    fake.camera_controls = MODULE_3
+    pi_camera(exposure_us=0, flicker_hz=60)
+
+    assert fake.controls["AeFlickerMode"] == 1
+    assert fake.controls["AeFlickerPeriod"] == 8333
+    assert "ExposureTime" not in fake.controls
+
+
+def test_the_region_is_cut_out_of_the_view_in_its_shape(fake: FakePicamera2) -> None:
+    fake.camera_controls = MODULE_3 | {"ScalerCrops": (0, 0, 0)}
+    pi_camera(region=(0.5, 0.5, 1.0, 0.8))
+
+    part = (576 + 1728, 778, 1728, 972)
+    assert fake.controls["ScalerCrop"] == part
+    assert fake.controls["ScalerCrops"] == [part]
+
+
+def test_a_dark_scene_gets_a_longer_exposure_and_then_the_lamp(fake: FakePicamera2) -> None:
+    fake.camera_controls = MODULE_3
+    lamp = FakeLamp()
+    settings = CameraSettings(width=100, height=60, frame_rate=12.0)
+    camera = PiCamera(settings, lamp)  # type: ignore[arg-type]
+    fake.grey = 5
+    for _ in range(120):
+        camera.capture()
+
+    assert lamp.lit[0] is False
+    assert lamp.lit[-1] is True
+    assert fake.controls["ExposureTime"] == 10_000
+    assert fake.controls["AnalogueGain"] == 16.0
+    assert each_released_once(fake)
+    camera.close()
+    assert lamp.closed
+
+
+def test_a_camera_that_refuses_a_new_exposure_is_named(fake: FakePicamera2) -> None:
+    fake.camera_controls = MODULE_3
+    camera = pi_camera()
+    fake.grey = 250
+    for _ in range(EVERY_FRAMES - 1):
+        camera.capture()
+    fake.faults["set_controls"] = RuntimeError("gone")
+
+    with pytest.raises(CameraError, match="gone"):
+        camera.capture()
+    assert each_released_once(fake)
