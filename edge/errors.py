@@ -54,6 +54,10 @@ class BundleError(EdgeError, ValueError):
     """A bundle of scans, or a receipt, that is damaged, foreign, or cannot be written."""
 
 
+class TableError(EdgeError, ValueError):
+    """A table, CSV or XLSX, that cannot be read."""
+
+
 class StorageError(EdgeError, OSError):
     """The storage cannot be opened, read or written."""
 

@@ -25,6 +25,7 @@ HOMES = {
     "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py"},
     "picamera2": {"edge/scanner/pi_camera.py"},
     "libcamera": {"edge/scanner/pi_camera.py"},
+    "openpyxl": {"edge/tables.py"},
     "pyzbar": {"edge/scanner/decoder.py"},
 }
 

@@ -1,0 +1,230 @@
+"""Tables for people, out and in: CSV and XLSX, in which no cell can act and no number is bent.
+
+Whoever opens an exported table opens it with a spreadsheet, and some of its text was written by
+strangers: a name in a code may be a formula, and "only text" is one CSV away from a formula again.
+So every text that a spreadsheet might run is disarmed in both kinds of file, with the apostrophe by
+which spreadsheets themselves mark text; text that looks like a number (identity cards, phones) is
+marked in a CSV in the same way, so that its leading zeros stay. Reading takes the mark off again.
+
+XLSX goes through openpyxl, in its streaming modes: rows are never all in memory.
+"""
+
+import csv
+import io
+import re
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import date, datetime, time
+from typing import Any, BinaryIO, Literal
+
+import openpyxl
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.utils.exceptions import InvalidFileException
+
+from edge.errors import TableError
+
+#: What may stand in a cell. Text stays text, whatever it looks like; only numbers are numbers.
+Cell = str | int | float | None
+Kind = Literal["csv", "xlsx"]
+
+#: Excel's own limit for the text of one cell.
+CELL_CHARACTERS = 32_767
+#: What a table from outside may have; more is refused before it takes our memory.
+MAX_FILE_BYTES = 50_000_000
+MAX_UNPACKED_BYTES = 200_000_000
+MAX_ROWS = 200_000
+MAX_CELLS = 20_000_000
+MAX_COLUMNS = 256
+
+# Formula starts, with their full-width and small forms, at the beginning of a cell or of what would
+# be one where another separator is in use: Excel in Vietnamese splits at ";", not at ",".
+_FORMULA = re.compile(
+    r"(^|[,;|\"])( *)(?=[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212])"
+)
+# What a spreadsheet would take for a number, and drop its leading zeros or its last digits.
+_NUMBER = re.compile(r" *[0-9][0-9.,]*(?:[eE][0-9]+)? *%?")
+# How an XLSX writes characters that it cannot hold; in a text of ours it is only text.
+_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_MARK = "'"
+_NOT_IN_A_TITLE = re.compile(r"[\[\]:*?/\\']")
+
+
+def harmless(text: str) -> str:
+    """*text* as a cell that does nothing in any spreadsheet, and reads the same to a person."""
+    visible = "".join(map(_visible, text[:CELL_CHARACTERS]))
+    disarmed = _FORMULA.sub(rf"\1\2{_MARK}", visible)
+    if disarmed.startswith(_MARK) and visible.startswith(_MARK):
+        # Its own apostrophe, which reading must give back.
+        disarmed = _MARK + disarmed
+    return disarmed[: CELL_CHARACTERS - 1]
+
+
+def write_csv(out: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> int:
+    """Write a table as UTF-8 with a byte order mark; gives how many rows. *rows* is streamed."""
+    text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow([_csv_cell(title) for title in header])
+    count = 0
+    for row in rows:
+        writer.writerow([_csv_cell(cell) for cell in row])
+        count += 1
+    text.flush()
+    text.detach()
+    return count
+
+
+def write_xlsx(
+    out: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = ""
+) -> int:
+    """Write a table as one sheet called *title*; gives how many rows. *rows* is streamed."""
+    with closing(openpyxl.Workbook(write_only=True)) as book:
+        sheet = book.create_sheet(_NOT_IN_A_TITLE.sub(" ", harmless(title))[:31] or "1")
+        sheet.freeze_panes = "A2"
+        sheet.append([_xlsx_cell(sheet, cell) for cell in header])
+        count = 0
+        for row in rows:
+            sheet.append([_xlsx_cell(sheet, cell) for cell in row])
+            count += 1
+        book.save(out)
+    return count
+
+
+def write_table(
+    out: BinaryIO,
+    kind: Kind,
+    header: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    title: str = "",
+) -> int:
+    """Write a table as *kind*; gives how many rows."""
+    if kind == "csv":
+        return write_csv(out, header, rows)
+    return write_xlsx(out, header, rows, title)
+
+
+def read_table(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    """The rows of a CSV or XLSX *file*, each cell as text without spaces around it.
+
+    *name* is what the person called it, for the errors. Rows without any text are left out. Dates
+    come in ISO 8601; of a formula comes what it last gave. Raises TableError: not a table, or too
+    large. Numbers come as they are shown, so a leading zero that a spreadsheet took is gone.
+    """
+    start = file.read(4)
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size > MAX_FILE_BYTES:
+        raise TableError(f"{name}: {size} bytes; a table may have {MAX_FILE_BYTES}: split it")
+    rows = _read_xlsx(file, name) if start == b"PK\x03\x04" else _read_csv(file, name)
+    taken = 0
+    for number, row in enumerate(rows, start=1):
+        taken += len(row)
+        if number > MAX_ROWS or taken > MAX_CELLS:
+            raise TableError(f"{name}: more than {MAX_ROWS} rows or {MAX_CELLS} cells; split it")
+        cells = [_unmarked(cell) for cell in row[:MAX_COLUMNS]]
+        if any(cells):
+            yield cells
+
+
+def _visible(character: str) -> str:
+    # Controls (NUL, tab, line ends), directions and zero-width characters could act or hide;
+    # surrogates and the last two of each plane cannot be written at all.
+    if character.isprintable():
+        return character
+    if unicodedata.category(character) in ("Cs", "Cn"):
+        return "\ufffd"
+    return " "
+
+
+def _csv_cell(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        return str(cell)
+    text = harmless(cell)
+    return _MARK + text if _NUMBER.fullmatch(text) else text
+
+
+def _xlsx_cell(sheet: Any, cell: Cell) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    written = WriteOnlyCell(sheet, value="")
+    # Set by hand: from the value alone openpyxl would make "#N/A" an error.
+    written.value = _ESCAPE.sub("_x005F_", harmless(cell))
+    written.data_type = "s"
+    written.number_format = "@"
+    return written
+
+
+def _read_xlsx(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    try:
+        with zipfile.ZipFile(file) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise TableError(f"{name}: {unpacked} bytes when unpacked are too many: split it")
+        with closing(openpyxl.load_workbook(file, read_only=True, data_only=True)) as book:
+            if not book.worksheets:
+                raise TableError(f"{name}: has no sheet with cells")
+            sheet = book.worksheets[0]
+            # What the file says of its own size is not believed.
+            sheet.reset_dimensions()
+            for row in sheet.iter_rows(values_only=True):
+                yield [_text(value) for value in row]
+    except TableError:
+        raise
+    # A file from outside: what openpyxl raises for a damaged one is anything at all.
+    except (zipfile.BadZipFile, InvalidFileException, OSError, SyntaxError) as err:
+        raise TableError(f"{name}: not a whole XLSX file; save it anew as XLSX or CSV") from err
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        NotImplementedError,
+    ) as err:
+        raise TableError(f"{name}: not an XLSX file that can be read; save it anew") from err
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date().isoformat()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), str(value))
+
+
+def _read_csv(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    start = file.read(2)
+    file.seek(0)
+    # Excel's "Unicode text" is UTF-16 with tabs.
+    encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = io.TextIOWrapper(file, encoding=encoding, newline="")
+    try:
+        first = text.readline(65_536)
+        text.seek(0)
+        yield from csv.reader(text, delimiter=_delimiter(first))
+    except UnicodeDecodeError as err:
+        raise TableError(f"{name}: not UTF-8; save it as CSV UTF-8 or as XLSX") from err
+    except csv.Error as err:
+        raise TableError(f"{name}: not a CSV file: {err}") from err
+    finally:
+        text.detach()
+
+
+def _delimiter(first_line: str) -> str:
+    """What parts the cells: whatever of the usual three the first line has most of."""
+    return max(",;\t", key=first_line.count)
+
+
+def _unmarked(cell: str) -> str:
+    text = cell.strip()
+    return text.removeprefix(_MARK).strip() if text.startswith(_MARK) else text
