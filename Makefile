@@ -7,7 +7,7 @@ BROKER ?=
 CORPUS ?=
 ARGS ?=
 
-.PHONY: run test check bench chaos contract lock clean
+.PHONY: run test check bench chaos camera contract lock clean
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -20,6 +20,7 @@ run:
 WORKERS ?= 3
 test:
 	@provisioning/bootstrap.sh test
+	@$(PYTHON_ENV) -m tests.trees --quiet camera &
 	@$(MAKE) --no-print-directory check
 	@$(PYTHON_ENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
@@ -42,6 +43,14 @@ SEED ?=
 chaos:
 	@provisioning/bootstrap.sh test
 	@$(PYTHON_ENV) -m tests.end_to_end.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+## The Pi camera's adapter on the real picamera2 and libcamera, at full length, in a Debian 13 tree
+## that is made once (needs root; kept in ~/.cache/edge-scanner/trees).
+CAPTURES ?= 10000
+CYCLES ?= 100
+camera:
+	@provisioning/bootstrap.sh test
+	@CAPTURES=$(CAPTURES) CYCLES=$(CYCLES) $(PYTHON_ENV) -m pytest -s tests/scanner/test_virtual_camera.py $(ARGS)
 
 ## Write the JSON Schemas and the AsyncAPI document anew, after a change of edge/messages.py.
 contract:

@@ -26,6 +26,10 @@ class CameraError(EdgeError, OSError):
     """No frame can be had: the source is missing, unreadable or has gone away."""
 
 
+class CameraHung(CameraError):
+    """The camera does not answer any more: this process must end, and a new one try."""
+
+
 class EndOfFrames(EdgeError, EOFError):
     """The source has no more frames: a video or a folder has come to its end."""
 

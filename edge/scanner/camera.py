@@ -20,7 +20,10 @@ class Camera(Protocol):
     """Gives frames, grey, the newest first. None is ever stored."""
 
     def capture(self) -> Frame:
-        """The newest frame, waited for at most `wait_s`.
+        """The newest frame, waited for at most `wait_s`. It ends with the next call.
+
+        It may be the camera's own memory, which the camera then writes again: who wants to keep
+        something of it copies that.
 
         Raises CameraError if none comes in time or the device is gone, and EndOfFrames when a
         folder or a video has come to its end.

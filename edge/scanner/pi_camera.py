@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import weakref
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import CameraError
+from edge.errors import CameraError, CameraHung
 from edge.scanner.exposure import ExposureControl
 from edge.scanner.lamp import Lamp
 from edge.scanner.pi_controls import Controls, exposure_range, fixed_controls, only_advertised
@@ -28,6 +30,9 @@ REFUSALS = (RuntimeError, OSError, IndexError)
 #: How long a frame that came at the very moment of the time limit may take to be handed over.
 LATE_S = 1.0
 
+#: How long stopping and closing may take. After a loose cable the driver may never answer.
+CLOSE_S = 5.0
+
 CURE = (
     "is the cable seated at both ends, is another program using the camera?"
     " Look with `rpicam-hello --list-cameras`"
@@ -35,9 +40,10 @@ CURE = (
 
 
 class PiCamera:
-    """Takes the grey part of the newest frame.
+    """Gives the grey part of the newest frame, as the camera wrote it: nothing is copied.
 
-    `sensor_modes` is never read: it runs a small Pi out of memory.
+    A frame is a view into the camera's own buffer, which goes back to the camera with the next
+    capture. `sensor_modes` is never read: it runs a small Pi out of memory.
     """
 
     def __init__(self, settings: CameraSettings, lamp: Lamp | None = None) -> None:
@@ -52,6 +58,9 @@ class PiCamera:
             ) from err
         self._wait_s = settings.wait_s
         self._mapped: Any = MappedArray
+        self._request: Any = None
+        self._given: weakref.ref[Frame] | None = None
+        self._closing: threading.Thread | None = None
         try:
             self._camera: Any = Picamera2()
         except REFUSALS as err:
@@ -63,23 +72,39 @@ class PiCamera:
             raise _refused(err) from err
 
     def capture(self) -> Frame:
-        """The next frame to be finished."""
-        request = self._request()
-        # A request that is dropped, not released, ends in a segmentation fault.
+        """The next frame to be finished. The one before ends with this call."""
+        self._give_back()
+        # Kept until it is given back: a request that is dropped ends in a segmentation fault.
+        self._request = self._next_request()
         try:
-            frame = self._grey(request)
-        finally:
-            request.release()
-        if self._exposure.look(frame):
-            self._adjust()
+            frame = self._grey(self._request)
+            self._given = weakref.ref(frame)
+            if self._exposure.look(frame):
+                self._adjust()
+        except BaseException:
+            self._give_back()
+            raise
         return frame
 
     def close(self) -> None:
-        """Stop the camera and give it back.
+        """Stop the camera and give it back. Raises CameraHung if it does not answer.
 
-        Blocks if the driver does, which happens after a loose cable; then only the end of the
-        process helps, and the watchdog sees to it.
+        Then only the end of the process helps.
         """
+        self._give_back()
+        if self._given is not None and self._given() is not None:
+            log.warning("a frame is still in use while the camera closes; its memory is lost")
+        if self._closing is None:
+            # A thread of its own: nothing else can be waited for with a limit.
+            self._closing = threading.Thread(target=self._shut, name="camera", daemon=True)
+            self._closing.start()
+            self._closing.join(CLOSE_S)
+        if self._closing.is_alive():
+            raise CameraHung(
+                f"the camera does not stop within {CLOSE_S:g} s; is its cable seated at both ends?"
+            )
+
+    def _shut(self) -> None:
         try:
             self._camera.stop()
         except REFUSALS as err:
@@ -90,6 +115,11 @@ class PiCamera:
             log.warning("the camera does not close: %s", err)
         if self._lamp is not None:
             self._lamp.close()
+
+    def _give_back(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            request.release()
 
     def _start(self, settings: CameraSettings) -> None:
         configuration = self._camera.create_video_configuration(
@@ -123,7 +153,7 @@ class PiCamera:
         if self._lamp is not None:
             self._lamp.light(self._exposure.is_night)
 
-    def _request(self) -> Any:
+    def _next_request(self) -> Any:
         # The job, not only its result: when the time is up, the frame may come at that very
         # moment, and then nobody else would release it.
         job = self._camera.capture_request(wait=False)
@@ -161,15 +191,14 @@ class PiCamera:
 
 
 def _first_plane(buffer: Frame, size: tuple[int, int], stride: int) -> Frame | None:
-    """A copy of the first plane in *buffer*, without its padding; None if it cannot be in it.
+    """The first plane in *buffer*, without its padding; None if it cannot be in it.
 
-    Copied, 0.9 MB at 1280x720: the camera writes its next frame into the buffer, and closing fails
-    while anything looks into it. For that reason nothing is raised here, whose traceback would.
+    Nothing is raised here: the traceback would keep the buffer from being closed.
     """
     width, height = size
     if stride < width or buffer.size < stride * height:
         return None
-    return buffer[: stride * height].reshape(height, stride)[:, :width].copy()
+    return buffer[: stride * height].reshape(height, stride)[:, :width]
 
 
 def _refused(err: Exception) -> CameraError:

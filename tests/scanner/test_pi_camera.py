@@ -6,6 +6,7 @@ buffer. Who releases what is counted.
 """
 
 import sys
+import threading
 from concurrent.futures import CancelledError
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.errors import CameraError
+from edge.errors import CameraError, CameraHung
+from edge.scanner import pi_camera as pi_camera_module
 from edge.scanner.exposure import EVERY_FRAMES
 from edge.scanner.pi_camera import PiCamera
 from edge.scanner.settings import CameraSettings
@@ -36,8 +38,12 @@ class FakeRequest:
         self.released += 1
         self.memory[:] = bytes(len(self.memory))  # the camera writes its next frame
 
-    def unmap(self) -> None:
-        self.memory.clear()  # BufferError if an array still looks into it
+    def is_unmapped(self) -> bool:
+        try:
+            self.memory.clear()
+        except BufferError:  # an array still looks into it
+            return False
+        return True
 
 
 class FakeMappedArray:
@@ -85,6 +91,10 @@ class FakePicamera2:
         self.grey = GREY
         self.requests: list[FakeRequest] = []
         self.jobs: list[FakeJob] = []
+        #: Requests whose memory could not be given back.
+        self.lost: list[FakeRequest] = []
+        self.hangs = threading.Event()
+        self.hangs.set()
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -96,12 +106,12 @@ class FakePicamera2:
         self.asked = asked
         return asked
 
-    def configure(self, configuration: dict[str, Any]) -> None:
+    def configure(self, camera_config: dict[str, Any]) -> None:
         self._call("configure")
-        width, height = configuration["main"]["size"]
+        width, height = camera_config["main"]["size"]
         stride = self.stride or (width + 63) // 64 * 64
         self.main = {
-            "format": self.format or configuration["main"]["format"],
+            "format": self.format or camera_config["main"]["format"],
             "size": (width, height),
             "stride": stride,
         }
@@ -143,11 +153,11 @@ class FakePicamera2:
 
     def stop(self) -> None:
         self._call("stop")
+        self.hangs.wait()
 
     def close(self) -> None:
         self._call("close")
-        for request in self.requests:
-            request.unmap()
+        self.lost = [request for request in self.requests if not request.is_unmapped()]
 
     def _finish(self, job: FakeJob) -> None:
         self.jobs.remove(job)
@@ -217,14 +227,17 @@ def test_a_plane_without_padding_is_read_as_well(fake: FakePicamera2) -> None:
 
 
 @pytest.mark.parametrize("width", [100, 128])
-def test_a_frame_stays_what_it_was_after_its_buffer_is_reused(
+def test_a_frame_is_the_cameras_own_memory_until_the_next_capture(
     fake: FakePicamera2, width: int
 ) -> None:
-    frame = pi_camera(width).capture()
+    camera = pi_camera(width)
+    frame = camera.capture()
 
-    assert fake.requests[0].released == 1
+    assert fake.requests[0].released == 0
+    assert np.shares_memory(frame, np.frombuffer(fake.requests[0].memory, np.uint8))
     assert frame[5, 5] == GREY
-    assert frame.base is None
+    camera.capture()
+    assert [request.released for request in fake.requests] == [1, 0]
 
 
 def test_the_size_that_the_camera_chose_counts(fake: FakePicamera2) -> None:
@@ -272,8 +285,10 @@ def test_every_request_is_released_exactly_once(fake: FakePicamera2) -> None:
     camera = pi_camera()
     for _ in range(20):
         camera.capture()
+    camera.close()
 
     assert len(fake.requests) == 20
+    assert not fake.lost
     assert each_released_once(fake)
 
 
@@ -351,17 +366,42 @@ def test_a_camera_that_does_not_start_is_given_back(fake: FakePicamera2, step: s
     assert fake.calls[-2:] == ["stop", "close"]
 
 
-def test_the_camera_closes_while_a_frame_or_an_error_is_still_held(fake: FakePicamera2) -> None:
+def test_the_camera_closes_while_a_frame_is_still_held_and_says_what_that_costs(
+    fake: FakePicamera2, caplog: pytest.LogCaptureFixture
+) -> None:
     camera = pi_camera()
     frame = camera.capture()
+    camera.close()
+
+    assert fake.lost == fake.requests
+    assert "a frame is still in use" in caplog.text
+    assert frame.shape == (60, 100)
+
+
+def test_an_error_that_is_still_held_does_not_keep_the_memory(fake: FakePicamera2) -> None:
+    camera = pi_camera()
     fake.main["stride"] = 99
     with pytest.raises(CameraError) as caught:
         camera.capture()
     camera.close()
 
-    assert frame[5, 5] == GREY
     assert caught.value
-    assert fake.calls[-1] == "close"
+    assert not fake.lost
+
+
+def test_a_camera_that_hangs_in_closing_is_given_up(
+    fake: FakePicamera2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pi_camera_module, "CLOSE_S", 0.1)
+    camera = pi_camera()
+    fake.hangs.clear()
+
+    with pytest.raises(CameraHung, match=r"does not stop within 0\.1 s"):
+        camera.close()
+    with pytest.raises(CameraHung):
+        camera.close()
+    assert fake.calls.count("stop") == 1
+    fake.hangs.set()
 
 
 def test_closing_stops_and_closes_whatever_stop_says(
@@ -464,9 +504,9 @@ def test_a_dark_scene_gets_a_longer_exposure_and_then_the_lamp(fake: FakePicamer
     assert lamp.lit[-1] is True
     assert fake.controls["ExposureTime"] == 10_000
     assert fake.controls["AnalogueGain"] == 16.0
-    assert each_released_once(fake)
     camera.close()
     assert lamp.closed
+    assert each_released_once(fake)
 
 
 def test_a_camera_that_refuses_a_new_exposure_is_named(fake: FakePicamera2) -> None:

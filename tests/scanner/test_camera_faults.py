@@ -1,0 +1,148 @@
+"""What goes wrong with a camera, done to the real picamera2; within a Debian 13 tree only."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.errors import CameraError, CameraHung
+from edge.scanner import pi_camera
+from edge.scanner.pi_camera import PiCamera
+from edge.scanner.settings import CameraSettings
+from tests import virtual_camera
+from tests.scanner.test_cameras import card, open_files
+from tests.virtual_camera import WITHIN_TREE, Releases, without_frames
+
+pytestmark = pytest.mark.skipif(
+    WITHIN_TREE not in os.environ,
+    reason="runs within a Debian 13 tree: see test_virtual_camera.py",
+)
+
+SETTINGS = CameraSettings(wait_s=0.5, frame_rate=30.0)
+
+
+@pytest.fixture(scope="module")
+def releases() -> Releases:
+    return virtual_camera.install()
+
+
+@pytest.fixture(autouse=True)
+def _camera(tmp_path: Path, releases: Releases) -> Iterator[None]:
+    virtual_camera.show(tmp_path / "frames", [card()])
+    yield
+    gc.collect()
+    assert (releases.dropped, releases.made) == (0, releases.done)
+
+
+def inside(camera: PiCamera) -> Any:
+    """The Picamera2 of *camera*."""
+    return camera._camera
+
+
+def test_frames_that_stay_away_are_an_error_in_time_and_then_go_on() -> None:
+    with closing(PiCamera(SETTINGS)) as camera:
+        camera.capture()
+        for _ in range(3):
+            with without_frames(inside(camera)):
+                began = time.monotonic()
+                with pytest.raises(CameraError, match=r"no frame for 0\.5 s"):
+                    camera.capture()
+                assert time.monotonic() - began < 10
+            assert camera.capture().shape == (720, 1280)
+
+
+def test_a_camera_that_gave_nothing_closes_and_opens_again() -> None:
+    for _ in range(5):
+        camera = PiCamera(SETTINGS)
+        with without_frames(inside(camera)):
+            with pytest.raises(CameraError, match="no frame"):
+                camera.capture()
+            camera.close()
+        del camera
+        gc.collect()
+    with closing(PiCamera(SETTINGS)) as camera:
+        assert camera.capture().shape == (720, 1280)
+
+
+def test_a_busy_camera_is_said_to_be_so_and_is_had_when_it_is_free() -> None:
+    first = PiCamera(SETTINGS)
+    with pytest.raises(CameraError, match="another program using the camera"):
+        PiCamera(SETTINGS)
+    assert first.capture().shape == (720, 1280)
+    first.close()
+    del first
+    gc.collect()
+
+    with closing(PiCamera(SETTINGS)) as second:
+        assert second.capture().shape == (720, 1280)
+
+
+#: A process that takes one frame, as the service does after systemd started it again.
+ONE_FRAME = """
+from tests import virtual_camera
+virtual_camera.install()
+from edge.scanner.pi_camera import PiCamera
+from edge.scanner.settings import CameraSettings
+camera = PiCamera(CameraSettings(wait_s=5.0))
+print(camera.capture().shape)
+camera.close()
+"""
+
+
+def test_a_camera_that_vanished_is_said_to_be_so_and_is_had_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    def new_process() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", ONE_FRAME], capture_output=True, text=True, timeout=60
+        )
+        return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+    virtual_camera.show(tmp_path / "none", [])
+    assert "CameraError: the camera cannot be used (No camera number 0 found" in new_process()
+
+    virtual_camera.show(tmp_path / "frames", [card()])
+    assert new_process() == "(720, 1280)"
+
+
+def test_a_stop_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pi_camera, "CLOSE_S", 0.5)
+    camera = PiCamera(SETTINGS)
+    camera.capture()
+    answers = threading.Event()
+    stop = inside(camera).stop
+    monkeypatch.setattr(inside(camera), "stop", lambda: (answers.wait(), stop()))
+
+    with pytest.raises(CameraHung, match="does not stop within"):
+        camera.close()
+    # For the sake of the tests that follow: a unit's process ends here.
+    answers.set()
+    assert camera._closing is not None
+    camera._closing.join(10)
+    camera.close()
+
+
+# What picamera2 says of it, and cannot help.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_frame_that_is_held_while_the_camera_closes_spoils_nothing() -> None:
+    camera = PiCamera(SETTINGS)
+    held = camera.capture()
+    camera.close()
+    assert held[360, 0] != 0
+    del held, camera
+    gc.collect()
+    before = open_files()
+
+    with closing(PiCamera(SETTINGS)) as again:
+        assert again.capture().shape == (720, 1280)
+    del again
+    gc.collect()
+    assert open_files() <= before
