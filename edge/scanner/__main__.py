@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from edge import __version__, cli, config
 from edge.clock import SystemClock
-from edge.errors import CameraError, ConfigError, EndOfFrames
+from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.mqtt import Connection
 from edge.scanner import check
 from edge.scanner.boots import BOOTS, Boots
@@ -91,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        return _scan(options)
+    except CameraHung as err:
+        log.error("%s; ending, to be started again", err)
+        # At a usual exit picamera2 would wait for the camera once more, for ever.
+        os._exit(1)
+
+
+def _scan(options: argparse.Namespace) -> int:
     settings = config.load(options.config, ScannerSettings)
     beside = options.config.parent
     clock = SystemClock()

@@ -17,7 +17,9 @@ from edge.errors import CameraError, CameraHung
 from edge.scanner import pi_camera
 from edge.scanner.pi_camera import PiCamera
 from edge.scanner.settings import CameraSettings
+from edge.sealing import make_key_pair
 from tests import virtual_camera
+from tests.fakes import eventually
 from tests.scanner.test_cameras import card, open_files
 from tests.virtual_camera import WITHIN_TREE, Releases, without_frames
 
@@ -128,6 +130,39 @@ def test_a_stop_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) 
     assert camera._closing is not None
     camera._closing.join(10)
     camera.close()
+
+
+#: The service, with a driver that never answers when the camera is to stop.
+HANGS = """
+import sys, threading
+from tests import virtual_camera
+virtual_camera.install()
+from picamera2 import Picamera2
+Picamera2.stop = lambda camera: threading.Event().wait()
+from edge.scanner.__main__ import main
+sys.exit(main(["--config", sys.argv[1]]))
+"""
+
+
+def test_the_service_ends_although_the_camera_hangs(tmp_path: Path) -> None:
+    make_key_pair(tmp_path / "tracing.pub", tmp_path / "tracing.key")
+    settings = tmp_path / "scanner.toml"
+    settings.write_text(
+        '[unit]\nid = "u-1"\narea = "a"\nplace = "p"\ndirection = "in"\n'
+        f'tracing_key_file = "tracing.pub"\n[outbox]\nfolder = "{tmp_path}/outbox"\n'
+        '[indicator]\nkind = "terminal"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
+        '[carry]\nsticks = ""\n'
+    )
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        service = subprocess.Popen(
+            [sys.executable, "-c", HANGS, str(settings)], stdout=file, stderr=subprocess.STDOUT
+        )
+    eventually(lambda: b"seq 1" in out.read_bytes(), "the card is counted", limit_s=60)
+    service.terminate()
+
+    assert service.wait(30) == 1
+    assert "ending, to be started again" in out.read_text()
 
 
 # What picamera2 says of it, and cannot help.
