@@ -29,7 +29,17 @@ def test_the_camera_suite_holds_on_the_real_picamera2() -> None:
         [
             *("env", "-C", "/project", f"{WITHIN_TREE}=1", captures, cycles),
             *("LIBCAMERA_LOG_LEVELS=*:FATAL", "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C.UTF-8"),
-            *("/venv/bin/python", "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *SUITE),
+            *(
+                "/venv/bin/python",
+                "-m",
+                "pytest",
+                "-q",
+                "-rA",
+                "-p",
+                "no:cacheprovider",
+                "--noconftest",
+                *SUITE,
+            ),
         ],
         binds={trees.ROOT: "/project"},
     )
