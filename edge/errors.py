@@ -72,3 +72,11 @@ class BrokerError(EdgeError, ConnectionError):
 
 class RegisterError(EdgeError, ValueError):
     """The register of places cannot be read, or says what cannot be true."""
+
+
+class CertificateError(EdgeError, ValueError):
+    """A certificate, a key or a request that cannot be used or is not signed."""
+
+
+class ProvisionError(EdgeError, OSError):
+    """A deployment, or a card, that cannot be made as asked."""

@@ -28,6 +28,11 @@ _NAME = re.compile(NAME)
 _TOPIC = re.compile(rf"{ROOT}/({NAME})/({NAME})/({'|'.join(CHANNELS)})")
 
 
+def is_name(text: str) -> bool:
+    """Whether an area, a unit or a place may be called *text*."""
+    return _NAME.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Topic:
     """A topic, taken apart."""
@@ -49,7 +54,7 @@ def topic(area: str, unit: str, channel: str) -> str:
     Raises BadTopic for a name or channel that the contract does not know.
     """
     for what, name in (("area", area), ("unit", unit)):
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise BadTopic(f"{what} {name!r} must be 1 to 32 of a-z, 0-9 and inner hyphens")
     if channel not in CHANNELS:
         raise BadTopic(f"channel {channel!r} must be one of {', '.join(CHANNELS)}")
@@ -62,7 +67,7 @@ def every_unit(area: str, channel: str) -> str:
     >>> every_unit("+", "scan")
     'edge/v1/+/+/scan'
     """
-    if area != "+" and not _NAME.fullmatch(area):
+    if area != "+" and not is_name(area):
         raise BadTopic(f"area {area!r} must be '+' or 1 to 32 of a-z, 0-9 and inner hyphens")
     if channel not in CHANNELS:
         raise BadTopic(f"channel {channel!r} must be one of {', '.join(CHANNELS)}")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from edge.collector.settings import CollectorSettings
+from edge.provision.settings import ProvisionSettings
 from edge.scanner.indicator import PATTERNS, READY
 from edge.scanner.settings import ScannerSettings
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 HOMES = {
     "paho": {"edge/mqtt.py"},
     "nacl": {"edge/sealing.py"},
+    "cryptography": {"edge/certificates.py"},
     "sqlite3": {"edge/storage/database.py", "edge/storage/storage.py"},
     "psycopg": {"edge/storage/database.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
@@ -65,7 +67,11 @@ def defaults(settings: type) -> dict[str, Any]:
 
 
 def test_the_manual_of_settings_has_each_key_with_its_default() -> None:
-    for name, settings in (("scanner", ScannerSettings), ("collector", CollectorSettings)):
+    for name, settings in (
+        ("scanner", ScannerSettings),
+        ("collector", CollectorSettings),
+        ("provision", ProvisionSettings),
+    ):
         text = (ROOT / "config" / f"{name}.toml").read_text(encoding="utf-8")
         # With the defaults no longer commented out, the manual must be the defaults.
         written = tomllib.loads(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text))

@@ -1,0 +1,281 @@
+"""Certificates of a deployment: its authority, and what it signs. The home of `cryptography`.
+
+X.509 with keys on the curve P-256. The name of a unit or a collector is the common name of its
+certificate, which the broker takes for user name and client id; so nothing but a name of the
+contract is ever signed. All times begin long ago, because a unit may believe that it is then.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from edge.errors import CertificateError
+from edge.topics import is_name
+
+#: A unit without a clock of its own may begin with the time at which its system was made.
+NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
+AUTHORITY_YEARS = 30
+SERVER_DAYS = 3650
+#: A revocation list that has ended locks every unit out, so it lasts, and `edge-provision check`
+#: says long before.
+REVOCATIONS_DAYS = 1825
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate and, where we made it, its key; PEM."""
+
+    certificate: bytes
+    key: bytes | None
+    serial: int
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class CertificateFacts:
+    """What a certificate says."""
+
+    name: str
+    serial: int
+    not_before: datetime
+    not_after: datetime
+
+    def days_left(self, now: datetime) -> float:
+        """Days until it ends; negative when it has."""
+        return (self.not_after - now) / timedelta(days=1)
+
+
+class Authority:
+    """Signs for one deployment."""
+
+    def __init__(self, certificate: bytes, key: bytes) -> None:
+        """Both PEM. Raises CertificateError if they are not a pair."""
+        self._certificate = _certificate(certificate)
+        self._key = _key(key)
+        if self._certificate.public_key() != self._key.public_key():
+            raise CertificateError("the authority's key does not belong to its certificate")
+
+    @classmethod
+    def make(cls, name: str, now: datetime) -> tuple[Self, Issued]:
+        """A new authority, called *name*."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _subject(name)
+        not_after = now + timedelta(days=365 * AUTHORITY_YEARS)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOT_BEFORE)
+            .not_valid_after(not_after)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .sign(key, hashes.SHA256())
+        )
+        issued = _issued(certificate, key)
+        assert issued.key is not None
+        return cls(issued.certificate, issued.key), issued
+
+    def issue_server(self, host: str, now: datetime) -> Issued:
+        """A certificate for the broker that is reached at *host*, a name or an address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        try:
+            name: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
+        except ValueError:
+            name = x509.DNSName(host)
+        certificate = (
+            self._builder(host, key.public_key(), now + timedelta(days=SERVER_DAYS))
+            .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return _issued(certificate, key)
+
+    def issue_client(self, name: str, now: datetime, days: int) -> Issued:
+        """A certificate and a key for the unit or collector *name*. Raises CertificateError."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _issued(self._sign_client(name, key.public_key(), now, days), key)
+
+    def sign_request(self, request: bytes, name: str, now: datetime, days: int) -> Issued:
+        """A certificate for *request* (PEM), whose key stays where it was made.
+
+        Raises CertificateError unless it asks, with a signature of its own key, for exactly *name*.
+        """
+        try:
+            asked = x509.load_pem_x509_csr(request)
+        except ValueError as err:
+            raise CertificateError(f"not a certificate request: {err}") from None
+        if not asked.is_signature_valid:
+            raise CertificateError(f"the request for {name} is not signed by its own key")
+        key = asked.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+            raise CertificateError(f"the request for {name} has a key that is not on P-256")
+        if _common_name(asked.subject) != name:
+            raise CertificateError(f"the request asks for another name than {name}")
+        return _issued(self._sign_client(name, key, now, days), None)
+
+    def revocations(self, serials: Iterable[tuple[int, datetime]], now: datetime) -> bytes:
+        """The list of revoked certificates, PEM: each by its serial number, and since when."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(NOT_BEFORE)
+            .next_update(now + timedelta(days=REVOCATIONS_DAYS))
+            .add_extension(x509.CRLNumber(int(now.timestamp() * 1000)), critical=False)
+            .add_extension(self._identifier(), critical=False)
+        )
+        for serial, since in serials:
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since)
+            builder = builder.add_revoked_certificate(revoked.build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def _sign_client(
+        self, name: str, key: ec.EllipticCurvePublicKey, now: datetime, days: int
+    ) -> x509.Certificate:
+        if not is_name(name):
+            raise CertificateError(
+                f"{name!r} is never signed; a name is 1 to 32 of a-z, 0-9 and inner hyphens"
+            )
+        return (
+            self._builder(name, key, now + timedelta(days=days))
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def _builder(
+        self, name: str, key: ec.EllipticCurvePublicKey, not_after: datetime
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(_subject(name))
+            .issuer_name(self._certificate.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOT_BEFORE)
+            .not_valid_after(min(not_after, self._certificate.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(self._identifier(), critical=False)
+        )
+
+    def _identifier(self) -> x509.AuthorityKeyIdentifier:
+        subject = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject.value)
+
+
+def facts(certificate: bytes) -> CertificateFacts:
+    """What *certificate* (PEM) says, whoever signed it. Raises CertificateError."""
+    read = _certificate(certificate)
+    return CertificateFacts(
+        _common_name(read.subject),
+        read.serial_number,
+        read.not_valid_before_utc,
+        read.not_valid_after_utc,
+    )
+
+
+def revocations_end(revocations: bytes) -> datetime:
+    """When a list of revocations (PEM) ends: from then on the broker lets nobody in."""
+    try:
+        end = x509.load_pem_x509_crl(revocations).next_update_utc
+    except ValueError as err:
+        raise CertificateError(f"not a list of revoked certificates: {err}") from None
+    if end is None:
+        raise CertificateError("this list of revoked certificates does not say when it ends")
+    return end
+
+
+def check_identity(certificate: bytes, key: bytes, authority: bytes, name: str) -> CertificateFacts:
+    """What *certificate* says, once it is *name*'s, fits *key*, and *authority* signed it.
+
+    All PEM; dates are the reader's to judge. Raises CertificateError.
+    """
+    read, signer = _certificate(certificate), _certificate(authority)
+    if read.public_key() != _key(key).public_key():
+        raise CertificateError(f"the key does not belong to the certificate of {name}")
+    if _common_name(read.subject) != name:
+        raise CertificateError(f"the certificate is not that of {name}")
+    try:
+        read.verify_directly_issued_by(signer)
+    except (InvalidSignature, ValueError, TypeError):
+        raise CertificateError(
+            f"the certificate of {name} was not signed by this authority"
+        ) from None
+    return facts(certificate)
+
+
+def make_request(name: str) -> tuple[bytes, bytes]:
+    """A new key and a request to have it certified for *name*: (request, key), PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(name))
+    request = builder.sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
+
+def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | None) -> Issued:
+    return Issued(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        None if key is None else _key_pem(key),
+        certificate.serial_number,
+        certificate.not_valid_after_utc,
+    )
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _certificate(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as err:
+        raise CertificateError(f"not a certificate: {err}") from None
+
+
+def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        raise CertificateError("not a private key in PEM without a password") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CertificateError("not a key on an elliptic curve")
+    return key
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _common_name(subject: x509.Name) -> str:
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 and len(list(subject)) == 1 else ""
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,227 @@
+"""The command `edge-provision`: a deployment, its places, units and broker."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from edge import cli
+from edge.errors import ConfigError, ProvisionError
+from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
+from edge.provision.places import COLUMNS, place_from, places_from_table
+from edge.provision.settings import ProvisionSettings
+from edge.register import KINDS
+
+DEFAULT_CONFIG = Path(SETTINGS)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command with *args*; gives its exit code."""
+    options = _parser().parse_args(args)
+    cli.set_up_logging(options.verbose)
+    work: Callable[[argparse.Namespace], int] = options.work
+    return cli.run(lambda: work(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-provision",
+        description="Make a deployment, its places, units and cards."
+        " / Tạo đợt triển khai, địa điểm, thiết bị và thẻ nhớ.",
+        epilog="Exit codes: 0 done, 1 an error that the last line explains, 2 bad usage.",
+    )
+    cli.add_common(parser, DEFAULT_CONFIG)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_init(commands)
+    _add_place(commands)
+    _add_unit(commands)
+    _command(commands, "broker", _broker, "write the files of broker and collector anew")
+    revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
+    revoke.add_argument("unit", metavar="UNIT")
+    check = _command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
+    check.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    work: Callable[[argparse.Namespace], int],
+    says: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, parents=[cli.common_again()], help=says, description=says)
+    parser.set_defaults(work=work)
+    return parser
+
+
+def _add_init(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    init = _command(commands, "init", _init, "make a new deployment in an empty folder")
+    init.add_argument("folder", type=Path, metavar="FOLDER")
+    init.add_argument("--name", required=True, help="of the deployment: a-z, 0-9, hyphens")
+    init.add_argument("--broker", required=True, metavar="HOST", help="where units reach it")
+    init.add_argument("--port", type=int, default=8883, help="default: %(default)s")
+    init.add_argument("--area", required=True, help="of units for which no other is given")
+
+
+def _add_place(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    places = commands.add_parser("place", help="the register of places")
+    whats = places.add_subparsers(dest="what", required=True)
+    add = _command(whats, "add", _place_add, "put a place into the register, or change it")
+    add.add_argument("id", metavar="ID")
+    add.add_argument("--name", required=True)
+    add.add_argument(
+        "--kind", required=True, choices=tuple(KINDS), metavar="KIND", help=", ".join(KINDS)
+    )
+    add.add_argument("--address", default="")
+    add.add_argument("--since", default="", metavar="DATE", help="of the area it lies in")
+    add.add_argument("--until", default="", metavar="DATE", help="its last day there")
+    add.add_argument("--province", default="")
+    add.add_argument("--district", default="", help="only until 2025-06-30")
+    add.add_argument("--commune", default="")
+    add.add_argument("--body", default="", help="in charge; else the one that the letter names")
+    add.add_argument("--hours", default="", metavar="TEXT", help='such as "mon-sat 05:00-18:00"')
+    add.add_argument("--plate", default="", help="of a vehicle")
+    add.add_argument("--route", default="", help="of a vehicle")
+    add.add_argument("--trips", default="", help='of a vehicle, such as "sang-1@05:30 chieu-1"')
+    listed = _command(whats, "list", _place_list, "the places, a line each")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+    imports = _command(whats, "import", _place_import, "take places from a table (CSV)")
+    imports.add_argument("file", type=Path, metavar="FILE")
+
+
+def _add_unit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    units = commands.add_parser("unit", help="the inventory of units")
+    whats = units.add_subparsers(dest="what", required=True)
+    add = _command(whats, "add", _unit_add, "take a unit in")
+    add.add_argument("id", metavar="ID")
+    add.add_argument("--place", required=True)
+    add.add_argument("--direction", required=True, choices=("in", "out", "both"))
+    add.add_argument("--area", default="")
+    add.add_argument("--trip", default="")
+    add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
+    listed = _command(whats, "list", _unit_list, "the units, a line each")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _deployment(options: argparse.Namespace) -> Deployment:
+    if options.config.name != SETTINGS:
+        raise ConfigError(f"--config must name the {SETTINGS} in a deployment's folder")
+    return Deployment(options.config.parent)
+
+
+def _init(options: argparse.Namespace) -> int:
+    table = {
+        "deployment": {"name": options.name},
+        "broker": {"host": options.broker, "port": options.port},
+        "units": {"area": options.area},
+    }
+    try:
+        settings = msgspec.convert(table, ProvisionSettings)
+    except msgspec.ValidationError as err:
+        raise ConfigError(f"cannot make this deployment: {err}") from None
+    deployment = make_deployment(options.folder, settings, utc_now())
+    print(f"{deployment.folder}: a new deployment; read its README.md")
+    return 0
+
+
+def _place_add(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    place = place_from({column: getattr(options, column) for column in COLUMNS}, "place add")
+    deployment.put_places(deployment.register.with_places([place]))
+    print(f"{place.id}: {place.name}")
+    return 0
+
+
+def _place_list(options: argparse.Namespace) -> int:
+    today = date.today()
+    for place in _deployment(options).register.places:
+        if options.json:
+            print(msgspec.json.encode(place).decode())
+            continue
+        area = place.admin_on(today)
+        where = ", ".join(filter(None, (area.commune, area.province))) if area else "?"
+        print(f"{place.id:<32} {KINDS[place.kind].vi}: {place.name}; {where}; {place.responsible}")
+    return 0
+
+
+def _place_import(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    places = places_from_table(options.file)
+    deployment.put_places(deployment.register.with_places(places))
+    print(f"{len(places)} places")
+    return 0
+
+
+def _unit_add(options: argparse.Namespace) -> int:
+    try:
+        unit = _deployment(options).add_unit(
+            options.id,
+            options.place,
+            options.direction,
+            area=options.area,
+            trip=options.trip,
+            hardware=options.hardware,
+        )
+    except msgspec.ValidationError as err:
+        raise ProvisionError(f"unit {options.id}: {err}") from None
+    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}")
+    return 0
+
+
+def _unit_list(options: argparse.Namespace) -> int:
+    for unit in _deployment(options).inventory.units:
+        if options.json:
+            print(msgspec.json.encode(unit).decode())
+            continue
+        state = "revoked" if unit.revoked else f"{unit.cards} cards"
+        print(f"{unit.id:<32} {unit.area} {unit.place} {unit.direction} {unit.trip} {state}")
+    return 0
+
+
+def _broker(options: argparse.Namespace) -> int:
+    print(_deployment(options).write_broker(utc_now()))
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    unit = deployment.revoke(options.unit, utc_now())
+    folder = deployment.settings.broker.folder
+    print(
+        f"{unit.id} is revoked. Copy broker/revoked.pem and broker/rules.acl to {folder} on the"
+        " broker's machine, then: systemctl reload mosquitto"
+    )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    alarm = False
+    now = utc_now()
+    for end in _deployment(options).dates(now):
+        alarm = alarm or end.alarm
+        if options.json:
+            facts = {"what": end.what, "ends": end.not_after.isoformat(), "alarm": end.alarm}
+            print(json.dumps(facts))
+            continue
+        days = (end.not_after - now).days
+        cure = f"; {_CURES.get(end.what, 'write it a new card')}" if end.alarm else ""
+        print(f"{'✗' if end.alarm else '✓'} {end.what}: {days} days left{cure}")
+    return 1 if alarm else 0
+
+
+#: "broker" renews whatever is an alarm there.
+_RENEW = "edge-provision broker, copy broker/ and collector/ to their machines, restart both"
+_CURES = {
+    "list of revocations": f"{_RENEW}; a list that has ended locks every unit out",
+    "broker's certificate": _RENEW,
+    "collector's certificate": _RENEW,
+    "authority": "plan a new deployment",
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

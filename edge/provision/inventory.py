@@ -1,0 +1,77 @@
+"""The inventory of units: which there are, where they hang, which certificates they were given."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge.errors import ProvisionError
+from edge.files import replace_file
+from edge.messages import Count, Direction, Name
+
+Serial = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])")]
+
+
+class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A certificate that was given out."""
+
+    #: In hexadecimal digits.
+    serial: Serial
+    not_after: datetime
+    revoked: datetime | None = None
+
+
+class UnitRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One unit."""
+
+    id: Name
+    area: Name
+    place: Name
+    direction: Direction
+    trip: Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])")] = ""
+    #: Serial number of the only Pi on which its cards may be set up; "" for any.
+    hardware: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,32}(?![\s\S])")] = ""
+    #: Oldest first.
+    certificates: tuple[CertificateRecord, ...] = ()
+    #: How many cards were written for it; each card carries its number.
+    cards: Count = 0
+    revoked: datetime | None = None
+
+
+class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All units of a deployment, in the order of their ids."""
+
+    v: Literal[1] = 1
+    units: tuple[UnitRecord, ...] = ()
+
+    def unit(self, name: str) -> UnitRecord:
+        """The unit of that id. Raises ProvisionError if there is none."""
+        for unit in self.units:
+            if unit.id == name:
+                return unit
+        raise ProvisionError(
+            f"there is no unit {name!r}; add it with: edge-provision unit add {name} --place ..."
+        )
+
+    def with_unit(self, unit: UnitRecord) -> "Inventory":
+        """This inventory with *unit* in place of the one of its id."""
+        merged = {known.id: known for known in self.units} | {unit.id: unit}
+        return Inventory(units=tuple(merged[name] for name in sorted(merged)))
+
+
+def read_inventory(path: Path) -> Inventory:
+    """The inventory in *path*. Raises ProvisionError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Inventory)
+    except OSError as err:
+        raise ProvisionError(f"{path}: cannot read the inventory: {err.strerror}") from err
+    except msgspec.DecodeError as err:
+        raise ProvisionError(f"{path}: not an inventory of units: {err}") from None
+
+
+def write_inventory(path: Path, inventory: Inventory) -> None:
+    """Replace *path* by *inventory*. Raises OSError."""
+    text = msgspec.json.format(msgspec.json.encode(inventory), indent=2)
+    replace_file(path, [text, b"\n"])

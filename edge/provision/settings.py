@@ -1,0 +1,55 @@
+"""The settings of a deployment. `config/provision.toml` is their manual; a test compares them."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from edge.errors import ConfigError
+from edge.messages import Name
+
+#: A certificate must outlive the longest time without a network so many times.
+OUTLIVES = 3
+
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?(?![\s\S])")]
+
+
+class DeploymentSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is deployed."""
+
+    name: Name
+
+
+class BrokerPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the broker is, as units and collectors reach it."""
+
+    host: Host
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8883
+    folder: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]{0,200}(?![\s\S])")] = (
+        "/etc/mosquitto/edge"
+    )
+
+
+class UnitDefaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What holds for every unit."""
+
+    area: Name
+    longest_offline_days: Annotated[int, Meta(ge=1, le=365)] = 90
+    certificate_days: Annotated[int, Meta(ge=3, le=3650)] = 730
+
+
+class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in provision.toml."""
+
+    deployment: DeploymentSettings
+    broker: BrokerPlace
+    units: UnitDefaults = field()
+
+    def check(self) -> None:
+        """Raise ConfigError where two settings do not go together."""
+        least = OUTLIVES * self.units.longest_offline_days
+        if self.units.certificate_days < least:
+            raise ConfigError(
+                f"units.certificate_days is {self.units.certificate_days}; it must be at least"
+                f" {least}, {OUTLIVES} times units.longest_offline_days, so that no unit comes back"
+                " from a long time without a network with a certificate that has ended"
+            )

@@ -1,0 +1,162 @@
+import fcntl
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edge.certificates import facts
+from edge.errors import ConfigError, ProvisionError, RegisterError
+from edge.provision import mosquitto
+from edge.provision.__main__ import main
+from edge.provision.deployment import (
+    BROKER,
+    INVENTORY,
+    RESERVED,
+    TRACING_PRIVATE,
+    Deployment,
+    utc_now,
+)
+from edge.sealing import Opener, Sealer, read_key
+from tests.provision.deployments import a_deployment
+
+
+def run(folder: Path, *args: str) -> int:
+    return main([*args, "--config", str(folder / "provision.toml")])
+
+
+def test_nothing_secret_can_be_read_by_others(tmp_path: Path) -> None:
+    os.umask(0o022)
+    deployment = a_deployment(tmp_path / "gia-lai")
+
+    files = [path for path in deployment.folder.rglob("*") if path.is_file()]
+    readable = {path for path in files if path.stat().st_mode & 0o077}
+    secret = {path for path in files if b"PRIVATE" in path.read_bytes() or path.suffix == ".key"}
+
+    assert len(secret) == 6
+    assert not secret & readable
+    assert not (deployment.folder / TRACING_PRIVATE).parent.stat().st_mode & 0o077
+
+
+def test_the_readme_says_what_each_file_is(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai")
+    readme = (deployment.folder / "README.md").read_text(encoding="utf-8")
+
+    for path in deployment.folder.iterdir():
+        assert path.name in readme or path.name.startswith(".")
+    for path in deployment.folder.rglob("*.key"):
+        assert path.name in readme
+
+
+def test_the_tracing_desk_opens_what_units_seal(tmp_path: Path) -> None:
+    folder = a_deployment(tmp_path / "gia-lai").folder
+
+    opener = Opener(read_key(folder / TRACING_PRIVATE))
+
+    assert opener.key_id == Sealer(read_key(folder / "tracing.pub")).key_id
+
+
+def test_a_deployment_is_made_in_an_empty_folder_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_deployment(tmp_path / "gia-lai")
+
+    with pytest.raises(ProvisionError, match="not empty"):
+        a_deployment(tmp_path / "gia-lai")
+    assert main(["init", str(tmp_path / "x"), "--name", "a/b", "--broker", "h", "--area", "a"]) == 1
+    assert "cannot make this deployment" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_certificate_outlives_the_longest_time_offline_three_times(tmp_path: Path) -> None:
+    folder = a_deployment(tmp_path / "gia-lai").folder
+    settings = folder / "provision.toml"
+    text = settings.read_text().replace("certificate_days = 730", "certificate_days = 269")
+    settings.write_text(text)
+
+    with pytest.raises(ConfigError, match="at least 270"):
+        Deployment(folder)
+
+
+def test_a_unit_needs_a_place_and_a_name_of_its_own(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+
+    with pytest.raises(RegisterError, match="no place 'cho-9'"):
+        deployment.add_unit("cho-9-a", "cho-9", "in")
+    with pytest.raises(ProvisionError, match="already"):
+        deployment.add_unit("cho-1-a", "cho-1", "out")
+    for name in RESERVED:
+        with pytest.raises(ProvisionError, match="cannot be called"):
+            deployment.add_unit(name, "cho-1", "in")
+    assert [unit.id for unit in deployment.inventory.units] == ["cho-1-a"]
+
+
+def test_names_with_a_meaning_for_topics_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_deployment(tmp_path / "gia-lai").folder
+
+    for name in ("a/b", "+", "#", "x\x1b[2J"):
+        assert run(folder, "unit", "add", name, "--place", "cho-1", "--direction", "in") == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "\x1b" not in error
+
+
+def test_a_revoked_unit_gets_no_certificate_again(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    _, issued = deployment.certify("cho-1-a", utc_now())
+
+    assert run(deployment.folder, "revoke", "cho-1-a") == 0
+
+    with pytest.raises(ProvisionError, match="was revoked"):
+        deployment.certify("cho-1-a", utc_now())
+    assert "user cho-1-a\ntopic deny #" in (deployment.folder / BROKER / "rules.acl").read_text()
+    record = deployment.inventory.unit("cho-1-a").certificates[0]
+    assert int(record.serial, 16) == issued.serial
+    assert record.revoked is not None
+
+
+def test_the_alarm_comes_long_before_anything_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    deployment.certify("cho-1-a", utc_now())
+    assert run(deployment.folder, "check", "--json") == 0
+    assert not any(json.loads(line)["alarm"] for line in capsys.readouterr().out.splitlines())
+
+    for days, alarms in (
+        (400, set()),
+        (500, {"unit cho-1-a"}),
+        (1825 - 179, {"unit cho-1-a", "list of revocations"}),
+    ):
+        then = utc_now() + timedelta(days=days)
+        assert {end.what for end in deployment.dates(then) if end.alarm} == alarms
+        monkeypatch.setattr("edge.provision.__main__.utc_now", lambda then=then: then)
+        assert run(deployment.folder, "check") == (1 if alarms else 0)
+
+
+def test_writing_the_brokers_files_anew_renews_what_is_about_to_end(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai")
+    own = deployment.folder / BROKER / mosquitto.CERTIFICATE_FILE
+    before = own.read_bytes()
+
+    deployment.write_broker(utc_now())
+    assert own.read_bytes() == before
+
+    later = utc_now() + timedelta(days=3600)
+    deployment.write_broker(later)
+    assert facts(own.read_bytes()).days_left(later) > 3600
+    assert not any(end.alarm for end in deployment.dates(later) if end.what != "authority")
+
+
+def test_two_cannot_change_a_deployment_at_once(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai")
+
+    with (deployment.folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ProvisionError, match="another edge-provision"):
+            deployment.add_unit("cho-1-a", "cho-1", "in")
+
+    assert json.loads((deployment.folder / INVENTORY).read_text())["units"] == []

@@ -1,0 +1,365 @@
+"""The generated configuration on a real Mosquitto: who comes in, who may write and read what."""
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge import certificates, topics
+from edge.certificates import Authority, Issued
+from edge.clock import SystemClock
+from edge.demo.broker import free_port, listens
+from edge.mqtt import BrokerSettings, Connection, Received
+from edge.provision import mosquitto
+from edge.provision.deployment import AUTHORITY, AUTHORITY_KEY, BROKER, utc_now
+from edge.scanner.boots import Boots
+from edge.scanner.outbox import Outbox
+from edge.scanner.publisher import Publisher
+from edge.scanner.settings import UnitSettings
+from tests.conftest import MOSQUITTO
+from tests.fakes import a_health, a_scan, eventually
+from tests.provision.deployments import a_deployment
+
+pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="sudo apt install mosquitto")
+
+
+class Site:
+    """A deployment with two units, and its broker running."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"mqtts://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.deployment = a_deployment(
+            folder / "gia-lai",
+            "a",
+            "b",
+            port=self.port,
+            broker_folder=str(folder / "gia-lai/broker"),
+        )
+        self.identities = {name: self.deployment.certify(name, utc_now())[1] for name in ("a", "b")}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Run it as it was configured, but for its user, log and what it keeps."""
+        assert MOSQUITTO is not None
+        written = (self.deployment.folder / BROKER / mosquitto.CONFIGURATION_FILE).read_text()
+        here = written.replace("/var/lib/mosquitto/", f"{self.folder}/")
+        assert here != written
+        (self.folder / "here.conf").write_text(f"{here}user root\nlog_type information\n")
+        log = (self.folder / "broker.log").open("ab")
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self.folder / "here.conf")], stdout=log, stderr=log
+        )
+        log.close()
+        eventually(lambda: listens(self.port), "mosquitto listens")
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def reload(self) -> None:
+        """What `systemctl reload mosquitto` does, and wait until it was done."""
+        assert self._process is not None
+        log = self.folder / "broker.log"
+        before = log.read_text().count("Reloading config")
+        self._process.send_signal(1)
+        eventually(lambda: log.read_text().count("Reloading config") > before, "it reloads")
+
+    def connection(
+        self, name: str, issued: Issued | None = None, *, subscriptions: tuple[str, ...] = ()
+    ) -> Connection:
+        """A connection of ours as *name*."""
+        folder = self.folder / name.replace("/", "_")
+        folder.mkdir(exist_ok=True)
+        issued = issued or self.identities[name]
+        assert issued.key is not None
+        (folder / "own.pem").write_bytes(issued.certificate)
+        (folder / "own.key").write_bytes(issued.key)
+        settings = BrokerSettings(
+            url=self.url,
+            ca_file=str(self.deployment.folder / AUTHORITY),
+            certificate_file="own.pem",
+            key_file="own.key",
+        )
+        return Connection(settings, folder, name, SystemClock(), subscriptions=subscriptions)
+
+    def collector(self) -> Connection:
+        """The collector's, with the files that were made for it."""
+        folder = self.deployment.folder / "collector"
+        settings = BrokerSettings(
+            url=self.url,
+            ca_file="authority.pem",
+            certificate_file="collector.pem",
+            key_file="collector.key",
+        )
+        channels = [topics.every_unit("+", channel) for channel in topics.TO_CENTRE]
+        return Connection(settings, folder, "collector", SystemClock(), subscriptions=channels)
+
+    def authority(self) -> Authority:
+        folder = self.deployment.folder
+        return Authority((folder / AUTHORITY).read_bytes(), (folder / AUTHORITY_KEY).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    running = Site(tmp_path_factory.mktemp("site"))
+    yield running
+    running.stop()
+
+
+def connect(*connections: Connection) -> None:
+    for connection in connections:
+        eventually_connected(connection)
+
+
+def eventually_connected(connection: Connection) -> None:
+    eventually(
+        lambda: connection.connected,
+        f"connected: {connection.trouble}",
+        turn=lambda: connection.step(0.1),
+    )
+
+
+def refused(connection: Connection) -> str:
+    """Wait until an attempt was refused; why, as a technician reads it."""
+    before = connection.trouble
+    eventually(
+        lambda: connection.trouble not in ("", before), "refused", turn=lambda: connection.step(0.1)
+    )
+    assert not connection.connected
+    connection.close()
+    return connection.trouble
+
+
+def settle(*connections: Connection, publisher: Connection) -> None:
+    """Turn all of them until what *publisher* sent was acknowledged."""
+
+    def turn() -> None:
+        for connection in (*connections, publisher):
+            connection.step(0.02)
+
+    eventually(lambda: not publisher.in_flight, "acknowledged", turn=turn)
+    for _ in range(3):
+        turn()
+
+
+def own(site: Site, channel: str, unit: str) -> str:
+    return topics.topic("pleiku", unit, channel)
+
+
+def test_each_side_writes_and_reads_its_own(site: Site) -> None:
+    unit = site.connection(
+        "a", subscriptions=(own(site, "confirmed", "a"), own(site, "again", "a"))
+    )
+    collector = site.collector()
+    connect(collector, unit)
+
+    for channel in topics.TO_CENTRE:
+        unit.publish(own(site, channel, "a"), b"up")
+    settle(collector, publisher=unit)
+    for channel in topics.TO_UNIT:
+        collector.publish(own(site, channel, "a"), b"down")
+    settle(unit, publisher=collector)
+
+    assert {m.topic for m in collector.take()} == {own(site, c, "a") for c in topics.TO_CENTRE}
+    assert {m.topic for m in unit.take()} == {own(site, c, "a") for c in topics.TO_UNIT}
+    unit.close()
+    collector.close()
+
+
+def test_a_unit_cannot_write_in_the_name_of_another_nor_of_the_centre(site: Site) -> None:
+    unit, other = (
+        site.connection("a"),
+        site.connection("b", subscriptions=(own(site, "again", "b"),)),
+    )
+    collector = site.collector()
+    connect(collector, unit, other)
+
+    for channel in topics.CHANNELS:
+        unit.publish(own(site, channel, "b"), b"false", retain=True)
+    unit.publish(own(site, "confirmed", "a"), b"false")
+    unit.publish("edge/v1/pleiku/a/b/scan", b"false")
+    unit.publish("$SYS/broker/uptime", b"false")
+    settle(collector, other, publisher=unit)
+    unit.publish(own(site, "scan", "a"), b"true")
+    settle(collector, other, publisher=unit)
+
+    assert [m.payload for m in collector.take()] == [b"true"]
+    assert other.take() == []
+    for connection in (unit, other, collector):
+        connection.close()
+
+
+def test_a_unit_cannot_read_anything_of_another(site: Site) -> None:
+    everything = ("#", "edge/#", "edge/v1/+/+/confirmed", own(site, "again", "b"), "$SYS/#")
+    unit, collector = site.connection("a", subscriptions=everything), site.collector()
+    other = site.connection("b")
+    connect(collector, unit, other)
+
+    for channel in topics.TO_UNIT:
+        collector.publish(own(site, channel, "b"), b"theirs", retain=True)
+    for channel in topics.TO_CENTRE:
+        other.publish(own(site, channel, "b"), b"theirs")
+    settle(unit, publisher=other)
+    collector.publish(own(site, "confirmed", "a"), b"mine")
+    settle(unit, other, publisher=collector)
+
+    assert {(m.topic, m.payload) for m in unit.take()} == {(own(site, "confirmed", "a"), b"mine")}
+    for channel in topics.TO_UNIT:
+        collector.publish(own(site, channel, "b"), b"", retain=True)
+    settle(publisher=collector)
+    for connection in (unit, other, collector):
+        connection.close()
+
+
+def test_a_unit_cannot_take_the_session_of_another(site: Site) -> None:
+    other, unit = site.connection("b"), site.connection("a")
+    connect(other)
+    session = other.session
+    unit._client_id = "b"
+    connect(unit)
+
+    unit.publish(own(site, "scan", "a"), b"x")
+    settle(other, publisher=unit)
+
+    assert other.connected
+    assert other.session == session
+    unit.close()
+    other.close()
+
+
+def bad_identities(site: Site) -> dict[str, Issued]:
+    """Certificates that must not let anybody in."""
+    stranger = Authority.make("edge gia-lai", utc_now())[0]
+    return {
+        "of another authority": stranger.issue_client("a", utc_now(), 30),
+        "expired": site.authority().issue_client("a", utc_now() - timedelta(days=60), 30),
+        "the broker's own": broker_identity(site),
+    }
+
+
+def broker_identity(site: Site) -> Issued:
+    folder = site.deployment.folder / BROKER
+    certificate = (folder / mosquitto.CERTIFICATE_FILE).read_bytes()
+    facts = certificates.facts(certificate)
+    key = (folder / mosquitto.KEY_FILE).read_bytes()
+    return Issued(certificate, key, facts.serial, facts.not_after)
+
+
+@pytest.mark.parametrize("which", ["of another authority", "expired", "the broker's own"])
+def test_a_certificate_that_is_not_a_units_does_not_come_in(site: Site, which: str) -> None:
+    assert refused(site.connection("a", bad_identities(site)[which]))
+
+
+def test_nobody_comes_in_without_a_certificate_or_without_tls(site: Site) -> None:
+    ca = str(site.deployment.folder / AUTHORITY)
+    for settings in (
+        BrokerSettings(url=site.url, ca_file=ca),
+        BrokerSettings(url=site.url.replace("mqtts", "mqtt")),
+        BrokerSettings(url=site.url, ca_file=ca, username="a"),
+    ):
+        assert refused(Connection(settings, site.folder, "a", SystemClock()))
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_an_old_tls_is_refused(site: Site) -> None:
+    context = ssl.create_default_context(cafile=str(site.deployment.folder / AUTHORITY))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+    with (
+        socket.create_connection(("127.0.0.1", site.port)) as sock,
+        pytest.raises(ssl.SSLError, match="alert protocol version"),
+    ):
+        context.wrap_socket(sock, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize("name", ["x/b", "+", "#", "b/#", "a/+"])
+def test_a_name_with_a_meaning_for_topics_gains_nothing_even_if_it_were_signed(
+    site: Site, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "is_name", lambda text: True)
+    issued = site.authority().issue_client(name, utc_now(), 30)
+    assert issued.key is not None
+    (site.folder / "bad.pem").write_bytes(issued.certificate + issued.key)
+    collector, other = (
+        site.collector(),
+        site.connection("b", subscriptions=(own(site, "again", "b"),)),
+    )
+    connect(collector, other)
+
+    bad = paho.Client(CallbackAPIVersion.VERSION2, client_id="b", protocol=paho.MQTTv5)
+    bad.tls_set(str(site.deployment.folder / AUTHORITY), str(site.folder / "bad.pem"))
+    got: list[bytes] = []
+    bad.on_message = lambda _, __, message: got.append(bytes(message.payload))
+    bad.connect("127.0.0.1", site.port)
+    bad.loop_start()
+    bad.subscribe([("#", 1), (own(site, "confirmed", "b"), 1)])
+    for channel in topics.CHANNELS:
+        bad.publish(own(site, channel, "b"), b"false", qos=1)
+    other.publish(own(site, "scan", "b"), b"true")
+    settle(collector, publisher=other)
+    collector.publish(own(site, "confirmed", "b"), b"theirs")
+    settle(other, publisher=collector)
+    bad.disconnect()
+    bad.loop_stop()
+
+    assert [m.payload for m in collector.take()] == [b"true"]
+    assert other.take() == []
+    assert got == []
+    other.close()
+    collector.close()
+
+
+def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(tmp_path: Path) -> None:
+    """MQTT 3.1.1 acknowledges what the rules refuse: only a confirmation makes a unit forget."""
+    site = Site(tmp_path)
+    collector, other, unit = site.collector(), site.connection("b"), site.connection("a")
+    connect(collector, other, unit)
+    outbox = Outbox(tmp_path / "outbox", max_bytes=10_000_000, keep_free_bytes=0)
+    boots = Boots(tmp_path / "boots.json")
+    who = UnitSettings(id="a", area="pleiku", place="cho-1", direction="in", tracing_key_file="x")
+    publisher = Publisher(
+        unit, outbox, who, SystemClock(), software="0.1.0", health=a_health, boots=boots
+    )
+
+    site.deployment.revoke("a", utc_now())
+    site.reload()
+    outbox.put(a_scan(epoch=outbox.epoch))
+    acknowledged: list[bool] = []
+
+    def turn() -> None:
+        publisher.step(0.02)
+        collector.step(0.02)
+        acknowledged.append(not unit.in_flight)
+
+    eventually(lambda: acknowledged[-3:] == [True] * 3 and publisher.connected, "sent", turn=turn)
+    other.publish(own(site, "scan", "b"), b"after it")
+    settle(collector, publisher=other)
+
+    # Not even its status came through, and what it kept it still has.
+    assert received(collector) == [(own(site, "scan", "b"), b"after it")]
+    assert outbox.pending == 1
+    unit.close()
+    assert refused(site.connection("a"))
+    connect(other)
+    boots.close()
+    outbox.close()
+    other.close()
+    collector.close()
+    site.stop()
+
+
+def received(connection: Connection) -> list[tuple[str, bytes]]:
+    messages: list[Received] = connection.take()
+    return [(message.topic, message.payload) for message in messages]
