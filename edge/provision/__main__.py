@@ -89,7 +89,7 @@ def _add_place(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add.add_argument("--trips", default="", help='of a vehicle, such as "sang-1@05:30 chieu-1"')
     listed = _command(whats, "list", _place_list, "the places, a line each")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
-    imports = _command(whats, "import", _place_import, "take places from a table (CSV)")
+    imports = _command(whats, "import", _place_import, "take places from a table (CSV, XLSX)")
     imports.add_argument("file", type=Path, metavar="FILE")
 
 

@@ -1,6 +1,5 @@
 """Places as people type them: a row of a table, or the options of a command."""
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 
 from edge.errors import ProvisionError, RegisterError
 from edge.register import DAYS, Place, check_place
+from edge.tables import read_table
 
 #: The columns of a table of places; those behind "kind" may be missing.
 COLUMNS = (
@@ -29,8 +29,6 @@ COLUMNS = (
     "trips",
 )
 _HOURS = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))? )?([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})")
-#: A province has fewer places than this.
-_TABLE_BYTES = 50_000_000
 
 
 def place_from(row: Mapping[str, str], source: str) -> Place:
@@ -61,20 +59,20 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
 
 
 def places_from_table(path: Path) -> list[Place]:
-    """The places in a table with a line of column names; several lines of one id are its areas.
+    """The places in a table with a row of column names; several rows of one id are its areas.
 
-    Raises RegisterError that names file and line, and takes nothing then.
+    Raises RegisterError that names file and row, and takes nothing then.
     """
     places: dict[str, Place] = {}
     for number, row in rows(path, ("id", "name", "kind"), COLUMNS):
-        place = place_from(row, f"{path}, line {number}")
+        place = place_from(row, f"{path}, row {number}")
         if place.id in places:
             known = places[place.id]
             place = msgspec.structs.replace(known, admin=(*known.admin, *place.admin))
             try:
                 check_place(place)
             except RegisterError as err:
-                raise RegisterError(f"{path}, line {number}: {err}") from None
+                raise RegisterError(f"{path}, row {number}: {err}") from None
         places[place.id] = place
     return list(places.values())
 
@@ -82,31 +80,26 @@ def places_from_table(path: Path) -> list[Place]:
 def rows(
     path: Path, required: tuple[str, ...], known: tuple[str, ...]
 ) -> list[tuple[int, dict[str, str]]]:
-    """The lines of a CSV with their numbers, each as column to text. Raises ProvisionError."""
+    """The rows of a table (CSV, XLSX) with their numbers, each as column to text.
+
+    Rows without any text are not counted. Raises TableError or ProvisionError.
+    """
     try:
-        if path.stat().st_size > _TABLE_BYTES:
-            raise ProvisionError(f"{path}: too large for such a table")
-        # The BOM that Excel writes, and the separator of a Vietnamese one.
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ProvisionError(f"{path}: cannot read it as text in UTF-8: {err}") from err
-    head = text.partition("\n")[0]
-    reader = csv.DictReader(text.splitlines(), delimiter=";" if ";" in head else ",", strict=True)
-    try:
-        columns = [name.strip().lower() for name in reader.fieldnames or []]
-        if missing := [name for name in required if name not in columns]:
-            raise ProvisionError(f"{path}: there is no column {missing[0]!r} in the first line")
-        if unknown := [name for name in columns if name not in known]:
-            raise ProvisionError(
-                f"{path}: column {unknown[0]!r} is not known; they are {', '.join(known)}"
-            )
-        reader.fieldnames = columns
-        return [
-            (reader.line_num, {key: value or "" for key, value in row.items() if key})
-            for row in reader
-        ]
-    except csv.Error as err:
-        raise ProvisionError(f"{path}, line {reader.line_num}: {err}") from None
+        with path.open("rb") as file:
+            table = list(read_table(file, str(path)))
+    except OSError as err:
+        raise ProvisionError(f"{path}: cannot read it: {err.strerror}") from err
+    columns = [name.lower() for name in table[0]] if table else []
+    if missing := [name for name in required if name not in columns]:
+        raise ProvisionError(f"{path}: there is no column {missing[0]!r} in the first row")
+    if unknown := [name for name in columns if name and name not in known]:
+        raise ProvisionError(
+            f"{path}: column {unknown[0]!r} is not known; they are {', '.join(known)}"
+        )
+    return [
+        (number, dict(zip(columns, row, strict=False)))
+        for number, row in enumerate(table[1:], start=2)
+    ]
 
 
 def _area(text: Mapping[str, str]) -> dict[str, Any]:

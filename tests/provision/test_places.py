@@ -6,6 +6,7 @@ import pytest
 from edge.errors import EdgeError
 from edge.provision.__main__ import main
 from edge.provision.places import place_from, places_from_table
+from edge.tables import write_xlsx
 from tests.provision.deployments import a_deployment
 
 TABLE = """\
@@ -36,17 +37,16 @@ def test_a_table_as_a_vietnamese_spreadsheet_saves_it_becomes_places(tmp_path: P
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("cho-2;Chợ;shop;;;;;;;;;", "line 5.*must be one of"),
-        ("cho/2;Chợ;market;;;;;;;;;", "line 5"),
-        ("cho-2;Chợ;market;;;;;;mon-sat 5h;;;", "line 5.*must be as in"),
-        ("cho-2;Chợ;market;;;;;;xyz 05:00-06:00;;;", "line 5.*must be as in"),
-        ("cho-2;Chợ;market;;;;;;;81B-1;;", "line 5.*number plate"),
-        ("cho-1;Chợ Mẫu;market;2025-07-01;;Gia Lai;;Xã Mẫu;;;;", "line 5.*follow one another"),
-        ('cho-2;"Chợ', "line 4"),
-        ("cho-2;Chợ\u202e;market;;;;;;;;;", "line 5.*cannot be printed"),
+        ("cho-2;Chợ;shop;;;;;;;;;", "row 5.*must be one of"),
+        ("cho/2;Chợ;market;;;;;;;;;", "row 5"),
+        ("cho-2;Chợ;market;;;;;;mon-sat 5h;;;", "row 5.*must be as in"),
+        ("cho-2;Chợ;market;;;;;;xyz 05:00-06:00;;;", "row 5.*must be as in"),
+        ("cho-2;Chợ;market;;;;;;;81B-1;;", "row 5.*number plate"),
+        ("cho-1;Chợ Mẫu;market;2025-07-01;;Gia Lai;;Xã Mẫu;;;;", "row 5.*follow one another"),
+        ("cho-2;Chợ\u202e;market;;;;;;;;;", "row 5.*cannot be printed"),
     ],
 )
-def test_a_table_with_a_mistake_is_refused_whole_with_its_line(
+def test_a_table_with_a_mistake_is_refused_whole_with_its_row(
     tmp_path: Path, line: str, why: str
 ) -> None:
     deployment = a_deployment(tmp_path / "gia-lai")
@@ -74,6 +74,16 @@ def test_what_is_no_table_of_places_is_refused(tmp_path: Path, text: str, why: s
 
     with pytest.raises(EdgeError, match=why):
         places_from_table(tmp_path / "places.csv")
+
+
+def test_a_spreadsheet_does_as_well(tmp_path: Path) -> None:
+    with (tmp_path / "places.xlsx").open("wb") as file:
+        row = ["cho-1", "Chợ Mẫu", "market", "2025-07-01", "Phường Mẫu"]
+        write_xlsx(file, ["id", "name", "kind", "since", "commune"], [row])
+
+    (place,) = places_from_table(tmp_path / "places.xlsx")
+
+    assert (place.id, place.admin[0].commune) == ("cho-1", "Phường Mẫu")
 
 
 def test_a_place_over_midnight_and_over_the_weekend() -> None:
