@@ -1,5 +1,6 @@
 """What systemd is told, and its unit files."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -42,7 +43,7 @@ def test_a_unit_is_what_systemd_understands(unit: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is missing: sudo apt install systemd")
     # Only what it runs is not installed here.
-    text = unit.read_text().replace("/opt/edge/bin/edge-", "/bin/true edge-")
+    text = re.sub(r"(?m)^(Exec\w+=)\S+", r"\1/bin/true", unit.read_text())
     (tmp_path / unit.name).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)],
@@ -53,6 +54,41 @@ def test_a_unit_is_what_systemd_understands(unit: Path, tmp_path: Path) -> None:
 
     complaints = [line for line in done.stderr.splitlines() if unit.name in line]
     assert complaints == []
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_a_service_is_exposed_to_little(unit: Path) -> None:
+    """1.5 of 10 at the most; what remains is the network, and for the scanner its devices."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is missing: sudo apt install systemd")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_a_service_works_the_same_on_debian_12_and_13(unit: Path) -> None:
+    keys = [line.partition("=")[0] for line in unit.read_text().splitlines()]
+
+    # Its delays never begin anew on 257, and it is not known on 252.
+    assert "RestartSteps" not in keys
+    # Hides the boot's id, by which times are corrected, and what board this is.
+    assert "ProcSubset" not in keys
+    # Runs at every crash on 257, once on 252, unless RestartMode=direct says so.
+    assert "OnFailure" not in keys or "RestartMode" in keys
+
+
+def test_the_board_resets_itself_within_what_a_raspberry_pi_can_count() -> None:
+    text = (UNITS[0].parent / "50-edge-watchdog.conf").read_text()
+
+    seconds = re.search(r"(?m)^RuntimeWatchdogSec=([0-9]+)s$", text)
+    assert seconds is not None
+    assert int(seconds[1]) <= 15
 
 
 def test_the_scanner_waits_for_no_network_and_no_clock() -> None:
