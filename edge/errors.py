@@ -58,6 +58,10 @@ class BundleError(EdgeError, ValueError):
     """A bundle of scans, or a receipt, that is damaged, foreign, or cannot be written."""
 
 
+class ChainError(EdgeError, OSError):
+    """A hash-chained record that was changed, or cannot be written."""
+
+
 class TableError(EdgeError, ValueError):
     """A table, CSV or XLSX, that cannot be read."""
 

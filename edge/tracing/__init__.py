@@ -1,0 +1,1 @@
+"""The tracing desk: the only place that can open who was scanned."""

@@ -1,0 +1,292 @@
+"""The desk's index, written: opened scans become sightings of persons, and sightings visits.
+
+A person is a group of tokens that documents showed together: somebody may enter with a card and
+leave with a phone. Everything of a batch is one transaction, the position in storage included, so
+that a desk that is killed goes on exactly where it was. One process writes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from edge.storage.database import Database
+from edge.tracing.listed import chunks, rows_of, with_list
+from edge.tracing.persons import Opened, PersonsOfBatch
+from edge.tracing.places import HOUR, PlaceFacts, Places
+from edge.tracing.visits import Bound, Direction, Quality, Sighting, Visit, visits
+
+#: A sighting changes no visit that begins further away than this...
+TOUCHES_MS = 24 * HOUR
+#: ... and to make those anew, sightings as far away as this are looked at.
+LOOKS_MS = 48 * HOUR
+
+
+@dataclass(frozen=True)
+class Purged:
+    """What was erased from the index."""
+
+    sightings: int
+    visits: int
+    identifiers: int
+
+
+class Index:
+    """The index of one desk."""
+
+    def __init__(self, database: Database, places: Places) -> None:
+        self._database = database
+        self._places = places
+        self._numbers: dict[str, int] = {}
+        self._namesakes: set[tuple[bytes, int]] = set()
+
+    def position(self) -> str:
+        """How far it has come in storage; "" at the beginning."""
+        with self._database.reading("read how far the desk has come") as connection:
+            found = connection.execute(text("SELECT position FROM progress")).scalar()
+        return str(found or "")
+
+    def add(
+        self,
+        opened: Sequence[Opened],
+        position: str,
+        unused: Iterable[tuple[str, str, str]] = (),
+    ) -> None:
+        """Take in a batch, and note *position* as reached, in one transaction.
+
+        A scan that comes again, as one whose time was corrected, replaces itself. *unused*:
+        (reason, unit, day) of each scan that the desk could not use. Raises StorageError.
+        """
+        with self._database.writing("index a batch") as connection:
+            if opened:
+                batch = PersonsOfBatch(connection, self._namesakes)
+                persons = batch.persons(opened)
+                self._learn_names(connection, opened)
+                self._put(connection, batch, opened, persons)
+            _count_unused(connection, unused)
+            connection.execute(
+                text(
+                    "INSERT INTO progress (id, position) VALUES (1, :position)"
+                    " ON CONFLICT (id) DO UPDATE SET position = excluded.position"
+                ),
+                {"position": position},
+            )
+
+    def purge(self, before: int, keep: Sequence[int] = ()) -> Purged:
+        """Erase every sighting made before *before*, but those of the persons in *keep*."""
+        with self._database.writing("erase what is past its time") as connection:
+            return _erase(connection, "time < :before", "finish < :before", before, keep)
+
+    def erase_person(self, person: int) -> Purged:
+        """Erase all of one person, at their wish."""
+        with self._database.writing("erase a person") as connection:
+            gone = _erase(connection, "person = :before", "person = :before", person, ())
+            connection.execute(
+                text("DELETE FROM identifier WHERE person = :person"), {"person": person}
+            )
+            return gone
+
+    def _learn_names(self, connection: Connection, opened: Sequence[Opened]) -> None:
+        names = {item.sighting.place for item in opened} | {item.unit for item in opened}
+        missing = sorted(names - self._numbers.keys())
+        if not missing:
+            return
+        connection.execute(
+            text("INSERT INTO name (name) VALUES (:name) ON CONFLICT DO NOTHING"),
+            [{"name": name} for name in missing],
+        )
+        for row in rows_of(
+            connection, "SELECT name, number FROM name WHERE name IN :list", missing
+        ):
+            self._numbers[row.name] = row.number
+
+    def _put(
+        self,
+        connection: Connection,
+        batch: PersonsOfBatch,
+        opened: Sequence[Opened],
+        persons: Sequence[int],
+    ) -> None:
+        redated = [o.sighting.scan for o in opened if o.sighting.quality is Quality.CORRECTED]
+        for row in rows_of(
+            connection, "SELECT person, time FROM sighting WHERE scan IN :list", redated
+        ):
+            batch.touch(row.person, row.time)
+        rows = {}
+        for item, person in zip(opened, persons, strict=True):
+            sighting = item.sighting
+            person = batch.joined(person)
+            batch.touch(person, sighting.time)
+            rows[sighting.scan] = {
+                "scan": sighting.scan,
+                "person": person,
+                "time": sighting.time,
+                "place": self._numbers[sighting.place],
+                "unit": self._numbers[item.unit],
+                "trip": sighting.trip,
+                "direction": int(sighting.direction),
+                "quality": int(sighting.quality),
+                "received": sighting.received,
+                "document": item.document,
+            }
+        connection.execute(_PUT_SIGHTING, list(rows.values()))
+        self._make_visits(connection, batch.touched)
+
+    def _make_visits(self, connection: Connection, touched: dict[int, tuple[int, int]]) -> None:
+        """Make the visits of each touched person anew, as far as they can have changed."""
+        names = {number: name for name, number in self._numbers.items()}
+        facts: dict[str, PlaceFacts] = {}
+
+        def facts_of(place: str) -> PlaceFacts:
+            if place not in facts:
+                facts[place] = self._places.facts(place)
+            return facts[place]
+
+        gone: list[int] = []
+        new: list[dict[str, Any]] = []
+        for persons in chunks(sorted(touched)):
+            seen: dict[int, list[Sighting]] = {person: [] for person in persons}
+            first = min(touched[person][0] for person in persons) - LOOKS_MS
+            last = max(touched[person][1] for person in persons) + LOOKS_MS
+            between = {"list": persons, "first": first, "last": last}
+            for row in connection.execute(_SIGHTINGS, between):
+                place = names.get(row.place) or self._name(connection, names, row.place)
+                seen[row.person].append(
+                    Sighting(
+                        row.time,
+                        place,
+                        Direction(row.direction),
+                        row.trip,
+                        Quality(row.quality),
+                        row.received,
+                        bytes(row.scan),
+                    )
+                )
+            there: dict[int, dict[Visit, int]] = {person: {} for person in persons}
+            for row in connection.execute(_VISITS, between):
+                place = names.get(row.place) or self._name(connection, names, row.place)
+                there[row.person][_visit(row, place)] = row.number
+            for person in persons:
+                since, until = touched[person][0] - TOUCHES_MS, touched[person][1] + TOUCHES_MS
+                made = {v for v in visits(seen[person], facts_of) if since <= v.start <= until}
+                gone += [
+                    number
+                    for visit, number in there[person].items()
+                    if since <= visit.start <= until and visit not in made
+                ]
+                new += [self._row(person, visit) for visit in made if visit not in there[person]]
+        for numbers in chunks(gone):
+            connection.execute(_FORGET_VISITS, {"list": numbers})
+        if new:
+            connection.execute(_PUT_VISIT, new)
+
+    def _name(self, connection: Connection, names: dict[int, str], number: int) -> str:
+        found = connection.execute(
+            text("SELECT name FROM name WHERE number = :number"), {"number": number}
+        ).scalar_one()
+        self._numbers[found] = number
+        names[number] = str(found)
+        return names[number]
+
+    def _row(self, person: int, visit: Visit) -> dict[str, Any]:
+        return {
+            "person": person,
+            "place": self._numbers[visit.place],
+            "trip": visit.trip,
+            "start": visit.start,
+            "finish": visit.end,
+            "start_bound": int(visit.start_bound),
+            "end_bound": int(visit.end_bound),
+            "entry_scan": visit.entry,
+            "exit_scan": visit.exit,
+        }
+
+
+def _erase(
+    connection: Connection, sightings: str, stays: str, before: int, keep: Sequence[int]
+) -> Purged:
+    kept = " AND person NOT IN :keep" if keep else ""
+    values: dict[str, Any] = {"before": before} | ({"keep": list(keep)} if keep else {})
+
+    def delete(table: str, where: str) -> int:
+        statement = text(f"DELETE FROM {table} WHERE {where}{kept}")
+        if keep:
+            statement = statement.bindparams(bindparam("keep", expanding=True))
+        return connection.execute(statement, values).rowcount
+
+    gone_sightings, gone_visits = delete("sighting", sightings), delete("visit", stays)
+    # A token of nobody who was here within the retention is kept no longer either.
+    alone = "NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.person = {0}.person)"
+    identifiers = connection.execute(
+        text("DELETE FROM identifier WHERE " + alone.format("identifier"))
+    ).rowcount
+    connection.execute(text("DELETE FROM namesake WHERE " + alone.format("namesake")))
+    for side in ("one", "other"):
+        connection.execute(
+            text(
+                f"DELETE FROM link WHERE NOT EXISTS"
+                f" (SELECT 1 FROM identifier WHERE identifier.number = link.{side})"
+            )
+        )
+    connection.execute(
+        text(
+            "DELETE FROM conflict WHERE NOT EXISTS"
+            " (SELECT 1 FROM sighting WHERE sighting.scan = conflict.scan)"
+        )
+    )
+    return Purged(gone_sightings, gone_visits, identifiers)
+
+
+def _count_unused(connection: Connection, unused: Iterable[tuple[str, str, str]]) -> None:
+    counts: dict[tuple[str, str, str], int] = {}
+    for key in unused:
+        counts[key] = counts.get(key, 0) + 1
+    if counts:
+        connection.execute(
+            text(
+                "INSERT INTO unused (reason, unit, day, scans)"
+                " VALUES (:reason, :unit, :day, :scans)"
+                " ON CONFLICT (reason, unit, day) DO UPDATE"
+                " SET scans = unused.scans + excluded.scans"
+            ),
+            [
+                {"reason": reason, "unit": unit, "day": day, "scans": scans}
+                for (reason, unit, day), scans in counts.items()
+            ],
+        )
+
+
+def _visit(row: Any, place: str) -> Visit:
+    return Visit(
+        place,
+        row.trip,
+        row.start,
+        row.finish,
+        Bound(row.start_bound),
+        Bound(row.end_bound),
+        bytes(row.entry_scan),
+        bytes(row.exit_scan),
+    )
+
+
+_PUT_SIGHTING = text(
+    "INSERT INTO sighting (scan, person, time, place, unit, trip, direction, quality, received,"
+    " document) VALUES (:scan, :person, :time, :place, :unit, :trip, :direction, :quality,"
+    " :received, :document) ON CONFLICT (scan) DO UPDATE SET person = excluded.person,"
+    " time = excluded.time, quality = excluded.quality, received = excluded.received"
+)
+_PUT_VISIT = text(
+    "INSERT INTO visit (person, place, trip, start, finish, start_bound, end_bound, entry_scan,"
+    " exit_scan) VALUES (:person, :place, :trip, :start, :finish, :start_bound, :end_bound,"
+    " :entry_scan, :exit_scan)"
+)
+_FORGET_VISITS = with_list("DELETE FROM visit WHERE number IN :list")
+_SIGHTINGS = with_list(
+    "SELECT person, time, place, trip, direction, quality, received, scan FROM sighting"
+    " WHERE person IN :list AND time BETWEEN :first AND :last"
+)
+_VISITS = with_list(
+    "SELECT number, person, place, trip, start, finish, start_bound, end_bound, entry_scan,"
+    " exit_scan FROM visit WHERE person IN :list AND start BETWEEN :first AND :last"
+)
