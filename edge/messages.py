@@ -192,6 +192,12 @@ class Health(Message, frozen=True, kw_only=True):
     hours_left: Annotated[float, Meta(ge=0)] | None = None
     #: How often something like a code stayed in view without being read.
     unread: Count = 0
+    #: How well the unit sees: "unjudged" at first, "good", or what is wrong (scanner/eye.py).
+    eye: Label = "unjudged"
+    #: Mean grey of the middle of a frame.
+    brightness: Annotated[float, Meta(ge=0, le=255)] | None = None
+    #: Of the codes read lately; below 0.6 the lens is dirty or out of focus.
+    sharpness: Annotated[float, Meta(ge=0)] | None = None
     #: Processor time of reading one frame.
     decode_ms_p50: Annotated[float, Meta(ge=0)]
     decode_ms_p95: Annotated[float, Meta(ge=0)]

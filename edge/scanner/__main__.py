@@ -15,11 +15,12 @@ from edge import __version__, cli, config
 from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.mqtt import Connection
-from edge.scanner import check
+from edge.scanner import check, self_test
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.camera import open_camera
 from edge.scanner.carrier import Carrier, export, take_receipt
 from edge.scanner.decoder import Decoder
+from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.held import OutboxStatus
 from edge.scanner.indicator import Indicator, Signal, open_indicator
@@ -50,7 +51,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the command with *args*; gives its exit code."""
     options = _parser().parse_args(args)
     cli.set_up_logging(options.verbose)
-    works = {"read": _read, "outbox": _outbox, "check": _check}
+    works = {"read": _read, "outbox": _outbox, "check": _check, "eye": self_test.run}
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
 
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", parents=[cli.common_again()], help="check this unit: a line each, with the cure"
     )
     checks.add_argument("--json", action="store_true", help="one JSON object a line")
+    self_test.add_command(commands, cli.common_again())
     return parser
 
 
@@ -194,6 +196,7 @@ def _scan(options: argparse.Namespace) -> int:
             meter,
             clock,
             settings.unit,
+            eye=Eye(),
             resting=resting,
             online=lambda: publisher.connected,
             kept=publisher.wake,

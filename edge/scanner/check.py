@@ -13,14 +13,20 @@ from edge import config
 from edge.clock import Clock, SystemClock
 from edge.errors import EdgeError
 from edge.mqtt import Connection
+from edge.scanner import self_test
 from edge.scanner.camera import open_camera
 from edge.scanner.decoder import Decoder
 from edge.scanner.indicator import Signal, open_indicator
+from edge.scanner.lamp import Lamp
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import Sealer, read_key
 
 #: How long the broker may take to answer.
 BROKER_S = 8.0
+#: For how long the golden code is looked for.
+EYE_S = 3.0
+#: How long the lamp is lit to be seen.
+LAMP_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
         ("reader", "bộ đọc mã", _reader),
         ("second reader", "bộ đọc thứ hai", lambda: _second_reader(settings)),
         ("camera", "máy ảnh", lambda: _camera(settings, clock)),
+        ("eye", "mắt đọc", lambda: _eye(settings, clock)),
         ("indicator", "đèn và còi", lambda: _indicator(settings)),
         ("broker", "máy chủ MQTT", lambda: _broker(settings, path.parent, clock)),
         ("clock", "đồng hồ", lambda: _clock(clock)),
@@ -135,7 +142,30 @@ def _camera(settings: ScannerSettings, clock: Clock) -> str:
     with closing(open_camera(settings.camera, clock)) as camera:
         frame = camera.capture()
     height, width = frame.shape
-    return f"{settings.camera.source}: {width}x{height}, mean brightness {frame.mean():.0f} of 255"
+    return f"{settings.camera.source}: {width}x{height}{_lamp(settings)}"
+
+
+def _lamp(settings: ScannerSettings) -> str:
+    if (pin := settings.camera.lamp_pin) < 0:
+        return ""
+    lamp = Lamp(pin)
+    lamp.light(True)
+    time.sleep(LAMP_S)
+    lamp.close()
+    if lamp.trouble:
+        raise EdgeError(
+            f"the lamp on pin {pin} cannot be switched: {lamp.trouble}; see that nothing else has"
+            " the pin, or set camera.lamp_pin to -1"
+        )
+    return f"; you should have seen the lamp on pin {pin}"
+
+
+def _eye(settings: ScannerSettings, clock: Clock) -> str:
+    with closing(open_camera(settings.camera, clock)) as camera:
+        found, figures = self_test.findings(camera, clock, EYE_S)
+    if found:
+        raise EdgeError("; ".join(finding.text for finding in found))
+    return figures
 
 
 def _indicator(settings: ScannerSettings) -> str:

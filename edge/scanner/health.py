@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edge.clock import Clock
 from edge.messages import Health
+from edge.scanner.eye import EyeState
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox
 
@@ -40,6 +41,7 @@ class HealthMeter:
         self._counts = Counts()
         self._decode_ms: deque[float] = deque(maxlen=RECENT_FRAMES)
         self._alarmed = 0.0
+        self._eye = EyeState()
 
     def frame(self, decode_ms: float) -> None:
         """A frame was read in *decode_ms* of processor time."""
@@ -72,6 +74,11 @@ class HealthMeter:
         with self._lock:
             self._counts.unread += 1
 
+    def eye(self, state: EyeState) -> None:
+        """How well the eye sees."""
+        with self._lock:
+            self._eye = state
+
     def health(self) -> Health:
         """The message of this moment."""
         outbox = self._outbox.status()
@@ -96,6 +103,9 @@ class HealthMeter:
                 fill=outbox.fill,
                 hours_left=outbox.hours_left,
                 unread=self._counts.unread,
+                eye=self._eye.verdict,
+                brightness=self._eye.brightness,
+                sharpness=self._eye.sharpness,
                 decode_ms_p50=_percentile(decode_ms, 50),
                 decode_ms_p95=_percentile(decode_ms, 95),
             )

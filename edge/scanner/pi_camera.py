@@ -86,6 +86,18 @@ class PiCamera:
             raise
         return frame
 
+    def lens_range(self) -> tuple[float, float] | None:
+        """From where to where the lens moves, in dioptres; None if it does not."""
+        reach = self._camera.camera_controls.get("LensPosition")
+        return None if reach is None else (float(reach[0]), float(reach[1]))
+
+    def focus(self, dioptres: float) -> None:
+        """Move the lens, which takes a few frames. Raises CameraError."""
+        try:
+            self._camera.set_controls({"LensPosition": dioptres})
+        except REFUSALS as err:
+            raise _refused(err) from err
+
     def close(self) -> None:
         """Stop the camera and give it back. Raises CameraHung if it does not answer.
 

@@ -8,19 +8,19 @@ costs a glance. Which looks there are, and what they cost, is in `stages`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 
 from edge.scanner.decoder import Decoder, load_zbar
+from edge.scanner.golden import GOLDEN
 from edge.scanner.readers import (
     MIN_SIDE,
     Code,
     Frame,
     Look,
-    Spot,
     check,
     each_once,
     enlarged,
@@ -100,6 +100,9 @@ class Pipeline:
         self.last_ms = 0.0
         #: Whether something in the last frame looks like a code and could not be read.
         self.spotted = False
+        #: The golden code, where the last frame was looked at and had it. It may hang in view for
+        #: ever, so that it is none of the codes that are read, and no reason to stop looking.
+        self.golden: Code | None = None
         self._decoder = Decoder(zbar, load_zbar)
         self._changed = changed or Gate().changed
         self._timed = timed
@@ -111,6 +114,7 @@ class Pipeline:
         self._zone = zone
         self._which = which
         self._codes: list[Code] = []
+        self._goldens: tuple[Code, ...] = ()
         self._unchanged_frames = 0
         self._read_by = _PLAIN
         self._turn = 0
@@ -131,12 +135,15 @@ class Pipeline:
         began = time.thread_time()
         part, left, top = _cut(frame, self._zone)
         view, factor = self._decoder.view(part)
+        self._goldens = ()
         if min(view.frame.shape) < MIN_SIDE:
             self._codes, self.spotted = [], False
         elif (codes := self._seen(view)) is not None:
             look = moved(enlarged(Look(codes), factor), left, top)
             self._codes = self._wanted(each_once(look.codes), frame)
-            self.spotted = _unread(view.spots, codes)
+            self.spotted = self._unread(view, codes)
+        goldens = moved(enlarged(Look(self._goldens), factor), left, top).codes
+        self.golden = goldens[0] if goldens else None
         self.last_ms = (time.thread_time() - began) * 1000
         return list(self._codes)
 
@@ -165,7 +172,7 @@ class Pipeline:
         codes = self._take(_PLAIN, view)
         for stage in _SOON:
             codes = codes or self._afford(stage, view, self._soon)
-        if _unread(view.spots, codes):
+        if self._unread(view, codes):
             codes += self._afford(_GRID, view, self._soon)
         return codes or self._in_turn(view)
 
@@ -204,9 +211,17 @@ class Pipeline:
         if purse is not None:
             purse.saved_ms -= ms
         view.note(look.spots)
-        if look.codes:
+        codes = tuple(code for code in look.codes if code.content != GOLDEN)
+        if codes:
             self._read_by = stage
-        return look.codes
+        if goldens := tuple(code for code in look.codes if code.content == GOLDEN):
+            self._goldens = goldens
+        return codes
+
+    def _unread(self, view: View, codes: tuple[Code, ...]) -> bool:
+        """Whether there are spots where none of *codes* is."""
+        known = (*codes, *self._goldens)
+        return any(not any(meet(it.points, code.points) for code in known) for it in view.spots)
 
     def _wanted(self, codes: Iterable[Code], frame: Frame) -> list[Code]:
         within = [code for code in codes if _is_within(code, self._zone, frame)]
@@ -304,8 +319,3 @@ def _is_within(code: Code, zone: Zone, frame: Frame) -> bool:
 
 def _area(code: Code) -> float:
     return cv2.contourArea(np.array(code.points, np.float32))
-
-
-def _unread(spots: Iterable[Spot], codes: Sequence[Code]) -> bool:
-    """Whether there are *spots* where none of *codes* is."""
-    return any(not any(meet(spot.points, code.points) for code in codes) for spot in spots)

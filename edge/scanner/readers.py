@@ -40,6 +40,8 @@ class Code:
     points: Corners
     #: Who read it: "zxing-cpp" or "zbar".
     reader: str
+    #: 1 to 40; the code has 17 + 4 * version modules a side. 0 where the reader does not tell.
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,24 @@ def read_zxing(
         try_invert=thorough,
         return_errors=True,
     )
-    codes = tuple(Code(it.bytes, _points(it.position), "zxing-cpp") for it in found if it.valid)
+    codes = tuple(
+        Code(it.bytes, _points(it.position), "zxing-cpp", _version(it)) for it in found if it.valid
+    )
     return Look(codes, tuple(_spots(found)))
 
 
 def _spots(found: Iterable[zxingcpp.Barcode]) -> Iterator[Spot]:
     for it in found:
-        # Without one it found three patterns but no code that they belong to; "M2" is a Micro QR.
-        extra: Any = it.extra or {}
-        version = str(extra.get("Version", ""))
-        if not it.valid and version.isdecimal():
-            yield Spot(_points(it.position), int(version))
+        # Without one it found three patterns but no code that they belong to.
+        if not it.valid and (version := _version(it)):
+            yield Spot(_points(it.position), version)
+
+
+def _version(it: zxingcpp.Barcode) -> int:
+    """1 to 40; 0 where it is not known, or that of a Micro QR, as in "M2"."""
+    extra: Any = it.extra or {}
+    version = str(extra.get("Version", ""))
+    return int(version) if version.isdecimal() else 0
 
 
 def _points(at: zxingcpp.Position) -> Corners:

@@ -12,7 +12,9 @@ from edge.clock import Clock
 from edge.errors import OutboxError, OutboxFull
 from edge.messages import Scan
 from edge.scanner.camera import Camera
+from edge.scanner.decoder import Code, Frame
 from edge.scanner.documents import Document, Refusal, RefusalKind, classify
+from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox
@@ -45,6 +47,7 @@ class Scanner:
         clock: Clock,
         unit: UnitSettings,
         *,
+        eye: Eye,
         resting: Signal | None = None,
         online: Callable[[], bool],
         kept: Callable[[], None],
@@ -63,6 +66,7 @@ class Scanner:
         self._meter = meter
         self._clock = clock
         self._unit = unit
+        self._eye = eye
         self._online = online
         self._kept = kept
         self._cannot_store_until = 0.0
@@ -75,11 +79,17 @@ class Scanner:
         frame = self._camera.capture()
         codes = self._pipeline.read(frame)
         self._meter.frame(self._pipeline.last_ms)
+        self._look_after_eye(frame, codes)
         for code in codes:
             self._take(code.content)
         if self._unread.look(self._pipeline.spotted, bool(codes), self._clock.monotonic()):
             self._meter.unread()
             self._indicator.show(Signal.NOT_READABLE)
+
+    def _look_after_eye(self, frame: Frame, codes: list[Code]) -> None:
+        golden = self._pipeline.golden
+        if self._eye.look(frame, [*codes, golden] if golden else codes, self._clock.monotonic()):
+            self._meter.eye(self._eye.state)
 
     def _take(self, content: bytes) -> None:
         now = self._clock.monotonic()

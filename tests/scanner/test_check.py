@@ -26,6 +26,7 @@ tracing_key_file = "{more.get("key", "tracing.pub")}"
 url = "{url}"
 [camera]
 source = "{more.get("source", "sample")}"
+lamp_pin = {more.get("lamp_pin", "-1")}
 [outbox]
 folder = "{more.get("outbox", folder / "outbox")}"
 keep_free_mb = {more.get("keep_free_mb", "1")}
@@ -50,7 +51,7 @@ def test_a_unit_that_is_well_has_a_tick_on_each_line(
     assert main(["--config", str(settings(tmp_path, nats.url)), "check"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.startswith("✓ ") for line in lines)
     assert any("máy ảnh / camera" in line for line in lines)
 
@@ -63,6 +64,7 @@ def test_a_unit_that_is_well_has_a_tick_on_each_line(
         ("disk", {"keep_free_mb": "999999"}, "make room or use a larger card"),
         ("camera", {"source": "/nowhere/frames"}, "/nowhere/frames"),
         ("camera", {"source": "/dev/video99"}, "/dev/video99"),
+        ("camera", {"lamp_pin": "12"}, "the lamp on pin 12 cannot be switched"),
         ("indicator", {"indicator": "gpio"}, ""),
     ],
 )
@@ -77,9 +79,11 @@ def test_what_is_broken_is_named_with_its_cure_and_the_rest_is_still_checked(
     code, found = check(settings(tmp_path, nats.url, **broken), capsys)
 
     assert code == 1
-    assert [name for name, (ok, _) in found.items() if not ok] == [part]
+    # Without a camera there is no eye either.
+    alone = ["camera", "eye"] if "source" in broken else [part]
+    assert [name for name, (ok, _) in found.items() if not ok] == alone
     assert cure in found[part][1]
-    assert len(found) == 9
+    assert len(found) == 10
 
 
 def test_a_folder_in_memory_is_no_place_for_scans(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge.scanner.eye import EyeState
 from edge.scanner.health import HealthMeter
 from edge.scanner.held import OutboxStatus
 from tests.fakes import FakeClock
@@ -30,12 +31,14 @@ def test_counts_and_decode_times_are_told() -> None:
     meter.refused("payment")
     meter.refused("payment")
     meter.unread()
+    meter.eye(EyeState("blurred", 101.5, 0.41))
 
     health = meter.health()
 
     assert (health.frames, health.accepted, health.refused) == (100, 1, {"payment": 2})
     assert (health.decode_ms_p50, health.decode_ms_p95) == (50.0, 95.0)
     assert health.unread == 1
+    assert (health.eye, health.brightness, health.sharpness) == ("blurred", 101.5, 0.41)
 
 
 def test_the_room_that_goes_is_said_at_70_and_90_percent_once_each(

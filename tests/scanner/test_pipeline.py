@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge.scanner.decoder import Frame
+from edge.scanner.golden import golden_picture
 from edge.scanner.pipeline import IDLE_FRAMES, SETTLE_FRAMES, Pipeline, Unread, Zone
 from edge.scanner.readers import Look
 from edge.scanner.stages import STAGES, Stage, View
@@ -253,6 +254,35 @@ def test_frames_between_in_which_it_was_not_seen_do_not_matter() -> None:
     told = [unread.look(step % 3 == 0, False, 100 + 0.1 * step) for step in range(30)]
 
     assert sum(told) == 1
+
+
+def test_a_golden_code_that_hangs_in_view_is_no_code_that_is_read(looks: Looks) -> None:
+    live = Pipeline(timed=looks.timed)
+    wall = on_wall((golden_picture(6), 900, 300))
+    given = [live.read(frame) for frame in still(wall, 3 * IDLE_FRAMES)]
+
+    assert not any(given)
+    assert not live.spotted
+    assert len(looks) < 20
+
+
+def test_a_golden_code_does_not_keep_a_blurred_one_from_harder_looks() -> None:
+    live = Pipeline()
+    soft = np.asarray(cv2.GaussianBlur(at(100, scale=6), (0, 0), 3.6), np.uint8)
+    golden = golden_picture(6)
+    soft[300 : 300 + golden.shape[0], 900 : 900 + golden.shape[1]] = golden
+
+    given = [live.read(frame) for frame in still(soft, 3)]
+
+    assert contents(given[-1]) == [CARD]
+
+
+def test_the_golden_code_is_told_where_it_is_in_the_frame() -> None:
+    live = Pipeline(zone=Zone(left=0.25, top=0.25))
+    live.read(on_wall((golden_picture(6), 900, 300)))
+
+    assert live.golden is not None
+    assert np.abs(np.array(live.golden.points[0]) - [924, 324]).max() <= 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from edge.errors import EndOfFrames, OutboxFull
 from edge.messages import Scan
 from edge.scanner.decoder import Code, Frame
 from edge.scanner.documents import RefusalKind
+from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox
@@ -42,6 +43,7 @@ class Gate:
         self.kept = 0
         self.last_ms = 1.0
         self.spotted = False
+        self.golden: Code | None = None
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
         self.meter = HealthMeter(self.outbox, self.clock)
         gate = self
@@ -76,6 +78,7 @@ class Gate:
             UnitSettings(
                 id="cong-1", area="a", place="cho-1", direction="out", tracing_key_file="x"
             ),
+            eye=Eye(),
             online=lambda: self.online,
             kept=self.count_kept,
         )
@@ -271,3 +274,12 @@ def test_a_light_for_lost_scans_stays_until_one_is_kept(gate: Gate) -> None:
     gate.see(CARD)
 
     assert gate.resting is None
+
+
+def test_how_well_the_eye_sees_goes_into_health(gate: Gate) -> None:
+    gate.see(CARD, seconds=40)
+
+    health = gate.meter.health()
+    assert health.eye == "covered"
+    assert health.brightness == 0.0
+    assert health.sharpness is None
