@@ -70,6 +70,10 @@ class StorageError(EdgeError, OSError):
     """The storage cannot be opened, read or written."""
 
 
+class StorageConflict(StorageError):
+    """Another transaction was in the way and nothing was kept; the same once more may pass."""
+
+
 class BrokerError(EdgeError, ConnectionError):
     """The broker cannot be reached or refuses us."""
 

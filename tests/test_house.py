@@ -21,7 +21,7 @@ HOMES = {
     "paho": {"edge/mqtt.py"},
     "nacl": {"edge/sealing.py"},
     "cryptography": {"edge/certificates.py"},
-    "sqlite3": {"edge/storage/database.py", "edge/storage/storage.py"},
+    "sqlite3": {"edge/storage/database.py"},
     "psycopg": {"edge/storage/database.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
     "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py"},

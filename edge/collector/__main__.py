@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import tempfile
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -66,7 +67,7 @@ def main(args: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
     clock = SystemClock()
-    storage = Storage(Path(settings.storage.file))
+    storage = _storage(settings, options)
     connection = Connection(
         settings.broker,
         options.config.parent,
@@ -95,9 +96,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _storage(settings: CollectorSettings, options: argparse.Namespace) -> Storage:
+    where = settings.storage
+    return Storage(where.url, where.password(options.config.parent))
+
+
 def _audit(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    with closing(Storage(Path(settings.storage.file))) as storage:
+    with closing(_storage(settings, options)) as storage:
         units = storage.units()
         for row in units:
             for line in [audit.json_line(row)] if options.json else audit.lines(row):
@@ -125,16 +131,16 @@ def _ask(settings: CollectorSettings, beside: Path, storage: Storage) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    file = Path(settings.storage.file)
     failed = False
-    with closing(Storage(file)) as storage:
+    with closing(_storage(settings, options)) as storage:
+        scratch = storage.database.folder or Path(tempfile.gettempdir())
         for path in options.files:
             try:
                 imported = import_bundle(
                     path,
                     storage,
                     SystemClock(),
-                    scratch=file.parent,
+                    scratch=scratch,
                     batch_scans=settings.batch_scans,
                     accept_new_key=options.accept_new_key,
                 )

@@ -6,12 +6,7 @@ from msgspec import Meta, Struct
 
 from edge.messages import Name
 from edge.mqtt import BrokerSettings
-
-
-class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where scans are stored."""
-
-    file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/storage.db"
+from edge.storage.settings import StorageSettings
 
 
 class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -118,7 +118,7 @@ areas = ["demo"]
 [broker]
 url = {text(url)}
 [storage]
-file = {text(str(self._folder / "storage.db"))}
+url = {text(str(self._folder / "storage.db"))}
 """,
             encoding="utf-8",
         )

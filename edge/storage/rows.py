@@ -85,3 +85,28 @@ class Gap:
     first: int
     last: int
     since: str  #: when storage first saw a number above them
+
+
+@dataclass(frozen=True)
+class FeedRow:
+    """A scan as the feed gives it: new, or once more because its time was corrected."""
+
+    position: int  #: where to go on after it
+    id: str
+    unit: str
+    area: str
+    place: str
+    direction: str
+    trip: str
+    document: str
+    epoch: str
+    seq: int
+    at: str  #: when, as the unit said it
+    boot: str
+    uptime_ms: int
+    clock: str
+    time: str  #: when, as well as is known
+    time_quality: str  #: "synced", "corrected" or "unsynced"
+    received: str
+    key: str  #: to which public key of the tracing desk it is sealed
+    sealed: bytes

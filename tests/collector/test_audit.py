@@ -30,7 +30,7 @@ class Centre:
         self._settings("mqtt://127.0.0.1:1")
 
     def _settings(self, url: str) -> None:
-        text = f'[storage]\nfile = "{self.folder}/storage.db"\n[broker]\nurl = "{url}"\n'
+        text = f'[storage]\nurl = "{self.folder}/storage.db"\n[broker]\nurl = "{url}"\n'
         (self.folder / "collector.toml").write_text(text)
 
     def at(self, broker: Broker) -> None:

@@ -29,7 +29,7 @@ class Centre:
         self.home = folder / "home"
         self.home.mkdir()
         self.storage = Storage(self.home / "storage.db")
-        text = f'batch_scans = 7\n[storage]\nfile = "{self.home}/storage.db"\n'
+        text = f'batch_scans = 7\n[storage]\nurl = "{self.home}/storage.db"\n'
         (self.home / "collector.toml").write_text(text)
 
     def bundle(self, scans: list[Scan], unit: str = "cong-1", key: Signer = KEY) -> Path:

@@ -178,7 +178,7 @@ def collector_settings(url: str, storage: Path, *, keepalive_s: int = 30) -> str
 url = "{url}"
 keepalive_s = {keepalive_s}
 [storage]
-file = "{storage}"
+url = "{storage}"
 """
 
 

@@ -1,12 +1,11 @@
 """The time of rows: kept as the unit said it, and beside it the best that is known."""
 
 import random
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from edge.clock import utc_seconds, utc_text
 from edge.errors import StorageError
@@ -36,13 +35,6 @@ def known(seconds: int, source: str = "ntp") -> dict[str, Any]:
         "boot": BOOT,
         "clock": source,
     }
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(tmp_path / "storage.db")
-    yield opened
-    opened.close()
 
 
 def put(storage: Storage, *scans: Scan, unit: str = "cong-1") -> int:
@@ -107,13 +99,13 @@ def test_rows_of_a_boot_are_corrected_when_its_clock_becomes_known(
 
 
 def test_rows_that_come_after_their_boot_was_known_are_corrected_at_once(
-    storage: Storage, tmp_path: Path
+    storage: Storage, database_url: str
 ) -> None:
     tell(storage, a_health(**known(40)))
     put(storage, undated(1))
     storage.close()
 
-    again = Storage(tmp_path / "storage.db")
+    again = Storage(database_url)
     put(again, undated(2))
 
     assert qualities(again) == (0, 2, 0)
@@ -131,8 +123,8 @@ def test_scans_tell_of_their_boot_too(storage: Storage) -> None:
     assert storage.times("cong-1")[-2][2] == RIGHT.format(11)
 
 
-def test_another_process_may_learn_of_a_boot_meanwhile(storage: Storage, tmp_path: Path) -> None:
-    other = Storage(tmp_path / "storage.db")
+def test_another_process_may_learn_of_a_boot_meanwhile(storage: Storage, database_url: str) -> None:
+    other = Storage(database_url)
     put(storage, undated(1))
 
     tell(other, a_health(**known(40)))
@@ -142,15 +134,17 @@ def test_another_process_may_learn_of_a_boot_meanwhile(storage: Storage, tmp_pat
     other.close()
 
 
-def test_a_boot_that_was_rolled_back_is_not_believed(storage: Storage, tmp_path: Path) -> None:
-    db = sqlite3.connect(tmp_path / "storage.db")
-    db.execute("ALTER TABLE set_aside RENAME TO away")
+def test_a_boot_that_was_rolled_back_is_not_believed(storage: Storage) -> None:
+    def change(sql: str) -> None:
+        with storage.database.writing() as connection:
+            connection.execute(text(sql))
+
+    change("ALTER TABLE set_aside RENAME TO away")
     with pytest.raises(StorageError):
         storage.store(
             [StoredScan("pleiku", "cong-1", a_scan(9, **known(9)))], NOW, [SetAside("t", "r", b"")]
         )
-    db.execute("ALTER TABLE away RENAME TO set_aside")
-    db.close()
+    change("ALTER TABLE away RENAME TO set_aside")
 
     put(storage, undated(1))
 
@@ -214,20 +208,22 @@ def test_a_correction_in_the_table_is_the_same_as_one_on_the_way_in(storage: Sto
     ]
 
 
-def test_a_correction_looks_at_nothing_but_what_it_may_correct(
-    storage: Storage, tmp_path: Path
-) -> None:
-    db = sqlite3.connect(tmp_path / "storage.db")
-    plan = db.execute(
-        "EXPLAIN QUERY PLAN UPDATE scan SET time = 'x', time_quality = 'corrected'"
-        " WHERE unit = 'u' AND boot = 'b' AND time_quality = 'unsynced'"
-        " AND clock = 'none' AND uptime_ms <= 9"
-    ).fetchall()
-    by_place = db.execute(
-        "EXPLAIN QUERY PLAN SELECT count(*) FROM scan"
-        " WHERE place = 'p' AND time BETWEEN 'a' AND 'b'"
-    ).fetchall()
-    db.close()
+def test_a_correction_looks_at_nothing_but_what_it_may_correct(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "storage.db")
+    with storage.database.reading() as connection:
+        plan = connection.execute(
+            text(
+                "EXPLAIN QUERY PLAN SELECT number FROM scan_undated WHERE unit = 'u'"
+                " AND boot = 'b' AND time_quality = 'unsynced'"
+            )
+        ).fetchall()
+        by_place = connection.execute(
+            text(
+                "EXPLAIN QUERY PLAN SELECT count(*) FROM scan"
+                " WHERE place = 'p' AND time BETWEEN 'a' AND 'b'"
+            )
+        ).fetchall()
+    storage.close()
 
-    assert "scan_unsynced" in plan[0][3]
-    assert "scan_place_time" in by_place[0][3]
+    assert "undated_unsynced" in plan[0][3]
+    assert any("scan_undated_place_time" in line[3] for line in by_place)

@@ -1,47 +1,5 @@
--- What the collector keeps. Numbered files are never edited after a release; a change is a new one.
-
--- One row for each scan. What identifies a person is in sealed, for the tracing desk alone.
--- A unit's number is unique within its epoch; the id is part of the key all the same, so that two
--- units running under one name (a copied card) are both kept and can be told apart.
---
--- at, boot, uptime_ms and clock are what the unit said, and are never changed. time is the best that
--- is known, by time_quality:
---     synced     the unit's clock was set when it scanned: time is at
---     corrected  it was set later in the same boot, which tells when the boot began
---     unsynced   it was not: time is at, where the clock stood. A unit starts with the time at which
---                it was last on, so the scan was made between at and received. Nothing is guessed.
--- A correction may come long after its scans, as one statement over scan_unsynced.
---
--- Tables by day: the day of a row must be the same for every repeat of a scan, or its key would not
--- find it, and must not move when its time is corrected. So it is the day of at where clock is not
--- 'none'; rows with clock 'none' are of no day, belong in one table beside the days, and expire by
--- received. Every question about a time asks the days and that one.
-CREATE TABLE scan (
-    unit         TEXT    NOT NULL,
-    epoch        TEXT    NOT NULL,
-    seq          INTEGER NOT NULL,
-    id           TEXT    NOT NULL,
-    area         TEXT    NOT NULL,
-    place        TEXT    NOT NULL,
-    direction    TEXT    NOT NULL,
-    trip         TEXT    NOT NULL,
-    document     TEXT    NOT NULL,
-    at           TEXT    NOT NULL,
-    boot         TEXT    NOT NULL,
-    uptime_ms    INTEGER NOT NULL,
-    clock        TEXT    NOT NULL,
-    time         TEXT    NOT NULL,
-    time_quality TEXT    NOT NULL,
-    received     TEXT    NOT NULL,
-    key          TEXT    NOT NULL,
-    sealed       BLOB    NOT NULL,
-    PRIMARY KEY (unit, epoch, seq, id)
-);
-
-CREATE INDEX scan_place_time ON scan (place, time, direction);
-
--- Holds only what may still be corrected.
-CREATE INDEX scan_unsynced ON scan (boot) WHERE time_quality = 'unsynced';
+-- What is kept of units and of counts, on both engines. Numbered files are never edited after a
+-- release; a change is a new one. Scans themselves: 0002.
 
 -- When each boot of a unit began, in milliseconds since 1970, and what had set the clock that says
 -- so. Learned from scans, status and health; corrects scans of the boot that come before or after.
@@ -54,8 +12,9 @@ CREATE TABLE boot (
     PRIMARY KEY (unit, boot)
 ) WITHOUT ROWID;
 
--- Which numbers of a unit are rows, as ranges: the centre's proof that 1..n are all there. since is
--- how long the gap below a range has been known.
+-- Which numbers of a unit are rows, as ranges: the centre's proof that 1..n are all there, also of
+-- days that have expired. since is how long the gap below a range has been known. A number that is
+-- not held here is no row, and needs no looking up when it comes.
 CREATE TABLE held (
     unit  TEXT    NOT NULL,
     epoch TEXT    NOT NULL,
@@ -105,7 +64,7 @@ CREATE TABLE session (
 -- Messages that could not be read, alone and with their reason. Only the first bytes are kept, for
 -- whoever has to find out who sends them.
 CREATE TABLE set_aside (
-    number   INTEGER PRIMARY KEY,
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
     received TEXT    NOT NULL,
     topic    TEXT    NOT NULL,
     reason   TEXT    NOT NULL,
@@ -113,3 +72,39 @@ CREATE TABLE set_aside (
     sha256   TEXT    NOT NULL,
     head     BLOB    NOT NULL
 );
+
+-- How many scans there are by time: the day, and the quarter of an hour within it (0 to 95), of
+-- Vietnam's clock. Kept in the transaction that brings, or dates, the scans; unsynced says how many
+-- of them have a time that is not certain. They stay when the scans expire.
+CREATE TABLE scans_by_quarter (
+    day       TEXT    NOT NULL,
+    place     TEXT    NOT NULL,
+    unit      TEXT    NOT NULL,
+    direction TEXT    NOT NULL,
+    quarter   INTEGER NOT NULL,
+    scans     INTEGER NOT NULL,
+    unsynced  INTEGER NOT NULL,
+    PRIMARY KEY (day, place, unit, direction, quarter)
+) WITHOUT ROWID;
+
+CREATE TABLE scans_by_day (
+    day       TEXT    NOT NULL,
+    place     TEXT    NOT NULL,
+    unit      TEXT    NOT NULL,
+    direction TEXT    NOT NULL,
+    scans     INTEGER NOT NULL,
+    unsynced  INTEGER NOT NULL,
+    PRIMARY KEY (day, place, unit, direction)
+) WITHOUT ROWID;
+
+-- One row. last: the number given to a scan last (SQLite). ahead: what is added to PostgreSQL's own
+-- numbers of transactions, so that ours grow even when the tables have moved to another server.
+-- expired_before: scans of days before it have been dropped.
+CREATE TABLE feed (
+    only_row       INTEGER NOT NULL PRIMARY KEY,
+    last           INTEGER NOT NULL,
+    ahead          INTEGER NOT NULL,
+    expired_before TEXT    NOT NULL
+);
+
+INSERT INTO feed (only_row, last, ahead, expired_before) VALUES (1, 0, 0, '');

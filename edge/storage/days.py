@@ -1,0 +1,147 @@
+"""The tables of scans, one for each day: made when a day is first seen, dropped when it expires."""
+
+import logging
+import re
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+import sqlalchemy
+
+from edge.storage.database import TABLES_LOCK, Database
+
+log = logging.getLogger(__name__)
+
+#: The day of scans that have none.
+UNDATED = ""
+#: A clock that says a day further away than these from when its scan came in is wrong. So there can
+#: never be more tables than SQLite can put into one view.
+OLDEST = timedelta(days=400)
+NEWEST = timedelta(days=2)
+#: Tables are dropped only if everybody lets go of them within this time, in seconds.
+DROP_WAIT_S = 5
+
+_TABLE = re.compile(r"scan_(\d{4})(\d{2})(\d{2})")
+
+
+def table_of(day: str) -> str:
+    """The table of *day*: `scan_20210702`, or that of scans without a day."""
+    return f"scan_{day.replace('-', '')}" if day else "scan_undated"
+
+
+class Days:
+    """Which days have a table. For one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: set[str] = set()
+
+    def day_of(self, at: str, clock: str, now: str) -> str:
+        """In which day's table a scan belongs that came in at *now*.
+
+        A scan that is sent again much later may have had a day when it first came, or none yet.
+        """
+        if clock == "none":
+            return UNDATED
+        day = at[:10]
+        if day in self._known:
+            return day
+        try:
+            ago = datetime.fromisoformat(now) - datetime.fromisoformat(at)
+        except ValueError:
+            return UNDATED
+        return day if -NEWEST <= ago <= OLDEST else UNDATED
+
+    def make(self, days: Iterable[str]) -> None:
+        """See that each of *days* has its table. Raises StorageError."""
+        missing = sorted(set(days) - self._known - {UNDATED})
+        if not missing:
+            return
+        with self._database.writing("make a day's table") as connection:
+            _lock(self._database, connection)
+            there = _days(self._database, connection)
+            for day in missing:
+                if day not in there:
+                    _make(self._database, connection, day)
+                    log.info("made the table of %s", day)
+            self._show(connection)
+        self._known = there | set(missing)
+
+    def expire(self, before: str) -> list[str]:
+        """Drop the tables of days before the day *before*; gives which. Raises StorageError."""
+        with self._database.writing("drop expired days") as connection:
+            _lock(self._database, connection)
+            if self._database.engine == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DROP_WAIT_S}s'")
+            there = _days(self._database, connection)
+            expired = sorted(day for day in there if day < before)
+            if self._database.engine == "sqlite" and expired:
+                # It must not name what is no longer there.
+                connection.exec_driver_sql("DROP VIEW scan")
+            for day in expired:
+                connection.exec_driver_sql(f"DROP TABLE {table_of(day)}")
+            if expired:
+                self._show(connection)
+            connection.execute(
+                sqlalchemy.text(
+                    "UPDATE feed SET expired_before = :before WHERE expired_before < :before"
+                ),
+                {"before": before},
+            )
+            connection.execute(
+                sqlalchemy.text("DELETE FROM scan_undated WHERE received < :before"),
+                {"before": before},
+            )
+        self._known = there - set(expired)
+        return expired
+
+    def days(self) -> list[str]:
+        """The days that have a table, the oldest first. Raises StorageError."""
+        with self._database.reading() as connection:
+            return sorted(_days(self._database, connection))
+
+    def forget(self) -> None:
+        """Look everything up anew."""
+        self._known.clear()
+
+    def _show(self, connection: sqlalchemy.Connection) -> None:
+        """Let the view `scan` show every day's table; in PostgreSQL they are its partitions."""
+        if self._database.engine == "sqlite":
+            days = [UNDATED, *sorted(_days(self._database, connection))]
+            parts = [f"SELECT '{day}' AS day, * FROM {table_of(day)}" for day in days]
+            connection.exec_driver_sql("DROP VIEW IF EXISTS scan")
+            connection.exec_driver_sql(f"CREATE VIEW scan AS {' UNION ALL '.join(parts)}")
+
+
+def _lock(database: Database, connection: sqlalchemy.Connection) -> None:
+    if database.engine == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLES_LOCK})")
+
+
+def _days(database: Database, connection: sqlalchemy.Connection) -> set[str]:
+    names = connection.exec_driver_sql(
+        "SELECT name FROM sqlite_master WHERE type = 'table'"
+        if database.engine == "sqlite"
+        else "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+        " WHERE inhparent = 'scan'::regclass"
+    ).scalars()
+    found = (_TABLE.fullmatch(name) for name in names)
+    return {"-".join(match.groups()) for match in found if match}
+
+
+def _make(database: Database, connection: sqlalchemy.Connection, day: str) -> None:
+    date.fromisoformat(day)  # it becomes part of the SQL
+    table = table_of(day)
+    if database.engine == "sqlite":
+        pattern = connection.exec_driver_sql(
+            "SELECT sql FROM sqlite_master WHERE tbl_name = 'scan_undated'"
+            " AND name LIKE 'scan\\_undated%' ESCAPE '\\' ORDER BY type DESC"
+        ).scalars()
+        for sql in list(pattern):
+            connection.exec_driver_sql(sql.replace("scan_undated", table))
+        return
+    # Made beside and then attached: PARTITION OF would wait for everybody who reads.
+    connection.exec_driver_sql(
+        f"CREATE TABLE {table} (LIKE scan INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+    )
+    connection.exec_driver_sql(f"ALTER TABLE {table} ALTER day SET DEFAULT '{day}'")
+    connection.exec_driver_sql(f"ALTER TABLE scan ATTACH PARTITION {table} FOR VALUES IN ('{day}')")

@@ -1,0 +1,218 @@
+"""What is known of each unit, from its scans and from what it says of itself."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+import sqlalchemy
+
+from edge.messages import Health, Status
+from edge.ranges import Ranges
+from edge.storage.rows import Report, StoredScan, UnitRow
+from edge.storage.writing import Writing
+
+log = logging.getLogger(__name__)
+
+#: Two units under one name are noticed if both announced themselves within so many sessions.
+KEEP_SESSIONS = 20
+
+
+@dataclass
+class Tally:
+    """What a batch brought that was not there."""
+
+    #: New rows, by unit and quality of time.
+    rows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Numbers newly held, by unit.
+    numbers: Counter[str] = field(default_factory=Counter)
+
+    def of(self, unit: str) -> int:
+        """New rows of *unit*."""
+        return sum(self.rows[unit, quality] for quality in ("synced", "corrected", "unsynced"))
+
+    def total(self) -> int:
+        """New rows of all units."""
+        return self.rows.total()
+
+    def doubled(self) -> dict[str, int]:
+        """How many rows have a number that others have too, by unit."""
+        if self.rows.total() == self.numbers.total():
+            return {}
+        more = {unit: self.of(unit) - self.numbers[unit] for unit, _ in self.rows}
+        return {unit: count for unit, count in more.items() if count}
+
+
+def lock(writing: Writing, units: Iterable[tuple[str, str]]) -> None:
+    """Have *units* (name, area) for this transaction alone, as all of SQLite always is.
+
+    What is kept of a unit (its numbers, boots, sessions, counts) is read and then changed. All who
+    write take its row first, and in one order, so that nobody waits in a circle.
+    """
+    if writing.database.engine == "sqlite":
+        return
+    wanted = sorted(set(units))
+    take = (
+        f"SELECT unit.unit FROM {writing.database.given(unit=str, area=str)} g"
+        " JOIN unit ON unit.unit = g.unit ORDER BY unit.unit FOR UPDATE OF unit"
+    )
+    taken = {unit for (unit,) in writing.ask(take, wanted)}
+    new = {unit: area for unit, area in wanted if unit not in taken}
+    if new:
+        writing.change(
+            "INSERT INTO unit (unit, area)"
+            f" SELECT unit, area FROM {writing.database.given(unit=str, area=str)} g"
+            " ORDER BY unit ON CONFLICT DO NOTHING",
+            list(new.items()),
+        )
+        writing.ask(take, list(new.items()))
+
+
+def note_scans(
+    writing: Writing, scans: Sequence[StoredScan], tally: Tally, *, by_hand: bool
+) -> None:
+    """Count *scans* for their units, which were seen if the scans did not come *by_hand*."""
+    counts = Counter(map(attrgetter("unit"), scans))
+    areas = {stored.unit: stored.area for stored in scans}
+    counted = {"synced": int, "corrected": int, "unsynced": int, "repeats": int, "doubles": int}
+    given = writing.database.given(unit=str, area=str, **counted)
+    writing.change(
+        f"""
+        INSERT INTO unit (unit, area, last_scan, seen, synced, corrected, unsynced, repeats,
+                          doubles, doubled)
+        SELECT unit, area, CAST(:now AS TEXT), CAST(:seen AS TEXT), synced, corrected, unsynced,
+               repeats, doubles, CASE WHEN doubles > 0 THEN CAST(:now AS TEXT) END
+        FROM {given} g WHERE true ORDER BY unit
+        ON CONFLICT (unit) DO UPDATE SET
+            last_scan = excluded.last_scan, seen = coalesce(excluded.seen, unit.seen),
+            synced = unit.synced + excluded.synced,
+            corrected = unit.corrected + excluded.corrected,
+            unsynced = unit.unsynced + excluded.unsynced,
+            repeats = unit.repeats + excluded.repeats, doubles = unit.doubles + excluded.doubles,
+            doubled = coalesce(excluded.doubled, unit.doubled)
+        """,
+        [
+            (
+                unit,
+                areas[unit],
+                tally.rows[unit, "synced"],
+                tally.rows[unit, "corrected"],
+                tally.rows[unit, "unsynced"],
+                count - tally.of(unit),
+                tally.of(unit) - tally.numbers[unit],
+            )
+            for unit, count in counts.items()
+        ],
+        now=writing.now,
+        seen=None if by_hand else writing.now,
+    )
+
+
+def note_report(writing: Writing, report: Report) -> None:
+    """Keep what a unit said of itself."""
+    message, values = report.message, {"unit": report.unit, "area": report.area}
+    from_itself = not (isinstance(message, Status) and message.state == "offline")
+    writing.change(
+        "INSERT INTO unit (unit, area, seen) VALUES (:unit, :area, :seen)"
+        " ON CONFLICT (unit) DO UPDATE SET seen = coalesce(excluded.seen, unit.seen)",
+        **values,
+        seen=writing.now if from_itself and not report.retained else None,
+    )
+    if isinstance(message, Health):
+        writing.change(
+            "UPDATE unit SET health = :health WHERE unit = :unit",
+            unit=report.unit,
+            health=message.encode().decode(),
+        )
+    elif _is_news(writing, report.unit, message):
+        writing.change(
+            """
+            UPDATE unit SET area = :area, state = :state, epoch = :epoch, boot = :boot,
+                birth = :birth, place = :place, direction = :direction, software = :software
+            WHERE unit = :unit
+            """,
+            **values,
+            state=message.state,
+            epoch=message.epoch,
+            boot=message.boot,
+            birth=message.birth,
+            place=message.place,
+            direction=message.direction,
+            software=message.software,
+        )
+
+
+def _is_news(writing: Writing, unit: str, status: Status) -> bool:
+    """Whether *status* tells how the unit is, or is of a session that has been followed."""
+    sessions = writing.ask(
+        "SELECT birth, turn FROM session WHERE unit = :unit AND epoch = :epoch AND boot = :boot",
+        unit=unit,
+        epoch=status.epoch,
+        boot=status.boot,
+    )
+    session = tuple(sessions[0]) if sessions else None
+    if status.state == "online":
+        # What a broker delivers twice is none; births grow within an epoch's boot.
+        if session is not None and status.birth <= session[0]:
+            return False
+        _announced(writing, unit, status, session)
+        return True
+    epoch, birth = writing.ask("SELECT epoch, birth FROM unit WHERE unit = :unit", unit=unit)[0]
+    # Births of different epochs cannot be compared; a known one has been followed by this.
+    return bool(status.birth >= birth if status.epoch == epoch else session is None)
+
+
+def _announced(
+    writing: Writing, unit: str, status: Status, session: tuple[int, int] | None
+) -> None:
+    """Note an announcement. A boot that is back after another one is of another machine."""
+    (turn,) = writing.ask(
+        "SELECT coalesce(max(turn), 0) FROM session WHERE unit = :unit", unit=unit
+    )[0]
+    if session is not None and session[1] != turn:
+        writing.change(
+            "UPDATE unit SET takeovers = takeovers + 1, taken_over = :now WHERE unit = :unit",
+            now=writing.now,
+            unit=unit,
+        )
+        log.warning("%s: an earlier boot is back: two units run under one name", unit)
+    writing.change(
+        "INSERT INTO session (unit, epoch, boot, birth, since, turn)"
+        " VALUES (:unit, :epoch, :boot, :birth, :now, :turn)"
+        " ON CONFLICT (unit, epoch, boot) DO UPDATE SET birth = excluded.birth,"
+        " turn = excluded.turn",
+        unit=unit,
+        epoch=status.epoch,
+        boot=status.boot,
+        birth=status.birth,
+        now=writing.now,
+        turn=turn + 1,
+    )
+    writing.change(
+        "DELETE FROM session WHERE unit = :unit AND turn < (SELECT min(turn) FROM (SELECT turn"
+        " FROM session WHERE unit = :unit ORDER BY turn DESC LIMIT :keep) AS newest)",
+        unit=unit,
+        keep=KEEP_SESSIONS,
+    )
+
+
+def rows(connection: sqlalchemy.Connection) -> list[UnitRow]:
+    """Every unit that was ever heard of, by name."""
+    numbers: dict[str, dict[str, Ranges]] = {}
+    begun: dict[str, dict[str, str]] = {}
+    for unit, epoch, first, last, since in connection.exec_driver_sql(
+        "SELECT unit, epoch, first, last,"
+        " min(since) OVER (PARTITION BY unit, epoch) AS begun FROM held"
+        " ORDER BY unit, begun, epoch, first"
+    ):
+        numbers.setdefault(unit, {}).setdefault(epoch, Ranges()).add(first, last)
+        begun.setdefault(unit, {})[epoch] = since
+    return [
+        UnitRow(*[*row, numbers.get(row.unit, {}), begun.get(row.unit, {})])
+        for row in connection.exec_driver_sql(
+            "SELECT unit, area, state, epoch, place, direction, last_scan, seen, synced,"
+            " corrected, unsynced, repeats, doubles, doubled, takeovers, taken_over"
+            " FROM unit ORDER BY unit"
+        )
+    ]
