@@ -88,3 +88,7 @@ class CertificateError(EdgeError, ValueError):
 
 class ProvisionError(EdgeError, OSError):
     """A deployment, or a card, that cannot be made as asked."""
+
+
+class PeopleError(EdgeError, ValueError):
+    """An account that cannot be made or changed so."""

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from edge.collector.settings import CollectorSettings
+from edge.dashboard.settings import DashboardSettings
 from edge.provision.settings import ProvisionSettings
 from edge.scanner.indicator import PATTERNS, READY
 from edge.scanner.settings import ScannerSettings
@@ -29,6 +30,8 @@ HOMES = {
     "libcamera": {"edge/scanner/pi_camera.py"},
     "openpyxl": {"edge/tables.py"},
     "pyzbar": {"edge/scanner/decoder.py"},
+    "argon2": {"edge/dashboard/people.py"},
+    "jinja2": {"edge/dashboard/show.py"},
 }
 
 
@@ -71,6 +74,7 @@ def test_the_manual_of_settings_has_each_key_with_its_default() -> None:
         ("scanner", ScannerSettings),
         ("collector", CollectorSettings),
         ("provision", ProvisionSettings),
+        ("dashboard", DashboardSettings),
     ):
         text = (ROOT / "config" / f"{name}.toml").read_text(encoding="utf-8")
         # With the defaults no longer commented out, the manual must be the defaults.
@@ -104,6 +108,7 @@ def test_the_readme_says_what_each_signal_and_each_command_means() -> None:
         "outbox list",
         "edge-scanner check",
         "edge-collector audit",
+        "edge-dashboard people add",
     ):
         assert command in readme
     assert readme.index("make run") < readme.index("make test") < 1200

@@ -1,0 +1,1 @@
+"""The role that shows the centre's people what units do: pages, reports and alarms."""

@@ -1,0 +1,125 @@
+"""The command `edge-dashboard`: reads its settings, opens things, and loops."""
+
+import argparse
+import getpass
+import json
+import secrets
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from edge import cli, config
+from edge.clock import SystemClock
+from edge.dashboard.app import Application
+from edge.dashboard.people import People
+from edge.dashboard.rights import ROLES
+from edge.dashboard.serving import Server
+from edge.dashboard.settings import DashboardSettings
+from edge.dashboard.storing import open_database
+from edge.errors import PeopleError
+from edge.storage.database import Database
+from edge.systemd import Notifier
+
+DEFAULT_CONFIG = Path("/etc/edge/dashboard.toml")
+TURN_S = 0.5
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command with *args*; gives its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="edge-dashboard",
+        description="Show what units do: pages, reports, alarms. / Trang theo dõi và báo cáo.",
+        epilog="Exit codes: 0 done, 1 an error that the last line explains, 2 bad usage.",
+    )
+    cli.add_common(parser, DEFAULT_CONFIG)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser(
+        "run", parents=[cli.common_again()], help="serve the pages until stopped (the default)"
+    )
+    people = commands.add_parser(
+        "people", parents=[cli.common_again()], help="who may sign in; makes the first operator"
+    )
+    doing = people.add_subparsers(dest="doing", required=True)
+    add = doing.add_parser("add", parents=[cli.common_again()], help="make an account")
+    add.add_argument("name")
+    add.add_argument("--role", choices=ROLES, default="operator", help="default: %(default)s")
+    add.add_argument("--place", action="append", default=[], help="a manager's place; repeatable")
+    password = doing.add_parser(
+        "password", parents=[cli.common_again()], help="give an account a new password"
+    )
+    password.add_argument("name")
+    for command in (add, password):
+        command.add_argument(
+            "--make",
+            action="store_true",
+            help="make a password and print it, instead of asking for one",
+        )
+    listed = doing.add_parser("list", parents=[cli.common_again()], help="every account")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(args)
+    cli.set_up_logging(options.verbose)
+    work = {"people": _people}.get(options.command, _run)
+    return cli.run(lambda: work(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, DashboardSettings)
+    with closing(open_database(settings.storage.file)) as database:
+        people = _accounts(settings, database)
+        application = Application(settings, database, people, SystemClock())
+        server = Server(application.asgi(), settings.web, options.config.parent)
+        notifier = Notifier()
+        server.start()
+        print(f"edge-dashboard: {server.url}", file=sys.stderr, flush=True)
+        notifier.ready(server.url)
+        with cli.stop_signals() as stopping:
+            while not stopping() and server.serves:
+                notifier.watchdog()
+                time.sleep(TURN_S)
+            told = stopping()
+        notifier.stopping()
+        server.stop()
+    return 0 if told else 1
+
+
+def _people(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, DashboardSettings)
+    with closing(open_database(settings.storage.file)) as database:
+        people = _accounts(settings, database)
+        if options.doing == "list":
+            for person in people.all():
+                line = (
+                    json.dumps(asdict(person)) if options.json else f"{person.name} {person.role}"
+                )
+                print(line)
+            return 0
+        password = secrets.token_urlsafe(12) if options.make else _ask_password(options.name)
+        if options.doing == "add":
+            now = SystemClock().now().at
+            people.add(options.name, options.role, password, now, options.place)
+        else:
+            people.set_password(options.name, password)
+        if options.make:
+            print(password)
+    return 0
+
+
+def _accounts(settings: DashboardSettings, database: Database) -> People:
+    web = settings.web
+    return People(database, timedelta(hours=web.session_idle_h), timedelta(hours=web.session_max_h))
+
+
+def _ask_password(name: str) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"mật khẩu cho / password for {name}: ")
+    if password != getpass.getpass("lần nữa / again: "):
+        raise PeopleError("the two passwords are not alike; nothing was changed")
+    return password
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Says how a unit and a place are, from what storage knows. One judgement for every page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge.clock import utc_seconds
+from edge.storage.fleet import FleetUnit
+
+UnitCondition = Literal["offline", "silent", "troubled", "working"]
+PlaceCondition = Literal["failing", "partly", "quiet", "working", "empty"]
+
+#: The worst first, as lists show them.
+UNIT_ORDER: tuple[UnitCondition, ...] = ("offline", "silent", "troubled", "working")
+PLACE_ORDER: tuple[PlaceCondition, ...] = ("failing", "partly", "quiet", "empty", "working")
+
+#: How full an outbox is when that is trouble.
+FILL = 0.7
+#: Two units under one name are trouble for so long after they last showed.
+DOUBLE_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something about a unit that a technician should look at."""
+
+    vi: str
+    en: str
+
+
+_DOUBLE = Trouble("hai thiết bị dùng chung một tên", "two units under one name")
+_CLOCK = Trouble("đồng hồ chưa đúng", "clock is not set")
+_FILLING = Trouble("bộ nhớ chờ gửi sắp đầy", "outbox is filling")
+_NOT_KEPT = Trouble("có lượt quét không lưu được", "scans could not be kept")
+_DAMAGED = Trouble("có bản ghi hỏng trên thẻ nhớ", "damaged records on its disk")
+
+
+def condition_of(unit: FleetUnit, now: str, silent_after_s: float) -> UnitCondition:
+    """How *unit* is at *now*."""
+    if unit.state in ("offline", "stopped"):
+        return "offline"
+    if unit.seen is None or _age_s(unit.seen, now) > silent_after_s:
+        return "silent"
+    return "troubled" if troubles_of(unit, now) else "working"
+
+
+def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
+    """What is wrong with *unit* by its own word, and by what storage saw."""
+    health = unit.health
+    found = []
+    if any(at and _age_s(at, now) < DOUBLE_S for at in (unit.doubled, unit.taken_over)):
+        found.append(_DOUBLE)
+    if health.get("clock") == "none":
+        found.append(_CLOCK)
+    if _number(health.get("fill")) >= FILL:
+        found.append(_FILLING)
+    if _number(health.get("not_kept")) > 0:
+        found.append(_NOT_KEPT)
+    if _number(health.get("damaged")) > 0:
+        found.append(_DAMAGED)
+    return found
+
+
+def condition_of_place(
+    units: Sequence[UnitCondition], last_scan: str | None, now: str, quiet_after_s: float
+) -> PlaceCondition:
+    """How a place is whose units are in these conditions."""
+    if not units:
+        return "empty"
+    away = sum(condition in ("offline", "silent") for condition in units)
+    if away == len(units):
+        return "failing"
+    if away:
+        return "partly"
+    if last_scan is None or _age_s(last_scan, now) > quiet_after_s:
+        return "quiet"
+    return "working"
+
+
+def _age_s(at: str, now: str) -> float:
+    return utc_seconds(now) - utc_seconds(at)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

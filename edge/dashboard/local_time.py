@@ -1,0 +1,52 @@
+"""Times and numbers as people here read them. Viet Nam keeps one time all year."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from edge.clock import utc_seconds
+
+HO_CHI_MINH = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
+
+
+def local(utc: str) -> datetime:
+    """A UTC time of storage in local time."""
+    return datetime.fromtimestamp(utc_seconds(utc), UTC).astimezone(HO_CHI_MINH)
+
+
+def local_day(utc: str) -> date:
+    """The local day of a UTC time."""
+    return local(utc).date()
+
+
+def clock_text(utc: str | None, now: str, language: str) -> str:
+    """A moment beside *now*: the hour alone if it is of today."""
+    if not utc:
+        return "–"
+    moment = local(utc)
+    if moment.date() == local_day(now):
+        return f"{moment:%H:%M}"
+    return f"{moment:%H:%M %d/%m}" if language == "vi" else f"{moment:%d %b %H:%M}"
+
+
+def ago_text(utc: str | None, now: str, language: str) -> str:
+    """How long ago, in one unit: "3 phút trước"."""
+    if not utc:
+        return "chưa bao giờ" if language == "vi" else "never"
+    seconds = max(0.0, utc_seconds(now) - utc_seconds(utc))
+    for length, vi, en in ((86_400, "ngày", "d"), (3600, "giờ", "h"), (60, "phút", "min")):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {vi} trước" if language == "vi" else f"{count} {en} ago"
+    return "vừa xong" if language == "vi" else "just now"
+
+
+def day_text(day: date, language: str) -> str:
+    """A day in full."""
+    return f"{day:%d/%m/%Y}" if language == "vi" else f"{day:%d %b %Y}"
+
+
+def number_text(number: float | None, language: str) -> str:
+    """A whole number with its thousands apart: 12.345 here, 12,345 in English."""
+    if number is None:
+        return "–"
+    text = f"{number:,.0f}"
+    return text.replace(",", ".") if language == "vi" else text

@@ -1,0 +1,97 @@
+"""*People*: who may sign in, as what, and for which places. For operators."""
+
+import secrets
+from typing import cast
+
+from starlette.responses import RedirectResponse, Response
+
+from edge.dashboard.people import People
+from edge.dashboard.rights import ROLES, Role
+from edge.dashboard.show import Pages
+from edge.dashboard.web import Ask, NotThere, Page
+from edge.errors import PeopleError
+
+#: What each role is called, and what it is for.
+ROLE_NAMES: dict[Role, tuple[str, str]] = {
+    "operator": ("Vận hành hệ thống", "Operator"),
+    "manager": ("Quản lý điểm quét", "Place manager"),
+    "technician": ("Kỹ thuật viên", "Technician"),
+    "department": ("Sở, ban, ngành", "Department"),
+    "desk": ("Bộ phận truy vết", "Tracing desk"),
+}
+
+
+class PeoplePages:
+    """The list of accounts, a new one, and one to be changed."""
+
+    def __init__(self, show: Pages, people: People) -> None:
+        self._show, self._people = show, people
+
+    def pages(self) -> list[Page]:
+        """Their routes."""
+        return [
+            Page("/people", self._list, "manage people"),
+            Page("/people", self._add, "manage people", ("POST",)),
+            Page("/people/{name}", self._one, "manage people"),
+            Page("/people/{name}", self._change, "manage people", ("POST",)),
+        ]
+
+    def _list(self, ask: Ask, problem: str = "", made: tuple[str, str] | None = None) -> Response:
+        return self._show.page(
+            ask,
+            "people.html",
+            400 if problem else 200,
+            people=self._people.all(),
+            roles=ROLE_NAMES,
+            problem=problem,
+            made=made,
+        )
+
+    def _add(self, ask: Ask) -> Response:
+        name = ask.field("name").strip().lower()
+        # Made here, shown once, and changed by its owner.
+        password = secrets.token_urlsafe(12)
+        try:
+            self._people.add(name, _role(ask), password, ask.now, _places(ask))
+        except PeopleError as err:
+            return self._list(ask, str(err))
+        return self._list(ask, made=(name, password))
+
+    def _one(self, ask: Ask, problem: str = "", password: str = "") -> Response:
+        name = ask.path("name")
+        person = next((person for person in self._people.all() if person.name == name), None)
+        if person is None:
+            raise NotThere
+        return self._show.page(
+            ask,
+            "person.html",
+            400 if problem else 200,
+            person=person,
+            roles=ROLE_NAMES,
+            problem=problem,
+            password=password,
+        )
+
+    def _change(self, ask: Ask) -> Response:
+        name = ask.path("name")
+        try:
+            if ask.field("do") == "password":
+                password = secrets.token_urlsafe(12)
+                self._people.set_password(name, password)
+                return self._one(ask, password=password)
+            self._people.change(name, _role(ask), ask.field("active") == "yes", _places(ask))
+        except PeopleError as err:
+            return self._one(ask, str(err))
+        return RedirectResponse("/people", 303)
+
+
+def _role(ask: Ask) -> Role:
+    role = ask.field("role")
+    # People says what is wrong with any other.
+    return cast(Role, role if role in ROLES else role[:20])
+
+
+def _places(ask: Ask) -> list[str]:
+    if ask.field("role") != "manager":
+        return []
+    return [place for place in ask.field("places").replace(",", " ").split() if place]

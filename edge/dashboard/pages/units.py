@@ -1,0 +1,106 @@
+"""*Units*: the state of every unit, to be sorted, filtered and found; and one unit in full."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from edge.dashboard.condition import (
+    UNIT_ORDER,
+    Trouble,
+    UnitCondition,
+    condition_of,
+    troubles_of,
+)
+from edge.dashboard.settings import DashboardSettings
+from edge.dashboard.show import Pages
+from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
+from edge.storage import fleet
+from edge.storage.database import Database
+from edge.storage.fleet import FleetUnit
+
+ON_A_PAGE = 50
+
+
+@dataclass(frozen=True)
+class UnitLine:
+    """A unit with the judgement on it."""
+
+    unit: FleetUnit
+    condition: UnitCondition
+    troubles: list[Trouble]
+
+
+_SORTS: dict[str, Callable[[UnitLine], Any]] = {
+    "condition": lambda line: (UNIT_ORDER.index(line.condition), line.unit.unit),
+    "unit": lambda line: line.unit.unit,
+    "place": lambda line: (line.unit.place, line.unit.unit),
+    "last_scan": lambda line: line.unit.last_scan or "",
+    "pending": lambda line: -(line.unit.health.get("pending") or 0),
+    "hours_left": lambda line: line.unit.health.get("hours_left") or float("inf"),
+    "software": lambda line: (line.unit.software, line.unit.unit),
+}
+
+
+class UnitPages:
+    """The list of units and the page of one."""
+
+    def __init__(self, show: Pages, database: Database, settings: DashboardSettings) -> None:
+        self._show, self._database = show, database
+        self._silent_after_s = settings.silent_after_min * 60
+
+    def pages(self) -> list[Page]:
+        """Their routes."""
+        return [
+            Page("/units", self._list, "see units"),
+            Page("/units/{unit}", self._one, "see units"),
+        ]
+
+    def _list(self, ask: Ask) -> Response:
+        sort = ask.query("sort") if ask.query("sort") in _SORTS else "condition"
+        condition, find = ask.query("condition"), ask.query("find").strip()[:64]
+        with self._database.reading() as connection:
+            units = fleet.units(connection)
+        lines = [self._line(unit, ask.now) for unit in units if ask.person().sees(unit.place)]
+        counts = {name: sum(line.condition == name for line in lines) for name in UNIT_ORDER}
+        shown = [
+            line
+            for line in sorted(lines, key=_SORTS[sort])
+            if condition in ("", line.condition) and _found(line.unit, find)
+        ]
+        number = page_number(ask, len(shown))
+        return self._show.page(
+            ask,
+            "units.html",
+            lines=shown[(number - 1) * ON_A_PAGE : number * ON_A_PAGE],
+            counts=counts,
+            total=len(shown),
+            number_of_page=number,
+            pages=-(-len(shown) // ON_A_PAGE),
+            query={"sort": sort, "condition": condition, "find": find},
+        )
+
+    def _one(self, ask: Ask) -> Response:
+        with self._database.reading() as connection:
+            unit = fleet.unit_named(connection, ask.path("unit"))
+        if unit is None:
+            raise NotThere
+        if not ask.person().sees(unit.place):
+            raise NotAllowed
+        return self._show.page(ask, "unit.html", line=self._line(unit, ask.now))
+
+    def _line(self, unit: FleetUnit, now: str) -> UnitLine:
+        return UnitLine(unit, condition_of(unit, now, self._silent_after_s), troubles_of(unit, now))
+
+
+def page_number(ask: Ask, total: int) -> int:
+    """Which page of a list is asked for, within those that there are."""
+    asked = ask.query("page")
+    last = max(1, -(-total // ON_A_PAGE))
+    return min(int(asked), last) if asked.isascii() and asked.isdigit() and int(asked) else 1
+
+
+def _found(unit: FleetUnit, find: str) -> bool:
+    texts = (unit.unit, unit.place, unit.area, unit.software)
+    return not find or any(find.lower() in text for text in texts)

@@ -1,0 +1,266 @@
+"""The people who may sign in, their roles and places, and their sessions. Passwords by Argon2id.
+
+A session is a random number in a cookie; storage keeps only its hash, so that whoever reads the
+tables cannot take a session over.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, text
+
+from edge.clock import utc_seconds, utc_text
+from edge.dashboard.rights import ROLES, Role, Viewer
+from edge.errors import PeopleError
+from edge.storage.database import Database
+
+#: What a person may be called: part of no file name, of no topic.
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
+MIN_PASSWORD = 10
+#: Argon2 reads all of it; more than this is an attack.
+MAX_PASSWORD = 512
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account."""
+
+    name: str
+    role: Role
+    active: bool
+    places: tuple[str, ...]  #: of a manager; empty for all other roles
+    created: str
+    last_seen: str | None
+
+
+class People:
+    """Accounts and sessions in storage. May be used from any thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        idle: timedelta,
+        longest: timedelta,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        """*idle*: a session ends when it was not used for so long; *longest*: in any case.
+
+        *hasher* None: Argon2id at the costs that its library recommends.
+        """
+        self._database = database
+        self._idle, self._longest = idle, longest
+        self._hasher = hasher or PasswordHasher()
+        # Somebody who does not exist must take as long as somebody who does.
+        self._nobody = self._hasher.hash(secrets.token_urlsafe())
+
+    def add(
+        self, name: str, role: Role, password: str, now: str, places: Iterable[str] = ()
+    ) -> None:
+        """Make an account. Raises PeopleError that says what to change."""
+        places = sorted(set(places))
+        _check(name, role, places)
+        hashed = self._hash(password)
+        with self._database.writing() as connection:
+            if _row(connection, name) is not None:
+                raise PeopleError(f"there is a {name!r} already; choose another name")
+            connection.execute(
+                text(
+                    "INSERT INTO person (name, role, password, active, created)"
+                    " VALUES (:name, :role, :password, 1, :now)"
+                ),
+                {"name": name, "role": role, "password": hashed, "now": now},
+            )
+            _keep_places(connection, name, places)
+
+    def change(self, name: str, role: Role, active: bool, places: Iterable[str]) -> None:
+        """Give *name* another role, other places, or none at all; its sessions end at once."""
+        places = sorted(set(places))
+        _check(name, role, places)
+        with self._database.writing() as connection:
+            before = _row(connection, name)
+            if before is None:
+                raise PeopleError(f"there is no {name!r}")
+            if before["role"] == "operator" and (role != "operator" or not active):
+                _leave_an_operator(connection, name)
+            connection.execute(
+                text("UPDATE person SET role = :role, active = :active WHERE name = :name"),
+                {"role": role, "active": int(active), "name": name},
+            )
+            _keep_places(connection, name, places)
+            _end_sessions(connection, name)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give *name* a new password; its sessions end. Raises PeopleError."""
+        hashed = self._hash(password)
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                text("UPDATE person SET password = :password WHERE name = :name"),
+                {"password": hashed, "name": name},
+            ).rowcount
+            if not changed:
+                raise PeopleError(f"there is no {name!r}")
+            _end_sessions(connection, name)
+
+    def all(self) -> list[Person]:
+        """Every account, by name."""
+        with self._database.reading() as connection:
+            places = _places(connection)
+            return [
+                Person(
+                    row.name,
+                    row.role,
+                    bool(row.active),
+                    tuple(places.get(row.name, ())),
+                    row.created,
+                    row.used,
+                )
+                for row in connection.execute(
+                    text(
+                        "SELECT name, role, active, created, (SELECT max(used) FROM web_session"
+                        " WHERE web_session.person = person.name) AS used FROM person ORDER BY name"
+                    )
+                )
+            ]
+
+    def sign_in(self, name: str, password: str, now: str) -> str | None:
+        """A new session's secret, or None if name and password are not those of an account."""
+        with self._database.reading() as connection:
+            row = _row(connection, name)
+        known = row is not None and bool(row["active"])
+        if not self._matches(row["password"] if row and known else self._nobody, password):
+            return None
+        if row is None or not known:
+            return None
+        secret = secrets.token_urlsafe(32)
+        with self._database.writing() as connection:
+            if self._hasher.check_needs_rehash(row["password"]):
+                connection.execute(
+                    text("UPDATE person SET password = :password WHERE name = :name"),
+                    {"password": self._hasher.hash(password), "name": name},
+                )
+            connection.execute(
+                text("DELETE FROM web_session WHERE used < :idle OR created < :old"),
+                self._ends(now),
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO web_session (token, person, created, used)"
+                    " VALUES (:token, :person, :now, :now)"
+                ),
+                {"token": _token(secret), "person": name, "now": now},
+            )
+        return secret
+
+    def viewer(self, secret: str, now: str) -> Viewer | None:
+        """Who has the session *secret*, if it still runs."""
+        token = _token(secret)
+        with self._database.reading() as connection:
+            row = connection.execute(
+                text(
+                    "SELECT name, role, used FROM web_session JOIN person ON person = name"
+                    " WHERE token = :token AND active = 1 AND used >= :idle"
+                    " AND web_session.created >= :old"
+                ),
+                {"token": token} | self._ends(now),
+            ).one_or_none()
+            if row is None:
+                return None
+            places = _places(connection, row.name).get(row.name, [])
+        # Not with every page: a phone that looks on would write every few seconds.
+        if utc_seconds(now) - utc_seconds(row.used) > 60:
+            with self._database.writing() as connection:
+                connection.execute(
+                    text("UPDATE web_session SET used = :now WHERE token = :token"),
+                    {"now": now, "token": token},
+                )
+        return Viewer(row.name, row.role, frozenset(places) if row.role == "manager" else None)
+
+    def sign_out(self, secret: str) -> None:
+        """End the session *secret*."""
+        with self._database.writing() as connection:
+            connection.execute(
+                text("DELETE FROM web_session WHERE token = :token"), {"token": _token(secret)}
+            )
+
+    def _hash(self, password: str) -> str:
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+            raise PeopleError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        return self._hasher.hash(password)
+
+    def _matches(self, hashed: str, password: str) -> bool:
+        try:
+            return len(password) <= MAX_PASSWORD and self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _ends(self, now: str) -> dict[str, str]:
+        seconds = utc_seconds(now)
+        return {
+            "idle": utc_text(seconds - self._idle.total_seconds()),
+            "old": utc_text(seconds - self._longest.total_seconds()),
+        }
+
+
+def _check(name: str, role: str, places: list[str]) -> None:
+    if not NAME.fullmatch(name):
+        raise PeopleError(f"a name is 1 to 64 of a-z, 0-9 and . _ @ - inside, not {name!r}")
+    if role not in ROLES:
+        raise PeopleError(f"a role is one of {', '.join(ROLES)}, not {role!r}")
+    if places and role != "manager":
+        raise PeopleError(f"only a manager has places of its own, not a role {role!r}")
+
+
+def _row(connection: Connection, name: str) -> dict[str, Any] | None:
+    row = connection.execute(
+        text("SELECT role, password, active FROM person WHERE name = :name"), {"name": name}
+    ).one_or_none()
+    return None if row is None else dict(row._mapping)
+
+
+def _places(connection: Connection, name: str | None = None) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(
+        text(
+            "SELECT person, place FROM person_place"
+            + ("" if name is None else " WHERE person = :name")
+            + " ORDER BY place"
+        ),
+        {} if name is None else {"name": name},
+    ):
+        found.setdefault(row.person, []).append(row.place)
+    return found
+
+
+def _keep_places(connection: Connection, name: str, places: list[str]) -> None:
+    connection.execute(text("DELETE FROM person_place WHERE person = :name"), {"name": name})
+    if places:
+        connection.execute(
+            text("INSERT INTO person_place (person, place) VALUES (:name, :place)"),
+            [{"name": name, "place": place} for place in places],
+        )
+
+
+def _end_sessions(connection: Connection, name: str) -> None:
+    connection.execute(text("DELETE FROM web_session WHERE person = :name"), {"name": name})
+
+
+def _leave_an_operator(connection: Connection, name: str) -> None:
+    others = connection.execute(
+        text(
+            "SELECT count(*) FROM person WHERE role = 'operator' AND active = 1 AND name <> :name"
+        ),
+        {"name": name},
+    ).scalar_one()
+    if not others:
+        raise PeopleError(f"{name!r} is the last operator; make another one first")
+
+
+def _token(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

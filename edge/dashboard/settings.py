@@ -1,0 +1,38 @@
+"""The dashboard's settings. `config/dashboard.toml` is their manual; a test keeps them alike."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where and how pages are served."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8443
+    #: PEM files; without them plain HTTP is served, for a proxy or a look at this machine.
+    certificate_file: str = ""
+    key_file: str = ""
+    #: Addresses of proxies whose X-Forwarded-* headers are believed.
+    proxies: tuple[str, ...] = ()
+    session_idle_h: Annotated[float, Meta(ge=0.1, le=720)] = 12.0
+    session_max_h: Annotated[float, Meta(ge=0.1, le=8760)] = 168.0
+
+
+class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where scans are stored."""
+
+    file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/storage.db"
+
+
+class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in dashboard.toml."""
+
+    #: The name of the deployment, shown above every page.
+    title: Annotated[str, Meta(min_length=1, max_length=60)] = "Quét mã ra vào"
+    #: A unit that has said nothing for so long is silent.
+    silent_after_min: Annotated[float, Meta(ge=1, le=1440)] = 10.0
+    #: A place whose units work but that had no scan for so long is quiet.
+    quiet_after_min: Annotated[float, Meta(ge=1, le=10_080)] = 120.0
+    web: WebSettings = WebSettings()
+    storage: StorageSettings = StorageSettings()

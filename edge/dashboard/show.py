@@ -1,0 +1,85 @@
+"""Turns what a page found out into HTML. Jinja2 escapes every value, whoever it came from."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from edge.dashboard import local_time
+from edge.dashboard.rights import Right
+from edge.dashboard.web import Ask
+
+ASSETS = Path(str(resources.files("edge.dashboard") / "assets"))
+THEME_COOKIE = "edge-theme"
+THEMES = ("auto", "light", "dark")
+
+#: What stands in the menu, and the right that shows it.
+MENU: tuple[tuple[str, str, str, Right], ...] = (
+    ("/", "Bây giờ", "Now", "see places"),
+    ("/units", "Thiết bị", "Units", "see units"),
+    ("/people", "Người dùng", "People", "manage people"),
+)
+
+
+class Pages:
+    """Shows templates."""
+
+    def __init__(self, title: str) -> None:
+        """*title*: the name of the deployment."""
+        self._title = title
+        self._environment = Environment(
+            loader=PackageLoader("edge.dashboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals["asset"] = partial(_asset_path, _asset_marks())
+
+    def page(self, ask: Ask, template: str, status: int = 200, **values: Any) -> Response:
+        """*template* with *values*, for whoever asks."""
+        text = self._environment.get_template(template).render(self._common(ask) | values)
+        return HTMLResponse(text, status)
+
+    def message(self, ask: Ask, title: str, text: str, status: int) -> Response:
+        """A page that only says something."""
+        return self.page(ask, "message.html", status, title=title, text=text)
+
+    def _common(self, ask: Ask) -> dict[str, Any]:
+        theme = ask.request.cookies.get(THEME_COOKIE, "")
+        query = f"?{ask.request.url.query}" if ask.request.url.query else ""
+        return {
+            "ask": ask,
+            "viewer": ask.viewer,
+            "_": ask.say,
+            "deployment": self._title,
+            "theme": theme if theme in THEMES else "auto",
+            "here": ask.request.url.path + query,
+            "menu": [
+                (path, ask.say(vi, en), path == ask.request.url.path)
+                for path, vi, en, right in MENU
+                if ask.viewer and ask.viewer.may(right)
+            ],
+            "at": lambda utc: local_time.clock_text(utc, ask.now, ask.language),
+            "ago": lambda utc: local_time.ago_text(utc, ask.now, ask.language),
+            "number": lambda number: local_time.number_text(number, ask.language),
+            "day": lambda day: local_time.day_text(day, ask.language),
+        }
+
+
+def _asset_marks() -> dict[str, str]:
+    """A mark of each asset's content for its address, so that a browser may keep it for ever."""
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        for file in sorted(ASSETS.iterdir())
+        if file.is_file()
+    }
+
+
+def _asset_path(marks: Mapping[str, str], name: str) -> str:
+    return f"/assets/{name}?{marks[name]}"

@@ -1,0 +1,120 @@
+"""A real browser on the real server: every page, both languages, a phone and a desk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from edge.dashboard.rights import ROLES
+from tests.dashboard.browser import Visitor, chromium, served
+from tests.dashboard.parts import PASSWORD, Deployment, example_path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment, str]]:
+    """A deployment and where it is served."""
+    deployment = Deployment(tmp_path_factory.mktemp("dashboard"))
+    deployment.add_units()
+    with served(deployment) as url:
+        yield deployment, url
+    deployment.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "language", "theme"),
+    [
+        ("phone", "vi", "light"),
+        ("phone", "en", "dark"),
+        ("desktop", "vi", "dark"),
+        ("desktop", "en", "light"),
+    ],
+)
+def test_every_page_is_whole_and_usable(
+    browser: Browser, shown: tuple[Deployment, str], size: str, language: str, theme: str
+) -> None:
+    deployment, url = shown
+    visitor = Visitor(browser, url, size, language, theme)
+    visitor.sign_in(deployment, "operator")
+
+    for page in deployment.application.pages:
+        if page.methods != ("GET",) or page.path == "/choose":
+            continue
+        path = example_path(page.path)
+        assert visitor.open(path) == 200, path
+        assert visitor.page.locator("html").get_attribute("lang") == language
+        assert visitor.page.locator("h1").count() == 1, path
+        assert visitor.flaws() == [], path
+        assert not visitor.is_wider_than_the_window(), path
+        assert visitor.bytes[path] < 40_000, path
+        name = page.path.strip("/").replace("/", "-").replace("{", "").replace("}", "")
+        visitor.picture(name or "now")
+    assert visitor.complaints == []
+
+
+def test_a_person_signs_in_looks_and_signs_out_by_keyboard_alone(
+    browser: Browser, shown: tuple[Deployment, str]
+) -> None:
+    _, url = shown
+    visitor = Visitor(browser, url, "phone", "vi")
+    page = visitor.page
+    visitor.open("/units")
+    page.wait_for_function("document.activeElement.id === 'name'")
+    page.keyboard.type("operator")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/units")
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    visitor.open("/account")
+    page.get_by_role("button", name="Đăng xuất").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sign-in")
+
+    assert visitor.complaints == []
+
+
+def test_each_role_is_shown_its_own_menu_and_no_way_further(
+    browser: Browser, shown: tuple[Deployment, str]
+) -> None:
+    deployment, url = shown
+    for role in ROLES:
+        visitor = Visitor(browser, url, "desktop", "en")
+        visitor.sign_in(deployment, role)
+        visitor.open("/account")
+        links = visitor.page.locator("header nav a").evaluate_all(
+            "links => links.map(link => link.getAttribute('href'))"
+        )
+        for path in links:
+            assert visitor.open(path) == 200, f"{role}: {path}"
+        assert ("/people" in links) == (role == "operator")
+        assert visitor.complaints == []
+
+
+def test_now_follows_what_happens_without_being_loaded_again(
+    browser: Browser, tmp_path: Path
+) -> None:
+    deployment = Deployment(tmp_path)
+    with served(deployment) as url:
+        visitor = Visitor(browser, url, "phone", "en")
+        visitor.sign_in(deployment, "operator")
+        visitor.open("/")
+        assert visitor.page.get_by_text("There is no place yet.").is_visible()
+        visitor.page.evaluate("window.mark = 1")
+
+        deployment.add_units()
+
+        visitor.page.get_by_role("heading", name="cho-pleiku").wait_for(timeout=30_000)
+        assert visitor.page.evaluate("window.mark") == 1
+        assert visitor.complaints == []
+    deployment.close()
