@@ -6,6 +6,8 @@ key that is not known is an error with a guess.
 """
 
 import difflib
+import json
+import math
 import os
 import re
 import tomllib
@@ -114,3 +116,29 @@ def _value(table: Any, path: str) -> Any:
             return "of the wrong kind"
         table = table[part]
     return table
+
+
+def as_toml(table: dict[str, Any]) -> str:
+    """*table* as TOML that `tomllib` reads back the same: values, lists of values, and tables."""
+    lines: list[str] = []
+    _write_table(table, "", lines)
+    return "\n".join([*lines, ""])
+
+
+def _write_table(table: dict[str, Any], path: str, lines: list[str]) -> None:
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            lines.append(f"{_toml(key)} = {_toml(value)}")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            inner = f"{path}{'.' if path else ''}{_toml(key)}"
+            lines += ["", f"[{inner}]"]
+            _write_table(value, inner, lines)
+
+
+def _toml(value: Any) -> str:
+    # JSON writes strings, numbers, truth and lists as TOML does, but for one character; a key in
+    # quotes is a key.
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{value} is no setting")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -92,3 +92,7 @@ class ProvisionError(EdgeError, OSError):
 
 class PeopleError(EdgeError, ValueError):
     """An account that cannot be made or changed so."""
+
+
+class CardError(EdgeError, ValueError):
+    """A card file that cannot be used; nothing of it was applied."""

@@ -33,6 +33,8 @@ class Sealer:
         """*public_key*: 32 bytes, X25519. Raises SealError for anything else."""
         try:
             self._box = nacl.public.SealedBox(nacl.public.PublicKey(public_key))
+            # Some 32 bytes are no key that anything can be sealed to; not found out at a scan.
+            self._box.encrypt(b"")
         except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
             raise SealError(f"not a public key of 32 bytes: {err}") from err
         self.key_id = key_id(public_key)

@@ -11,6 +11,12 @@ import msgspec
 
 from edge import cli
 from edge.errors import ConfigError, ProvisionError
+from edge.provision.boot_partition import (
+    check_boot_partition,
+    progress_bar,
+    write_boot_partition,
+)
+from edge.provision.cards import make_card, next_unit
 from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
 from edge.provision.places import COLUMNS, place_from, places_from_table
 from edge.provision.settings import ProvisionSettings
@@ -39,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_init(commands)
     _add_place(commands)
     _add_unit(commands)
+    _add_card(commands)
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")
@@ -105,6 +112,21 @@ def _add_unit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
     listed = _command(whats, "list", _unit_list, "the units, a line each")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_card(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    card = _command(commands, "card", _card, "write the card of a unit, on its boot partition")
+    card.add_argument("boot", type=Path, metavar="BOOT", help="where the card's bootfs appears")
+    which = card.add_mutually_exclusive_group(required=True)
+    which.add_argument("--unit", metavar="ID")
+    which.add_argument("--next", action="store_true", help="the next unit without a card")
+    packages = card.add_mutually_exclusive_group(required=True)
+    packages.add_argument(
+        "--packages", type=Path, metavar="FOLDER", help="with the .deb files to be installed"
+    )
+    packages.add_argument(
+        "--no-packages", action="store_true", help="for a unit that has the software"
+    )
 
 
 def _deployment(options: argparse.Namespace) -> Deployment:
@@ -177,8 +199,19 @@ def _unit_list(options: argparse.Namespace) -> int:
         if options.json:
             print(msgspec.json.encode(unit).decode())
             continue
-        state = "revoked" if unit.revoked else f"{unit.cards} cards"
+        state = "revoked" if unit.revoked else f"card {unit.card}" if unit.card else "no card yet"
         print(f"{unit.id:<32} {unit.area} {unit.place} {unit.direction} {unit.trip} {state}")
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    check_boot_partition(options.boot)
+    name = next_unit(deployment).id if options.next else options.unit
+    card = make_card(deployment, name, utc_now())
+    country = deployment.settings.wifi.country
+    write_boot_partition(options.boot, card, options.packages, country, progress_bar)
+    print(f"{name}: card {deployment.inventory.unit(name).card} is written; eject it properly")
     return 0
 
 

@@ -139,8 +139,9 @@ class Deployment:
                 raise ProvisionError(f"unit {name} was revoked; give its successor a new name")
             issued = self._authority().issue_client(name, now, self.settings.units.certificate_days)
             record = CertificateRecord(serial=f"{issued.serial:x}", not_after=issued.not_after)
+            inventory = msgspec.structs.replace(inventory, cards=inventory.cards + 1)
             unit = msgspec.structs.replace(
-                unit, certificates=(*unit.certificates, record), cards=unit.cards + 1
+                unit, certificates=(*unit.certificates, record), card=inventory.cards
             )
             write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
         return unit, issued

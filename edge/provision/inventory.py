@@ -35,8 +35,8 @@ class UnitRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hardware: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,32}(?![\s\S])")] = ""
     #: Oldest first.
     certificates: tuple[CertificateRecord, ...] = ()
-    #: How many cards were written for it; each card carries its number.
-    cards: Count = 0
+    #: The number of its last card; 0 for none.
+    card: Count = 0
     revoked: datetime | None = None
 
 
@@ -44,6 +44,8 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All units of a deployment, in the order of their ids."""
 
     v: Literal[1] = 1
+    #: How many cards were made; each carries its number.
+    cards: Count = 0
     units: tuple[UnitRecord, ...] = ()
 
     def unit(self, name: str) -> UnitRecord:
@@ -58,7 +60,8 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def with_unit(self, unit: UnitRecord) -> "Inventory":
         """This inventory with *unit* in place of the one of its id."""
         merged = {known.id: known for known in self.units} | {unit.id: unit}
-        return Inventory(units=tuple(merged[name] for name in sorted(merged)))
+        units = tuple(merged[name] for name in sorted(merged))
+        return msgspec.structs.replace(self, units=units)
 
 
 def read_inventory(path: Path) -> Inventory:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 from edge.errors import ConfigError
 from edge.messages import Name
@@ -35,6 +35,15 @@ class UnitDefaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     area: Name
     longest_offline_days: Annotated[int, Meta(ge=1, le=365)] = 90
     certificate_days: Annotated[int, Meta(ge=3, le=3650)] = 730
+    settings_file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}(?![\s\S])")] = ""
+
+
+class WifiSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The wireless network of the units."""
+
+    ssid: Annotated[str, Meta(max_length=32)] = ""
+    password_file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}(?![\s\S])")] = ""
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?![\s\S])")] = "VN"
 
 
 class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +51,8 @@ class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     deployment: DeploymentSettings
     broker: BrokerPlace
-    units: UnitDefaults = field()
+    units: UnitDefaults
+    wifi: WifiSettings = WifiSettings()
 
     def check(self) -> None:
         """Raise ConfigError where two settings do not go together."""

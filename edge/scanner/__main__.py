@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from edge import __version__, cli, config
 from edge.clock import SystemClock
-from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
+from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames, IndicatorError
 from edge.mqtt import Connection
 from edge.scanner import check, self_test
 from edge.scanner.boots import BOOTS, Boots
@@ -31,6 +32,7 @@ from edge.scanner.reading import read_files
 from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
+from edge.scanner.setup import set_up
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
 from edge.topics import topic
@@ -45,13 +47,21 @@ GOODBYE_S = 3.0
 STICKS_S = 3.0
 #: How long a fault is shown before the service ends, to be started again by systemd.
 FAULT_S = 3.0
+#: How long it takes to tell whether a card was taken.
+SETUP_S = 1.5
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the command with *args*; gives its exit code."""
     options = _parser().parse_args(args)
     cli.set_up_logging(options.verbose)
-    works = {"read": _read, "outbox": _outbox, "check": _check, "eye": self_test.run}
+    works = {
+        "read": _read,
+        "outbox": _outbox,
+        "check": _check,
+        "eye": self_test.run,
+        "setup": _setup,
+    }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
 
@@ -85,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
         "receipt", parents=[also], help="forget what the centre's receipt for a bundle confirms"
     )
     what.add_argument("receipt", type=Path, metavar="FILE")
+    setup = commands.add_parser(
+        "setup", help="take the card file on the boot partition, if there is one"
+    )
+    setup.add_argument("--boot", type=Path, default=Path("/boot/firmware"), metavar="FOLDER")
     checks = commands.add_parser(
         "check", parents=[cli.common_again()], help="check this unit: a line each, with the cure"
     )
@@ -349,6 +363,22 @@ def _outbox_folder(options: argparse.Namespace) -> Path:
     if options.folder is not None:
         return Path(options.folder)
     return Path(config.load(options.config, ScannerSettings).outbox.folder)
+
+
+def _setup(options: argparse.Namespace) -> int:
+    done = set_up(options.boot)
+    if done is None:
+        return 0
+    log.log(logging.INFO if done.applied else logging.ERROR, "%s", done.text)
+    if done.settings is not None:
+        try:
+            with closing(open_indicator(done.settings.indicator, sys.stdout)) as indicator:
+                indicator.show(Signal.SET_UP if done.applied else Signal.NOT_SET_UP)
+                time.sleep(SETUP_S)
+        except IndicatorError as err:
+            # What was done is done; the card and the log say so as well.
+            log.warning("%s", err)
+    return 0 if done.applied else 1
 
 
 def _check(options: argparse.Namespace) -> int:

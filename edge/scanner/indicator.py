@@ -34,6 +34,8 @@ class Signal(Enum):
     FAULT = "fault"
     CARRIED = "carried"
     NOT_CARRIED = "not_carried"
+    SET_UP = "set_up"
+    NOT_SET_UP = "not_set_up"
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,30 @@ PATTERNS: dict[Signal, Pattern] = {
         ),
         "Không chép được ra USB",
         "Could not be copied to the USB stick",
+    ),
+    # Light: short, short, long. Sound: the same, going up.
+    Signal.SET_UP: Pattern(
+        (
+            Step(0.12, yellow=True, tone_hz=LOW_HZ),
+            DARK,
+            Step(0.12, yellow=True, tone_hz=MIDDLE_HZ),
+            DARK,
+            Step(0.6, green=True, yellow=True, tone_hz=MIDDLE_HZ),
+        ),
+        "Đã cài đặt xong",
+        "Set up",
+    ),
+    # Light: long, short, short. Sound: the same, going down.
+    Signal.NOT_SET_UP: Pattern(
+        (
+            Step(0.6, red=True, tone_hz=MIDDLE_HZ),
+            DARK,
+            Step(0.12, yellow=True, red=True, tone_hz=LOW_HZ),
+            DARK,
+            Step(0.12, yellow=True, red=True, tone_hz=LOW_HZ),
+        ),
+        "Không cài đặt được, lý do ghi trên thẻ",
+        "Not set up; the reason is on the card",
     ),
 }
 

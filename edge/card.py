@@ -1,0 +1,173 @@
+"""The card file: all that a unit needs to become itself, in one signed file on its boot partition.
+
+TOML, so that a technician can read it, and a last line with the deployment's signature over every
+byte before it. Whoever holds the card can read what is in it; so the unit takes it once, keeps it
+where only its services read, and wipes it. A unit that was set up believes its own deployment
+alone, and no card older than the one that it had.
+"""
+
+import base64
+import binascii
+import tomllib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge import config
+from edge.certificates import CertificateFacts, check_identity
+from edge.errors import CardError, CertificateError, ConfigError, SealError
+from edge.messages import Direction, Name, Sequence
+from edge.sealing import Sealer, Signer, Verifier
+
+#: Where it lies on the boot partition.
+FOLDER = "edge-scanner"
+FILE = "card.toml"
+#: No card of ours is half as large.
+MAX_BYTES = 65_536
+
+_PURPOSE = b"edge card, version 1\n"
+_SIGNATURE = b"# signature = "
+_MAKE_ANEW = "make it anew with: edge-provision card"
+
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Pem = Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class CardUnit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who and where the unit is."""
+
+    id: Name
+    area: Name
+    place: Name
+    direction: Direction
+    trip: Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])")] = ""
+    #: Serial number of the only Pi that may take this card; "" for any.
+    hardware: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,32}(?![\s\S])")] = ""
+
+
+class CardBroker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where scans are sent."""
+
+    url: Annotated[str, Meta(pattern=r"^mqtts://[A-Za-z0-9.:\[\]-]{1,260}(?![\s\S])")]
+
+
+class CardIdentity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The unit's certificate, its key, and the authority that signed it; PEM."""
+
+    authority: Pem
+    certificate: Pem
+    key: Pem
+
+
+class CardWifi(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A wireless network. A name may have any letters, up to 32 bytes of UTF-8."""
+
+    ssid: Annotated[str, Meta(min_length=1, max_length=32)]
+    #: 8 to 63 printable ASCII characters; "" for a network without.
+    password: Annotated[str, Meta(pattern=r"^(?:[ -~]{8,63})?(?![\s\S])")] = ""
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?![\s\S])")] = "VN"
+
+
+class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything on a card."""
+
+    v: Literal[1] = 1
+    deployment: Name
+    #: Of the deployment's cards; a unit takes none with a lower number than its last.
+    number: Sequence
+    #: The deployment's public key, Ed25519, by which cards are verified.
+    setup_key: Bytes32
+    #: The tracing desk's public key, X25519.
+    tracing_key: Bytes32
+    unit: CardUnit
+    broker: CardBroker
+    identity: CardIdentity
+    wifi: CardWifi | None = None
+    #: Further settings of the scanner, as in scanner.toml, but none that the card itself gives.
+    settings: dict[str, dict[str, Any]] = {}
+
+
+def write_card(card: Card, key: Signer) -> bytes:
+    """*card* as a file, signed. Raises CardError if it could not be taken."""
+    if card.setup_key != key.public_key:
+        raise CardError("the card names another key than it is signed with")
+    _check(card)
+    table: dict[str, Any] = msgspec.to_builtins(card)
+    if card.wifi is None:
+        del table["wifi"]
+    head = (
+        "# Thẻ cài đặt thiết bị quét. CÓ KHÓA BÍ MẬT: thiết bị sẽ tự xóa tệp này sau khi đọc.\n"
+        "# Sets up one unit. HOLDS SECRETS: the unit wipes this file once it has taken it.\n"
+        "# Any change makes it invalid.\n\n"
+    )
+    body = (head + config.as_toml(table)).encode()
+    signature = base64.b64encode(key.sign(_PURPOSE + body))
+    return body + _SIGNATURE + signature + b"\n"
+
+
+def read_card(data: bytes, pinned: bytes | None = None) -> Card:
+    """The card in *data*, wholly checked. Raises CardError, whose text has nothing secret.
+
+    *pinned* is the deployment's key that the unit knows; None before its first card.
+    """
+    if len(data) > MAX_BYTES:
+        raise CardError(f"the card file has {len(data)} bytes, too many for a card; {_MAKE_ANEW}")
+    body, mark, signature = data.rpartition(_SIGNATURE)
+    if not mark or not signature.endswith(b"\n"):
+        raise CardError(f"the card file is not whole or not one of ours; {_MAKE_ANEW}")
+    try:
+        table = tomllib.loads(body.decode("utf-8"))
+        signed = base64.b64decode(signature.strip(), validate=True)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, binascii.Error, RecursionError):
+        raise CardError(f"the card file is damaged; {_MAKE_ANEW}") from None
+    try:
+        card = config.check(table, Card, "card")
+    except ConfigError as err:
+        raise CardError(_without_content(str(err))) from None
+    if pinned is not None and card.setup_key != pinned:
+        raise CardError(
+            "this unit belongs to another deployment; a card of its own is needed, or a wipe first"
+        )
+    try:
+        verified = Verifier(card.setup_key).verifies(_PURPOSE + body, signed)
+    except SealError:
+        verified = False
+    if not verified:
+        raise CardError(f"the card file was changed after it was made; {_MAKE_ANEW}")
+    _check(card)
+    return card
+
+
+def identity_facts(card: Card) -> CertificateFacts:
+    """What the card's certificate says. Raises CardError."""
+    identity = card.identity
+    try:
+        return check_identity(
+            identity.certificate.encode(),
+            identity.key.encode(),
+            identity.authority.encode(),
+            card.unit.id,
+        )
+    except CertificateError as err:
+        raise CardError(f"{err}; {_MAKE_ANEW}") from None
+
+
+def _check(card: Card) -> None:
+    identity_facts(card)
+    try:
+        Sealer(card.tracing_key)
+    except SealError as err:
+        raise CardError(f"tracing_key: {err}; {_MAKE_ANEW}") from None
+    if card.wifi is not None:
+        ssid = card.wifi.ssid
+        if len(ssid.encode(errors="surrogatepass")) > 32 or not ssid.isprintable():
+            raise CardError("wifi.ssid must be up to 32 bytes of text that can be printed")
+    if given := {"unit", "broker"} & set(card.settings):
+        raise CardError(f"settings.{min(given)} is given by the card itself; {_MAKE_ANEW}")
+
+
+def _without_content(text: str) -> str:
+    # Of a value that does not fit, `config` says what it was; here it may be a key or a password.
+    place, _, must = text.partition(" is ")
+    return f"{place} cannot be used{must[must.rfind('; it must') :] if must else ''}; {_MAKE_ANEW}"

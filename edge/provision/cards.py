@@ -1,0 +1,80 @@
+"""Makes the cards of a deployment's units."""
+
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.card import Card, CardBroker, CardIdentity, CardUnit, CardWifi, write_card
+from edge.config import secret
+from edge.errors import ProvisionError
+from edge.provision.deployment import AUTHORITY, SETUP_KEY, TRACING_PUBLIC, Deployment, broker_url
+from edge.provision.inventory import UnitRecord
+from edge.sealing import Signer, read_key
+
+
+def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
+    """A card for the unit *name*, with a new certificate. Raises EdgeError."""
+    folder, settings = deployment.folder, deployment.settings
+    wifi, further = _wifi(deployment), _further_settings(deployment)
+    unit, issued = deployment.certify(name, now)
+    assert issued.key is not None
+    key = Signer(read_key(folder / SETUP_KEY))
+    card = Card(
+        deployment=settings.deployment.name,
+        number=unit.card,
+        setup_key=key.public_key,
+        tracing_key=read_key(folder / TRACING_PUBLIC),
+        unit=CardUnit(
+            id=unit.id,
+            area=unit.area,
+            place=unit.place,
+            direction=unit.direction,
+            trip=unit.trip,
+            hardware=unit.hardware,
+        ),
+        broker=CardBroker(url=broker_url(settings)),
+        identity=CardIdentity(
+            authority=(folder / AUTHORITY).read_text(encoding="ascii"),
+            certificate=issued.certificate.decode("ascii"),
+            key=issued.key.decode("ascii"),
+        ),
+        wifi=wifi,
+        settings=further,
+    )
+    return write_card(card, key)
+
+
+def next_unit(deployment: Deployment) -> UnitRecord:
+    """The first unit without a card. Raises ProvisionError when each has one."""
+    for unit in deployment.inventory.units:
+        if not unit.card and unit.revoked is None:
+            return unit
+    raise ProvisionError("every unit has its card; name one with --unit to write it another")
+
+
+def _wifi(deployment: Deployment) -> CardWifi | None:
+    wifi = deployment.settings.wifi
+    if not wifi.ssid:
+        return None
+    password = secret(wifi.password_file, deployment.folder) if wifi.password_file else ""
+    table = {"ssid": wifi.ssid, "password": password, "country": wifi.country}
+    try:
+        return msgspec.convert(table, CardWifi)
+    except msgspec.ValidationError:
+        raise ProvisionError(
+            "wifi: a name has up to 32 bytes, a password 8 to 63 letters, digits and signs"
+        ) from None
+
+
+def _further_settings(deployment: Deployment) -> dict[str, Any]:
+    name = deployment.settings.units.settings_file
+    if not name:
+        return {}
+    path: Path = deployment.folder / name
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
+        raise ProvisionError(f"{path}: cannot read these settings: {err}") from err

@@ -1,0 +1,231 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edge.card import read_card
+from edge.errors import CardError, EdgeError
+from edge.provision.__main__ import main
+from edge.provision.cards import make_card, next_unit
+from edge.provision.deployment import Deployment, utc_now
+from edge.scanner.settings import ScannerSettings
+from edge.scanner.setup import set_up
+from tests.provision.deployments import a_deployment
+
+BOOKWORM = (
+    "console=serial0,115200 console=tty1 root=PARTUUID=4e639091-02 rootfstype=ext4 fsck.repair=yes"
+    " rootwait quiet init=/usr/lib/raspberrypi-sys-mods/firstboot"
+)
+IMAGER = (
+    " systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot"
+    " systemd.unit=kernel-command-line.target"
+)
+TRIXIE = (
+    "console=serial0,115200 console=tty1 root=PARTUUID=d7a1b0c2-02 rootfstype=ext4 fsck.repair=yes"
+    " rootwait ds=nocloud;i=rpi-imager-1764000000000 cfg80211.ieee80211_regdom=GB"
+)
+
+
+def a_boot_partition(folder: Path, command_line: str = BOOKWORM) -> Path:
+    folder.mkdir()
+    (folder / "cmdline.txt").write_text(command_line + "\n")
+    (folder / "config.txt").write_text("dtparam=audio=on\n")
+    (folder / "kernel8.img").write_bytes(b"kernel")
+    return folder
+
+
+def some_packages(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "edge-scanner_0.1.0_arm64.deb").write_bytes(b"ours" * 1_000_000)
+    (folder / "python3-picamera2_1_all.deb").write_bytes(b"theirs")
+    return folder
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return a_deployment(tmp_path / "gia-lai", "cho-1-a", "cho-1-b")
+
+
+def run(deployment: Deployment, *args: str) -> int:
+    return main(["card", *args, "--config", str(deployment.folder / "provision.toml")])
+
+
+def test_a_stock_card_becomes_a_units_card(deployment: Deployment, tmp_path: Path) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    packages = some_packages(tmp_path / "packages")
+
+    assert run(deployment, str(boot), "--next", "--packages", str(packages)) == 0
+
+    card = read_card((boot / "edge-scanner/card.toml").read_bytes())
+    assert (card.unit.id, card.unit.place, card.number) == ("cho-1-a", "cho-1", 1)
+    words = (boot / "cmdline.txt").read_text().split()
+    assert words[: len(BOOKWORM.split())] == BOOKWORM.split()
+    assert "systemd.run=/boot/firmware/edge-scanner/first-boot" in words
+    assert "cfg80211.ieee80211_regdom=VN" in words
+    done = subprocess.run(
+        ["sha256sum", "-c", "--quiet", "SHA256SUMS"],
+        cwd=boot / "edge-scanner/packages",
+        check=False,
+    )
+    assert done.returncode == 0
+    assert next_unit(deployment).id == "cho-1-b"
+
+
+def test_what_is_written_is_what_the_unit_takes(deployment: Deployment, tmp_path: Path) -> None:
+    (deployment.folder / "scanner.toml").write_text("[camera]\nsource = 'sample'\n")
+    (deployment.folder / "wifi.password").write_text("mat khau 1\n")
+    text = (deployment.folder / "provision.toml").read_text()
+    text = text.replace("[units]", "[units]\nsettings_file = 'scanner.toml'")
+    text += "[wifi]\nssid = 'Chợ Mẫu'\npassword_file = 'wifi.password'\n"
+    (deployment.folder / "provision.toml").write_text(text)
+    boot = a_boot_partition(tmp_path / "bootfs")
+
+    assert run(deployment, str(boot), "--unit", "cho-1-b", "--no-packages") == 0
+    done = set_up(boot, tmp_path / "root")
+
+    assert done is not None
+    settings = done.settings
+    assert isinstance(settings, ScannerSettings)
+    assert settings.broker.url == "mqtts://127.0.0.1:8883"
+    assert settings.camera.source == "sample"
+    assert "systemd.run" not in (boot / "cmdline.txt").read_text()
+    saved = tmp_path / "root/etc/NetworkManager/system-connections/edge-wifi.nmconnection"
+    assert "psk=mat\\skhau\\s1" in saved.read_text()
+
+
+@pytest.mark.parametrize("stock", [BOOKWORM, BOOKWORM + IMAGER, TRIXIE, TRIXIE + IMAGER])
+def test_after_the_first_boot_the_card_is_as_its_maker_left_it(
+    deployment: Deployment, tmp_path: Path, stock: str
+) -> None:
+    """Ours goes first, once, and then whatever Raspberry Pi Imager has asked for."""
+    boot = a_boot_partition(tmp_path / "bootfs", stock)
+    packages = some_packages(tmp_path / "packages")
+    for _ in range(2):
+        run(deployment, str(boot), "--unit", "cho-1-a", "--packages", str(packages))
+    assert (boot / "cmdline.txt").read_text().count("systemd.run=") == 1
+
+    first_boot(boot, tmp_path)
+
+    words = stock.split()
+    if "cfg80211" not in stock:
+        words.insert(len(stock.removesuffix(IMAGER).split()), "cfg80211.ieee80211_regdom=VN")
+    assert (boot / "cmdline.txt").read_text().split() == words
+    assert {path.name for path in (boot / "edge-scanner").iterdir()} == {"card.toml", "result.txt"}
+
+
+def first_boot(boot: Path, folder: Path, installs: str = "exit 0") -> int:
+    """Run what systemd would, with a dpkg that only says whether it *installs*."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "dpkg").write_text(f"#!/bin/sh\necho dpkg $* >>{folder}/calls\n{installs}\n")
+    (tools / "dpkg-query").write_text("#!/bin/sh\nprintf 'install ok installed'\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    return subprocess.run(
+        ["/bin/sh", str(boot / "edge-scanner/first-boot")],
+        env={"PATH": f"{tools}:/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    ).returncode
+
+
+def test_a_package_that_cannot_be_installed_is_said_on_the_card_and_tried_again(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    packages = some_packages(tmp_path / "packages")
+    run(deployment, str(boot), "--unit", "cho-1-a", "--packages", str(packages))
+    before = (boot / "cmdline.txt").read_text()
+
+    assert first_boot(boot, tmp_path, "echo no such library; exit 1") == 1
+
+    said = (boot / "edge-scanner/result.txt").read_text()
+    assert "KHÔNG CÀI ĐẶT ĐƯỢC / NOT SET UP" in said
+    assert "no such library" in said
+    assert (boot / "cmdline.txt").read_text() == before
+    assert first_boot(boot, tmp_path) == 0
+
+
+def test_a_damaged_card_installs_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    packages = some_packages(tmp_path / "packages")
+    run(deployment, str(boot), "--unit", "cho-1-a", "--packages", str(packages))
+    (boot / "edge-scanner/packages/python3-picamera2_1_all.deb").write_bytes(b"rotten")
+
+    assert first_boot(boot, tmp_path) == 1
+
+    assert "damaged" in (boot / "edge-scanner/result.txt").read_text()
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda boot: (boot / "cmdline.txt").unlink(), "it has no cmdline.txt"),
+        (lambda boot: (boot / "config.txt").unlink(), "it has no config.txt"),
+        (lambda boot: (boot / "kernel8.img").unlink(), "64-bit"),
+    ],
+)
+def test_another_folder_is_not_taken_for_a_card(
+    deployment: Deployment,
+    tmp_path: Path,
+    spoil: object,
+    why: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    assert callable(spoil)
+    spoil(boot)
+
+    assert run(deployment, str(boot), "--next", "--no-packages") == 1
+
+    assert why in capsys.readouterr().err
+    assert not (boot / "edge-scanner").exists()
+    assert deployment.inventory.cards == 0
+
+
+def test_packages_without_ours_are_refused_and_a_progress_is_shown(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    packages = some_packages(tmp_path / "packages")
+    assert run(deployment, str(boot), "--next", "--packages", str(packages)) == 0
+    assert "4 / 4 MB" in capsys.readouterr().err
+    (packages / "edge-scanner_0.1.0_arm64.deb").unlink()
+
+    assert run(deployment, str(boot), "--next", "--packages", str(packages)) == 1
+
+    assert "make deb" in capsys.readouterr().err
+
+
+def test_no_card_is_made_for_a_unit_that_there_is_not_or_is_revoked(
+    deployment: Deployment,
+) -> None:
+    deployment.revoke("cho-1-a", utc_now())
+
+    for name, why in (("cho-1-a", "was revoked"), ("cho-9", "no unit")):
+        with pytest.raises(EdgeError, match=why):
+            make_card(deployment, name, utc_now())
+    make_card(deployment, "cho-1-b", utc_now())
+    with pytest.raises(EdgeError, match="every unit has its card"):
+        next_unit(deployment)
+
+
+def test_a_later_card_of_a_deployment_replaces_an_earlier_one_never_the_reverse(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    first, second = (make_card(deployment, "cho-1-a", utc_now()) for _ in range(2))
+    folder = tmp_path / "boot/edge-scanner"
+    folder.mkdir(parents=True)
+
+    outcomes = []
+    for card in (second, first, second):
+        (folder / "card.toml").write_bytes(card)
+        done = set_up(tmp_path / "boot", tmp_path / "root")
+        assert done is not None
+        outcomes.append(done.applied)
+
+    assert outcomes == [True, False, True]
+    stranger = a_deployment(tmp_path / "khac", "cho-1-a")
+    with pytest.raises(CardError, match="another deployment"):
+        read_card(make_card(stranger, "cho-1-a", utc_now()), read_card(first).setup_key)

@@ -1,0 +1,264 @@
+import configparser
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge import config
+from edge.card import Card, CardUnit, CardWifi, write_card
+from edge.errors import EdgeError
+from edge.scanner.__main__ import main
+from edge.scanner.settings import ScannerSettings
+from edge.scanner.setup import APPLIED, Setup, set_up
+from edge.sealing import Signer, read_key
+from tests.cards import SETUP_KEY, a_card
+
+WIFI = CardWifi(ssid="Chợ; mẫu", password=r"mat khau\ 1")
+
+
+class Machine:
+    """A unit's file system and its boot partition."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.boot = folder / "boot"
+        (self.boot / "edge-scanner").mkdir(parents=True)
+        self.root.mkdir()
+        self.put("proc/device-tree/serial-number", b"10000000abcdef01\0")
+        self.put("var/lib/systemd/rfkill/platform-1:wlan", b"1")
+
+    def put(self, path: str, content: bytes) -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_bytes(content)
+
+    def insert(self, card: Card | bytes, key: Signer = SETUP_KEY) -> None:
+        data = card if isinstance(card, bytes) else write_card(card, key)
+        (self.boot / "edge-scanner/card.toml").write_bytes(data)
+
+    def start(self) -> Setup | None:
+        return set_up(self.boot, self.root)
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        return {
+            str(path.relative_to(self.root)): (path.read_bytes(), path.stat().st_mode & 0o777)
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file()
+        }
+
+    def on_the_card(self) -> dict[str, bytes]:
+        folder = self.boot / "edge-scanner"
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_card_makes_a_unit_of_a_machine(machine: Machine) -> None:
+    card = a_card(wifi=WIFI, settings={"camera": {"source": "sample"}})
+    machine.insert(card)
+
+    done = machine.start()
+
+    assert done is not None
+    assert done.applied
+    settings = config.load(machine.root / "etc/edge/scanner.toml", ScannerSettings)
+    assert settings == done.settings
+    assert (settings.unit.id, settings.unit.direction) == ("xe-1", "in")
+    assert settings.camera.source == "sample"
+    key = config.secret_path(settings.unit.tracing_key_file, machine.root / "etc/edge")
+    assert read_key(key) == card.tracing_key
+
+
+def test_what_is_secret_is_kept_for_its_reader_alone_and_gone_from_the_card(
+    machine: Machine,
+) -> None:
+    machine.insert(a_card(wifi=WIFI))
+    secrets = [b"PRIVATE KEY", b"mat khau"]
+
+    machine.start()
+
+    for name, (content, mode) in machine.files().items():
+        assert not mode & 0o077 or not any(secret in content for secret in secrets), name
+    assert (machine.root / "var/lib/edge/identity").stat().st_mode & 0o777 == 0o700
+    assert list(machine.on_the_card()) == ["result.txt"]
+    assert not any(secret in machine.on_the_card()["result.txt"] for secret in secrets)
+
+
+def test_the_wireless_network_is_what_networkmanager_reads(machine: Machine) -> None:
+    machine.insert(a_card(wifi=WIFI))
+
+    machine.start()
+
+    text = machine.files()["etc/NetworkManager/system-connections/edge-wifi.nmconnection"][
+        0
+    ].decode()
+    parsed = configparser.RawConfigParser(delimiters=("=",))
+    parsed.read_string(text)
+    octets = bytes(int(part) for part in parsed["wifi"]["ssid"].split(";") if part)
+    assert octets.decode() == "Chợ; mẫu"
+    # GLib's escapes of a space and a backslash.
+    assert parsed["wifi-security"]["psk"] == r"mat\skhau\\\s1"
+    assert machine.files()["var/lib/systemd/rfkill/platform-1:wlan"][0] == b"0"
+
+
+def test_a_card_without_a_wireless_network_ends_the_former_one(machine: Machine) -> None:
+    machine.insert(a_card(wifi=WIFI))
+    machine.start()
+    machine.insert(a_card(number=2))
+
+    machine.start()
+
+    assert not [name for name in machine.files() if "nmconnection" in name]
+
+
+def test_without_a_card_nothing_happens(machine: Machine) -> None:
+    before = machine.files()
+
+    assert machine.start() is None
+    assert machine.files() == before
+    assert machine.on_the_card() == {}
+
+
+def hostile_cards() -> dict[str, bytes]:
+    good = write_card(a_card(wifi=WIFI), SETUP_KEY)
+    stranger = Signer(bytes(range(32)))
+    return {
+        "empty": b"",
+        "noise": b"\xff\x00" * 1000,
+        "cut short": good[: len(good) // 2],
+        "too large": good * 20,
+        "changed": good.replace(b"pleiku", b"kontum"),
+        "of another deployment": write_card(a_card(setup_key=stranger.public_key), stranger),
+        "older": write_card(a_card(number=1), SETUP_KEY),
+        "for another board": write_card(
+            a_card(
+                number=9,
+                unit=CardUnit(
+                    id="xe-1", area="a", place="b", direction="in", hardware="10000000ffffffff"
+                ),
+            ),
+            SETUP_KEY,
+        ),
+        "with a setting that there is not": write_card(
+            a_card(number=9, settings={"camera": {"sauce": "pi"}}), SETUP_KEY
+        ),
+        "with an impossible setting": write_card(
+            a_card(number=9, settings={"camera": {"width": -1}}), SETUP_KEY
+        ),
+    }
+
+
+@pytest.mark.parametrize("which", hostile_cards())
+def test_a_card_that_is_refused_changes_nothing_and_says_why(machine: Machine, which: str) -> None:
+    machine.insert(a_card(number=5))
+    machine.start()
+    before = machine.files()
+    machine.insert(hostile_cards()[which])
+
+    done = machine.start()
+
+    assert done is not None
+    assert not done.applied
+    assert done.settings is not None
+    assert "\n" not in done.text
+    assert machine.files() == before
+    said = machine.on_the_card()["result.txt"].decode()
+    assert "KHÔNG CÀI ĐẶT ĐƯỢC" in said
+    assert done.text in said
+
+
+def test_a_card_can_give_the_unit_another_door(machine: Machine) -> None:
+    machine.insert(a_card())
+    machine.start()
+    machine.put("var/lib/edge/outbox/scans", b"kept")
+    moved = CardUnit(id="xe-1", area="pleiku", place="cho-2", direction="out")
+    machine.insert(a_card(number=2, unit=moved))
+
+    done = machine.start()
+
+    assert done is not None
+    assert done.settings is not None
+    assert (done.settings.unit.place, done.settings.unit.direction) == ("cho-2", "out")
+    assert machine.files()["var/lib/edge/outbox/scans"][0] == b"kept"
+
+
+class PowerCut(BaseException):
+    """Nothing that runs can do anything about it."""
+
+
+@contextmanager
+def power_for(calls: int) -> Iterator[list[str]]:
+    """Let so many calls to the system through, and no more."""
+    made: list[str] = []
+    names = ("open", "rename", "unlink", "fsync", "chown", "chmod", "mkdir")
+    real = {name: getattr(os, name) for name in names}
+
+    def limited(name: str) -> Any:
+        def call(*args: Any, **more: Any) -> Any:
+            if len(made) >= calls:
+                raise PowerCut
+            made.append(name)
+            return real[name](*args, **more)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(os, name, limited(name))
+        yield made
+
+
+def test_the_power_may_go_at_any_step(tmp_path: Path) -> None:
+    """The next start, with power, does the rest, before the scanner looks."""
+    whole = Machine(tmp_path / "whole")
+    whole.insert(a_card(wifi=WIFI))
+    with power_for(10_000) as made:
+        whole.start()
+    steps = len(made)
+    assert steps > 30
+
+    for calls in range(steps):
+        machine = Machine(tmp_path / str(calls))
+        machine.insert(a_card(wifi=WIFI))
+        with pytest.raises(PowerCut), power_for(calls):
+            machine.start()
+
+        done = machine.start()
+
+        assert done is None or done.applied
+        assert machine.files() == whole.files(), f"cut after {calls} of {steps} calls"
+        assert "card.toml" not in machine.on_the_card()
+        assert APPLIED not in machine.on_the_card()
+
+
+def test_a_unit_that_has_forgotten_whose_it_is_takes_no_card(machine: Machine) -> None:
+    machine.put("var/lib/edge/setup.json", b"{")
+    machine.insert(a_card())
+
+    with pytest.raises(EdgeError, match=r"setup\.json is damaged"):
+        machine.start()
+
+    assert "etc/edge/scanner.toml" not in machine.files()
+
+
+def test_the_command_says_what_it_did(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+    here = msgspec.structs.replace
+    monkeypatch.setattr("edge.scanner.__main__.set_up", lambda boot: set_up(boot, machine.root))
+    machine.insert(here(a_card(), settings={"indicator": {"kind": "terminal"}}))
+
+    assert main(["setup", "--boot", str(machine.boot)]) == 0
+    assert "Đã cài đặt xong / Set up" in capsys.readouterr().out
+    machine.insert(b"noise")
+    assert main(["setup", "--boot", str(machine.boot)]) == 1
+    assert "Không cài đặt được" in capsys.readouterr().out
+    assert tomllib.loads((machine.root / "etc/edge/scanner.toml").read_text())
