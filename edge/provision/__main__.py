@@ -3,7 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -110,6 +111,10 @@ def _add_unit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add.add_argument("--area", default="")
     add.add_argument("--trip", default="")
     add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
+    change = _command(whats, "change", _unit_change, "hang a unit elsewhere; then: card")
+    change.add_argument("id", metavar="ID")
+    for key in ("place", "direction", "area", "trip", "hardware"):
+        change.add_argument(f"--{key}")
     listed = _command(whats, "list", _unit_list, "the units, a line each")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -179,7 +184,7 @@ def _place_import(options: argparse.Namespace) -> int:
 
 
 def _unit_add(options: argparse.Namespace) -> int:
-    try:
+    with _valid(options.id):
         unit = _deployment(options).add_unit(
             options.id,
             options.place,
@@ -188,10 +193,25 @@ def _unit_add(options: argparse.Namespace) -> int:
             trip=options.trip,
             hardware=options.hardware,
         )
-    except msgspec.ValidationError as err:
-        raise ProvisionError(f"unit {options.id}: {err}") from None
     print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}")
     return 0
+
+
+def _unit_change(options: argparse.Namespace) -> int:
+    keys = ("place", "direction", "area", "trip", "hardware")
+    changes = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
+    with _valid(options.id):
+        unit = _deployment(options).change_unit(options.id, **changes)
+    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; now write its card")
+    return 0
+
+
+@contextmanager
+def _valid(unit: str) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.ValidationError as err:
+        raise ProvisionError(f"unit {unit}: {err}") from None
 
 
 def _unit_list(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edge.card import Card, CardBroker, CardIdentity, CardUnit, CardWifi, write_card
+from edge.card import Card, CardBroker, CardIdentity, CardWifi, write_card
 from edge.config import secret
 from edge.errors import ProvisionError
 from edge.provision.deployment import AUTHORITY, SETUP_KEY, TRACING_PUBLIC, Deployment, broker_url
@@ -27,14 +27,7 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
         number=unit.card,
         setup_key=key.public_key,
         tracing_key=read_key(folder / TRACING_PUBLIC),
-        unit=CardUnit(
-            id=unit.id,
-            area=unit.area,
-            place=unit.place,
-            direction=unit.direction,
-            trip=unit.trip,
-            hardware=unit.hardware,
-        ),
+        unit=unit.on_its_card(),
         broker=CardBroker(url=broker_url(settings)),
         identity=CardIdentity(
             authority=(folder / AUTHORITY).read_text(encoding="ascii"),

@@ -130,6 +130,20 @@ class Deployment:
             write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
         return unit
 
+    def change_unit(self, name: str, **changes: str) -> UnitRecord:
+        """Hang the unit *name* elsewhere; it learns of it by its next card.
+
+        *changes*: place, direction, area, trip or hardware. Raises EdgeError.
+        """
+        if "place" in changes:
+            self.register.place(changes["place"])
+        with self.changing():
+            inventory = self.inventory
+            known = msgspec.to_builtins(inventory.unit(name))
+            unit = msgspec.convert(known | changes, UnitRecord)
+            write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
+        return unit
+
     def certify(self, name: str, now: datetime) -> tuple[UnitRecord, Issued]:
         """A new certificate and key for the unit *name*, which no file here keeps."""
         with self.changing():

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from edge.card import CardUnit
 from edge.errors import ProvisionError
 from edge.files import replace_file
-from edge.messages import Count, Direction, Name
+from edge.messages import Count
 
 Serial = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])")]
 
@@ -23,21 +24,18 @@ class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     revoked: datetime | None = None
 
 
-class UnitRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One unit."""
+class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One unit: what its card says of it, and what was given to it."""
 
-    id: Name
-    area: Name
-    place: Name
-    direction: Direction
-    trip: Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])")] = ""
-    #: Serial number of the only Pi on which its cards may be set up; "" for any.
-    hardware: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,32}(?![\s\S])")] = ""
     #: Oldest first.
     certificates: tuple[CertificateRecord, ...] = ()
     #: The number of its last card; 0 for none.
     card: Count = 0
     revoked: datetime | None = None
+
+    def on_its_card(self) -> CardUnit:
+        """What its card says of it."""
+        return CardUnit(**{name: getattr(self, name) for name in CardUnit.__struct_fields__})
 
 
 class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from edge.card import read_card
 from edge.certificates import facts
 from edge.errors import ConfigError, ProvisionError, RegisterError
 from edge.provision import mosquitto
 from edge.provision.__main__ import main
+from edge.provision.cards import make_card
 from edge.provision.deployment import (
     BROKER,
     INVENTORY,
@@ -90,6 +92,19 @@ def test_a_unit_needs_a_place_and_a_name_of_its_own(tmp_path: Path) -> None:
         with pytest.raises(ProvisionError, match="cannot be called"):
             deployment.add_unit(name, "cho-1", "in")
     assert [unit.id for unit in deployment.inventory.units] == ["cho-1-a"]
+
+
+def test_a_unit_hangs_elsewhere_from_its_next_card_on(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    made = make_card(deployment, "cho-1-a", utc_now())
+
+    assert run(deployment.folder, "unit", "change", "cho-1-a", "--direction", "out") == 0
+    assert run(deployment.folder, "unit", "change", "cho-1-a", "--direction", "up") == 1
+    assert run(deployment.folder, "unit", "change", "cho-1-a", "--place", "cho-9") == 1
+
+    before, after = read_card(made), read_card(make_card(deployment, "cho-1-a", utc_now()))
+    assert (before.unit.direction, after.unit.direction) == ("in", "out")
+    assert after.number > before.number
 
 
 def test_names_with_a_meaning_for_topics_are_refused_in_one_line(
