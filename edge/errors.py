@@ -62,6 +62,10 @@ class ChainError(EdgeError, OSError):
     """A hash-chained record that was changed, or cannot be written."""
 
 
+class BasisError(EdgeError, ValueError):
+    """A legal basis that is damaged, not signed by its authority, or cannot be valid."""
+
+
 class TableError(EdgeError, ValueError):
     """A table, CSV or XLSX, that cannot be read."""
 

@@ -5,6 +5,7 @@ its own in one folder, and shows scans arriving until Ctrl-C.
 """
 
 import argparse
+import base64
 import json
 import os
 import subprocess
@@ -14,12 +15,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge import cli
-from edge.clock import SystemClock
+from edge.clock import SystemClock, utc_text
 from edge.demo.broker import NatsBroker
 from edge.demo.live import LiveTable
 from edge.errors import EdgeError
+from edge.files import replace_file
+from edge.legal_basis import LegalBasis, write_basis
 from edge.mqtt import BrokerSettings, Connection
-from edge.sealing import make_key_pair
+from edge.sealing import make_key_pair, open_signer
 from edge.storage.storage import Storage
 from edge.topics import every_unit
 
@@ -88,6 +91,7 @@ class Demo:
         if not public.exists():
             private.unlink(missing_ok=True)
             make_key_pair(public, private)
+        self._allow()
         # What JSON writes of these strings, TOML reads.
         text = json.dumps
         self._scanner_toml.write_text(
@@ -122,6 +126,22 @@ url = {text(str(self._folder / "storage.db"))}
 """,
             encoding="utf-8",
         )
+
+    def _allow(self) -> None:
+        """A legal basis for the demonstration, which for invented people is our own."""
+        now = time.time()
+        signer = open_signer(self._folder / "basis.key")
+        replace_file(self._folder / "basis.pub", [base64.b64encode(signer.public_key)], 0o644)
+        (self._folder / "basis").mkdir(exist_ok=True)
+        basis = LegalBasis(
+            number="00/DEMO",
+            issuer="make run",
+            places=("cho-1",),
+            issued=utc_text(now),
+            start=utc_text(now - 86_400),
+            end=utc_text(now + 7 * 86_400),
+        )
+        write_basis(self._folder / "basis" / "demo.json", basis, signer)
 
     def _watch(self, url: str, stack: ExitStack) -> Connection:
         watcher = Connection(

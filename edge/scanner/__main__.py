@@ -26,6 +26,7 @@ from edge.scanner.health import HealthMeter
 from edge.scanner.held import OutboxStatus
 from edge.scanner.indicator import Indicator, Signal, open_indicator
 from edge.scanner.outbox import Outbox, read_outbox
+from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
 from edge.scanner.reading import read_files
@@ -212,6 +213,7 @@ def _scan(options: argparse.Namespace) -> int:
             settings.unit,
             eye=Eye(),
             resting=resting,
+            closed=Permission(settings.basis, beside, settings.unit.place, clock).reason,
             online=lambda: publisher.connected,
             kept=publisher.wake,
         )

@@ -18,6 +18,7 @@ from edge.scanner.camera import open_camera
 from edge.scanner.decoder import Decoder
 from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
+from edge.scanner.permission import Permission
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import Sealer, read_key
 
@@ -58,6 +59,7 @@ def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
     yield CheckResult("settings", "cấu hình", True, str(path))
     parts: list[tuple[str, str, Callable[[], str]]] = [
         ("tracing key", "khóa truy vết", lambda: _key(settings, path.parent)),
+        ("legal basis", "căn cứ pháp lý", lambda: _basis(settings, path.parent, clock)),
         ("disk", "ổ đĩa", lambda: _disk(settings)),
         ("reader", "bộ đọc mã", _reader),
         ("second reader", "bộ đọc thứ hai", lambda: _second_reader(settings)),
@@ -77,6 +79,19 @@ def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
 def _key(settings: ScannerSettings, beside: Path) -> str:
     sealer = Sealer(read_key(config.secret_path(settings.unit.tracing_key_file, beside)))
     return f"identities are sealed to key {sealer.key_id}"
+
+
+def _basis(settings: ScannerSettings, beside: Path, clock: Clock) -> str:
+    if not settings.basis.required:
+        return "not asked for: basis.required is false"
+    permission = Permission(settings.basis, beside, settings.unit.place, clock)
+    if reason := permission.reason():
+        raise EdgeError(
+            f"{reason}; until {beside / settings.basis.folder} has a valid document of"
+            f" {settings.unit.place}, this unit does not collect"
+        )
+    basis = permission.covering()
+    return f"{basis.number} of {basis.issuer}, until {basis.end}" if basis else ""
 
 
 def _disk(settings: ScannerSettings) -> str:

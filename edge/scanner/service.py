@@ -49,12 +49,14 @@ class Scanner:
         *,
         eye: Eye,
         resting: Signal | None = None,
+        closed: Callable[[], str] = lambda: "",
         online: Callable[[], bool],
         kept: Callable[[], None],
     ) -> None:
         """*resting* is what the indicator rests on until a scan is kept.
 
-        *online* tells whether scans can be sent right now; *kept* is called for each new one.
+        *closed* says why nothing may be collected now, "" if it may; *online* tells whether scans
+        can be sent right now; *kept* is called for each new one.
         """
         self._camera = camera
         self._pipeline = pipeline
@@ -67,6 +69,7 @@ class Scanner:
         self._clock = clock
         self._unit = unit
         self._eye = eye
+        self._closed = closed
         self._online = online
         self._kept = kept
         self._cannot_store_until = 0.0
@@ -75,6 +78,13 @@ class Scanner:
 
     def step(self) -> None:
         """One frame. Raises CameraError or EndOfFrames when there is none to be had."""
+        if self._closed():
+            # Frames are taken, to notice a camera that fails, but nobody looks at them.
+            self._rest(Signal.NOT_COLLECTING)
+            self._camera.capture()
+            return
+        if self._resting is Signal.NOT_COLLECTING:
+            self._rest(None)
         self._look_at_room()
         frame = self._camera.capture()
         codes = self._pipeline.read(frame)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from edge.legal_basis import BasisSettings
 from edge.messages import Name
 from edge.mqtt import BrokerSettings
 
@@ -93,6 +94,7 @@ class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     unit: UnitSettings
     broker: BrokerSettings
+    basis: BasisSettings = field(default_factory=BasisSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     outbox: OutboxSettings = field(default_factory=OutboxSettings)

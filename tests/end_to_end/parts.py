@@ -201,6 +201,8 @@ area = "thu"
 place = "cho-1"
 direction = "in"
 tracing_key_file = "tracing.pub"
+[basis]
+required = false
 [broker]
 url = "{url}"
 keepalive_s = {keepalive_s}

@@ -149,7 +149,8 @@ def test_the_service_ends_although_the_camera_hangs(tmp_path: Path) -> None:
     settings = tmp_path / "scanner.toml"
     settings.write_text(
         '[unit]\nid = "u-1"\narea = "a"\nplace = "p"\ndirection = "in"\n'
-        f'tracing_key_file = "tracing.pub"\n[outbox]\nfolder = "{tmp_path}/outbox"\n'
+        f'tracing_key_file = "tracing.pub"\n[basis]\nrequired = false\n'
+        f'[outbox]\nfolder = "{tmp_path}/outbox"\n'
         '[indicator]\nkind = "terminal"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
         '[carry]\nsticks = ""\n'
     )

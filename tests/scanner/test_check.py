@@ -22,6 +22,8 @@ area = "pleiku"
 place = "cho-1"
 direction = "in"
 tracing_key_file = "{more.get("key", "tracing.pub")}"
+[basis]
+required = {more.get("basis", "false")}
 [broker]
 url = "{url}"
 [camera]
@@ -51,7 +53,7 @@ def test_a_unit_that_is_well_has_a_tick_on_each_line(
     assert main(["--config", str(settings(tmp_path, nats.url)), "check"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert all(line.startswith("✓ ") for line in lines)
     assert any("máy ảnh / camera" in line for line in lines)
 
@@ -59,6 +61,7 @@ def test_a_unit_that_is_well_has_a_tick_on_each_line(
 @pytest.mark.parametrize(
     ("part", "broken", "cure"),
     [
+        ("legal basis", {"basis": "true"}, "this unit does not collect"),
         ("tracing key", {"key": "missing.pub"}, "missing.pub: cannot read the key"),
         ("disk", {"outbox": "/proc/outbox"}, "make /proc/outbox a folder"),
         ("disk", {"keep_free_mb": "999999"}, "make room or use a larger card"),
@@ -83,7 +86,7 @@ def test_what_is_broken_is_named_with_its_cure_and_the_rest_is_still_checked(
     alone = ["camera", "eye"] if "source" in broken else [part]
     assert [name for name, (ok, _) in found.items() if not ok] == alone
     assert cure in found[part][1]
-    assert len(found) == 10
+    assert len(found) == 11
 
 
 def test_a_folder_in_memory_is_no_place_for_scans(

@@ -48,6 +48,9 @@ class Gate:
         self.meter = HealthMeter(self.outbox, self.clock)
         gate = self
 
+        self.why_closed = ""
+        self.read_frames = 0
+
         class FullAtWill:
             """The outbox, on a disk that the test can fill."""
 
@@ -79,6 +82,7 @@ class Gate:
                 id="cong-1", area="a", place="cho-1", direction="out", tracing_key_file="x"
             ),
             eye=Eye(),
+            closed=lambda: self.why_closed,
             online=lambda: self.online,
             kept=self.count_kept,
         )
@@ -94,6 +98,7 @@ class Gate:
         return np.zeros((4, 4), np.uint8)
 
     def read(self, frame: Frame) -> list[Code]:
+        self.read_frames += 1
         corner = (0, 0)
         return [Code(c, (corner, corner, corner, corner), "fake") for c in self.in_view]
 
@@ -283,3 +288,16 @@ def test_how_well_the_eye_sees_goes_into_health(gate: Gate) -> None:
     assert health.eye == "covered"
     assert health.brightness == 0.0
     assert health.sharpness is None
+
+
+def test_without_a_legal_basis_no_code_is_looked_at_and_the_light_says_so(gate: Gate) -> None:
+    gate.why_closed = "there is no legal basis"
+
+    assert gate.see(CARD, seconds=1) == []
+    assert gate.scans() == []
+    assert gate.read_frames == 0
+    assert gate.resting is Signal.NOT_COLLECTING
+
+    gate.why_closed = ""
+    assert gate.see(CARD) == [Signal.ACCEPTED]
+    assert gate.resting is None
