@@ -22,6 +22,10 @@ class BadTopic(EdgeError, ValueError):
     """A topic, or a level of one, that is not of the contract."""
 
 
+class BadPacket(EdgeError, ValueError):
+    """Bytes of a broker that are not MQTT."""
+
+
 class CameraError(EdgeError, OSError):
     """No frame can be had: the source is missing, unreadable or has gone away."""
 

@@ -1,5 +1,8 @@
 """One connection to an MQTT broker; the only file that knows paho.
 
+paho connects, subscribes and says goodbye; messages and their acknowledgements, which are nearly
+all of the traffic, pass it by: see packets.py.
+
 Everything happens in `step()`, on the caller's thread: connecting with jittered back-off, reading,
 writing, keeping alive. Each attempt to connect is a new paho client, so that no message outlives
 its connection in paho's memory: what must survive is in the outbox, or still with the broker.
@@ -14,25 +17,26 @@ import logging
 import os
 import random
 import select
-import socket
-import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
-from msgspec import Meta, Struct
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.clock import Clock, Moment
-from edge.config import secret, secret_path
-from edge.errors import ConfigError
+from edge import packets
+from edge.broker import Address, BrokerSettings, addresses, tls_context, why
+from edge.buffered_socket import BufferedSocket
+from edge.clock import Clock
+from edge.config import secret
+from edge.errors import BadPacket
+
+__all__ = ["BrokerSettings", "Connection", "LastWill", "Received"]
 
 log = logging.getLogger(__name__)
 
@@ -48,28 +52,9 @@ STABLE_S = 30.0
 SHORT_CONNECTIONS = 4
 #: On the second broker, the first is looked for after this long, and again each time.
 RETURN_S = 600.0
-#: How many messages one turn reads at the most.
-READ_AT_ONCE = 500
 
 
-class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which broker, and as whom. Files are looked for beside the settings, or where systemd
-    hands over credentials."""
-
-    url: str = "mqtt://127.0.0.1:1883"
-    fallback_url: str = ""
-    protocol: Literal["3.1.1", "5"] = "3.1.1"
-    username: str = ""
-    password_file: str = ""
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
-    connect_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
-
-
-@dataclass(frozen=True)
-class Received:
+class Received(NamedTuple):
     """A message as it came in."""
 
     topic: str
@@ -106,11 +91,10 @@ class Connection:
 
         Raises ConfigError for a url or a file that cannot be used.
         """
-        self._addresses = [_address(settings.url, "broker.url")]
-        if settings.fallback_url:
-            self._addresses.append(_address(settings.fallback_url, "broker.fallback_url"))
+        self._addresses = addresses(settings)
         self._at = 0
         self._settings = settings
+        self._five = settings.protocol == "5"
         self._folder = folder
         self._client_id = client_id
         self._clock = clock
@@ -118,14 +102,19 @@ class Connection:
         self._persistent = persistent
         self._password = secret(settings.password_file, folder) if settings.password_file else None
         tls = any(address.tls for address in self._addresses)
-        self._tls_context = self._make_tls_context() if tls else None
-        self._client: paho.Client | None = None
+        self._tls_context = tls_context(settings, folder) if tls else None
+        self._client: _Client | None = None
         self._received: deque[Received] = deque()
         self._unacknowledged: set[int] = set()
+        self._most_in_flight = packets.HIGHEST_ID
+        self._mid = 0
+        self._gathering = False
         self._attempts = 0
         self._next_attempt = clock.monotonic()
         self._attempt_began = 0.0
         self._connected_at = 0.0
+        self._heard_at = 0.0
+        self._asked_at = 0.0
         self._return_at = 0.0
         self._short_connections = 0
         self._reason = ""
@@ -180,19 +169,37 @@ class Connection:
         return messages
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
-        """Hand a message to the broker, QoS 1. False, and nothing kept, if there is none."""
-        if self._client is None or not self.connected:
+        """Hand a message to the broker, QoS 1.
+
+        False, and nothing kept, if there is no broker, or if it takes no more for now.
+        """
+        sock = self._socket()
+        if sock is None or not self.connected or self.in_flight >= self._most_in_flight:
             return False
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
-        if info.rc != paho.MQTT_ERR_SUCCESS:
+        mid = self._next_mid()
+        packet = packets.publish(topic.encode(), payload, mid, retain=retain, five=self._five)
+        if not self._send(sock, packet):
             return False
-        self._unacknowledged.add(info.mid)
+        self._unacknowledged.add(mid)
         return True
 
     def ack(self, message: Received) -> None:
         """Tell the broker that *message* is safe. Of an earlier connection it comes again."""
-        if self._client is not None and message.session == self.session and message.qos:
-            self._client.ack(message.mid, message.qos)
+        sock = self._socket()
+        if sock is not None and message.session == self.session and message.qos:
+            # If there is no room for it the message comes again.
+            self._send(sock, packets.puback(message.mid))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is published and acknowledged within this goes out together, not one by one."""
+        self._gathering = True
+        try:
+            yield
+        finally:
+            self._gathering = False
+            if (sock := self._socket()) is not None:
+                sock.flush()
 
     def wake(self) -> None:
         """End the wait of a `step` on another thread."""
@@ -226,7 +233,7 @@ class Connection:
         client = self._new_client(address)
         try:
             # MQTT 5 has no "persistent" of its own: the session's lifetime says it instead.
-            if self._settings.protocol == "5":
+            if self._five:
                 properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
                 properties.SessionExpiryInterval = 0xFFFFFFFF if self._persistent else 0
                 client.connect(
@@ -239,23 +246,21 @@ class Connection:
             else:
                 client.connect(address.host, address.port, self._settings.keepalive_s)
         except (OSError, ValueError) as err:
-            self._schedule(_why(err, self.address, self._clock.now()))
+            self._schedule(why(err, self.address, self._clock.now()))
             return
         self._client = client
+        if (sock := self._socket()) is not None:
+            sock.flush()
 
-    def _new_client(self, address: "_Address") -> paho.Client:
-        five = self._settings.protocol == "5"
-        client = paho.Client(
+    def _new_client(self, address: Address) -> "_Client":
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            clean_session=None if five else not self._persistent,
-            protocol=paho.MQTTv5 if five else paho.MQTTv311,
-            manual_ack=True,
+            clean_session=None if self._five else not self._persistent,
+            protocol=paho.MQTTv5 if self._five else paho.MQTTv311,
             reconnect_on_failure=False,
         )
         client.connect_timeout = self._settings.connect_timeout_s
-        # Our callers bound what they have under way; paho must not hold any of it back.
-        client.max_inflight_messages_set(65_535)
         if self._settings.username:
             client.username_pw_set(self._settings.username, self._password)
         if address.tls and self._tls_context is not None:
@@ -265,28 +270,8 @@ class Connection:
         # Before connecting: a persistent session delivers at once.
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
         return client
-
-    def _make_tls_context(self) -> ssl.SSLContext:
-        try:
-            ca = secret_path(self._settings.ca_file, self._folder)
-            context = ssl.create_default_context(cafile=str(ca) if self._settings.ca_file else None)
-            if self._settings.certificate_file:
-                context.load_cert_chain(
-                    secret_path(self._settings.certificate_file, self._folder),
-                    secret_path(self._settings.key_file, self._folder)
-                    if self._settings.key_file
-                    else None,
-                )
-        except (OSError, ssl.SSLError) as err:
-            raise ConfigError(
-                f"broker: cannot use the certificates in {self._folder}: {err}"
-            ) from err
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
     def _schedule(self, trouble: str) -> None:
         ceiling = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(self._attempts, 10))
@@ -333,42 +318,101 @@ class Connection:
 
     # One turn of the connection
 
-    def _turn(self, client: paho.Client, timeout_s: float) -> None:
-        sock = client.socket()
+    def _turn(self, client: "_Client", timeout_s: float) -> None:
+        sock = self._socket()
         if sock is None:
             self._lost(self._reason)
             return
-        # TLS may hold bytes that the kernel has already handed over.
-        held = getattr(sock, "pending", lambda: 0)
-        writers = [sock] if client.want_write() else []
+        sock.flush()
+        watched: list[Any] = [sock, self._wake_read]
+        writers = [sock] if sock.has_output else []
         try:
-            watched: list[Any] = [sock, self._wake_read]
-            timeout_s = 0.0 if held() else timeout_s
-            readable, writable, _ = select.select(watched, writers, [], timeout_s)
+            wait_s = 0.0 if sock.has_input else timeout_s
+            readable, _, _ = select.select(watched, writers, [], wait_s)
         except (OSError, ValueError):
             self._lost(self._reason)
             return
         if self._wake_read in readable:
             self._drain_wake()
-        result = paho.MQTT_ERR_SUCCESS
-        if sock in readable or held():
-            result = self._read_all(client)
-        if result == paho.MQTT_ERR_SUCCESS and writable:
-            result = client.loop_write()
-        if result == paho.MQTT_ERR_SUCCESS:
-            result = client.loop_misc()
-        if result != paho.MQTT_ERR_SUCCESS and self._client is client:
+        try:
+            if sock in readable or sock.has_input:
+                self._read_all(client, sock)
+            if client.want_write():
+                client.loop_write()
+        except BadPacket as err:
+            self._lost(f"{self.address} does not speak MQTT: {err}")
+            return
+        if self._client is client:
+            self._keep_alive(sock)
+            sock.flush()
+
+    def _read_all(self, client: "_Client", sock: BufferedSocket) -> None:
+        # What has come in together is read together, so that a burst costs one select and the
+        # receiver sees it as one batch.
+        if sock.fill():
+            self._heard_at = self._clock.monotonic()
+        while packet := sock.next_packet():
+            first, body = packet
+            kind = first & 0xF0
+            if kind == packets.PUBLISH:
+                self._take_message(packets.read_publish(first, body, five=self._five))
+            elif kind == packets.PUBACK:
+                self._take_acknowledgement(*packets.read_puback(body))
+            elif kind != packets.PINGRESP:
+                sock.offer_packet()
+                if client.loop_read() != paho.MQTT_ERR_SUCCESS:
+                    self._lost(self._reason)
+                    return
+        if sock.ended:
             self._lost(self._reason)
 
-    def _read_all(self, client: paho.Client) -> MQTTErrorCode:
-        # paho reads one packet a call. What came with it is read too, up to a bound, so that a
-        # burst costs one select and the receiver sees it as one batch.
+    def _keep_alive(self, sock: BufferedSocket) -> None:
+        """Show the broker that we are here, and see that it is."""
+        now, each = self._clock.monotonic(), self._settings.keepalive_s
+        unanswered = self._asked_at > self._heard_at
+        if unanswered and now - self._asked_at >= each:
+            self._lost(f"{self.address} does not answer any more; the link may be dead")
+        elif self.connected and now - self._asked_at >= each:
+            self._asked_at = now
+            self._send(sock, packets.PINGREQ)
+
+    def _send(self, sock: BufferedSocket, packet: bytes) -> bool:
+        try:
+            sock.send(packet)
+        except BlockingIOError:
+            return False
+        if not self._gathering:
+            sock.flush()
+        return True
+
+    def _take_message(self, message: packets.Published) -> None:
+        self._received.append(
+            Received(
+                message.topic,
+                message.payload,
+                message.retain,
+                message.mid,
+                message.qos,
+                self.session,
+            )
+        )
+
+    def _take_acknowledgement(self, mid: int, reason: int) -> None:
+        self._unacknowledged.discard(mid)
+        # Only MQTT 5 tells; 3.1.1 acknowledges what it then throws away.
+        if reason >= 0x80:
+            log.warning("broker: %s does not take a message: reason %d", self.address, reason)
+
+    def _next_mid(self) -> int:
+        # Never 0, and none that is under way.
         while True:
-            before = (len(self._received), self.in_flight)
-            result = client.loop_read()
-            idle = before == (len(self._received), self.in_flight)
-            if result != paho.MQTT_ERR_SUCCESS or idle or len(self._received) >= READ_AT_ONCE:
-                return result
+            self._mid = self._mid % packets.HIGHEST_ID + 1
+            if self._mid not in self._unacknowledged:
+                return self._mid
+
+    def _socket(self) -> BufferedSocket | None:
+        sock = self._client.socket() if self._client is not None else None
+        return sock if isinstance(sock, BufferedSocket) else None
 
     def _wait_for_wake(self, timeout_s: float) -> None:
         readable, _, _ = select.select([self._wake_read], [], [], timeout_s)
@@ -382,12 +426,20 @@ class Connection:
     # What paho tells us
 
     def _on_connect(
-        self, client: paho.Client, _: Any, __: Any, reason: ReasonCode, ___: Properties | None
+        self,
+        client: paho.Client,
+        _: Any,
+        __: Any,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._reason = f"refused by {self.address}: {reason}; check its user and rules for us"
             return
         self.session += 1
+        # In MQTT 5 a broker may say how many it takes.
+        most = getattr(properties, "ReceiveMaximum", packets.HIGHEST_ID)
+        self._most_in_flight = min(most, packets.HIGHEST_ID)
         if self._subscriptions:
             client.subscribe([(subscription, 1) for subscription in self._subscriptions])
         else:
@@ -411,34 +463,10 @@ class Connection:
     def _established(self) -> None:
         self.connected = True
         self.trouble = ""
-        self._connected_at = self._clock.monotonic()
+        self._connected_at = self._heard_at = self._asked_at = self._clock.monotonic()
         self._return_at = self._connected_at + RETURN_S
         self._reason = f"{self.address} closed the connection"
         log.info("broker: connected to %s", self.address)
-
-    def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "\ufffd"
-        self._received.append(
-            Received(
-                topic,
-                bytes(message.payload),
-                message.retain,
-                message.mid,
-                message.qos,
-                self.session,
-            )
-        )
-
-    def _on_publish(
-        self, _: paho.Client, __: Any, mid: int, reason: ReasonCode, ___: Properties | None
-    ) -> None:
-        self._unacknowledged.discard(mid)
-        # Only MQTT 5 tells; 3.1.1 acknowledges what it then throws away.
-        if reason.is_failure:
-            log.warning("broker: %s does not take a message: %s", self.address, reason)
 
     def _on_disconnect(
         self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Properties | None
@@ -448,52 +476,9 @@ class Connection:
             self._short_connections = SHORT_CONNECTIONS
 
 
-@dataclass(frozen=True)
-class _Address:
-    host: str
-    port: int
-    tls: bool
+class _Client(paho.Client):
+    """paho's client, on a socket that gathers what it reads and writes."""
 
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    def is_reachable(self, timeout_s: float) -> bool:
-        try:
-            socket.create_connection((self.host, self.port), timeout_s).close()
-        except OSError:
-            return False
-        return True
-
-
-def _address(url: str, key: str) -> _Address:
-    parts = urlsplit(url)
-    tls = parts.scheme == "mqtts"
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise ConfigError(f"{key} is {url!r}; it must be mqtt://host:port or mqtts://host:port")
-    try:
-        port = parts.port or (8883 if tls else 1883)
-    except ValueError:
-        raise ConfigError(f"{key} is {url!r}; its port must be 1 to 65535") from None
-    return _Address(parts.hostname, port, tls)
-
-
-# OpenSSL's numbers for a certificate that is not valid yet, and one that is no longer.
-_WRONG_TIME = (9, 10)
-
-
-def _why(err: Exception, address: str, now: Moment) -> str:
-    if isinstance(err, ConnectionRefusedError):
-        return f"nobody listens at {address}; start the broker or correct broker.url"
-    if isinstance(err, TimeoutError):
-        return f"{address} does not answer; check the network and broker.url"
-    if isinstance(err, socket.gaierror):
-        return f"cannot find {address} by its name; check the network and broker.url"
-    if isinstance(err, ssl.SSLCertVerificationError):
-        if err.verify_code in _WRONG_TIME and now.clock == "none":
-            return (
-                f"{address}: the clock of this unit is not set and says {now.at}, at which the"
-                " broker's certificate is not valid; let it reach a time server (NTP) or fit a"
-                " clock (RTC)"
-            )
-        return f"{address}: its certificate is not accepted ({err.verify_message})"
-    return f"cannot reach {address}: {err}"
+    def _create_socket(self) -> BufferedSocket:
+        # There is no public way to hand in a socket; this is where paho makes each of its own.
+        return BufferedSocket(super()._create_socket())  # type: ignore[arg-type]

@@ -43,6 +43,12 @@ class Mosquitto:
         )
         self.start()
 
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The running broker."""
+        assert self._process is not None
+        return self._process
+
     def start(self) -> None:
         assert MOSQUITTO is not None
         self._process = subprocess.Popen(

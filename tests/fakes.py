@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from edge.clock import Moment, utc_text
 from edge.messages import Health, Scan, Status
@@ -158,6 +159,10 @@ class FakeConnection:
 
     def ack(self, message: Received) -> None:
         pass
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        yield
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         if self.connected:

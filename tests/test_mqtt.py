@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.broker import BrokerSettings, why
 from edge.clock import SystemClock
 from edge.demo.broker import NatsBroker, free_port
 from edge.errors import ConfigError
-from edge.mqtt import RETURN_S, BrokerSettings, Connection, LastWill, Received, _why
+from edge.mqtt import RETURN_S, Connection, LastWill, Received
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.fakes import FakeClock, eventually
 
@@ -243,6 +244,64 @@ def test_a_captive_portal_is_given_up(connect: Connect) -> None:
     assert "does not answer as a broker" in connection.trouble
 
 
+def greeted(server: socket.socket, connection: Connection) -> socket.socket:
+    """The other end of *connection*, once it has been greeted as by a broker."""
+    connection.step(0)
+    peer, _ = server.accept()
+    peer.settimeout(10)
+    peer.recv(1000)
+    peer.sendall(b"\x20\x02\x00\x00")
+    until_connected(connection)
+    return peer
+
+
+def test_a_link_that_died_without_a_word_is_noticed(connect: Connect) -> None:
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        connection = connect(url, "unit", clock=clock, settings={"keepalive_s": 30})
+        with greeted(server, connection) as peer:
+            for _ in range(3):
+                clock.advance(30)
+                connection.step(0)
+                assert peer.recv(10) == b"\xc0\x00"
+                peer.sendall(b"\xd0\x00")
+                connection.step(1)
+            clock.advance(30)
+            connection.step(0)
+            clock.advance(29)
+            connection.step(0)
+            assert connection.connected
+            clock.advance(1)
+            connection.step(0)
+
+    assert not connection.connected
+    assert "does not answer any more" in connection.trouble
+
+
+def test_what_is_no_mqtt_ends_the_connection(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = connect(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "unit")
+        with greeted(server, connection) as peer:
+            peer.sendall(b"\x32\x03\x00\x09t")
+            connection.step(1)
+
+    assert not connection.connected
+    assert "does not speak MQTT" in connection.trouble
+
+
+def test_a_reader_that_is_slow_is_not_sent_ever_more(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = connect(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "unit")
+        with greeted(server, connection):
+            taken = 0
+            while connection.publish("t", bytes(10_000)):
+                taken += 1
+                assert taken < 10_000
+            assert connection.connected
+            assert connection.in_flight == taken
+
+
 def test_attempts_back_off_to_a_minute_with_jitter(connect: Connect) -> None:
     clock = FakeClock()
     connection = connect("mqtt://127.0.0.1:1", "unit", clock=clock)
@@ -354,9 +413,9 @@ def test_a_certificate_that_a_wrong_clock_rejects_is_called_a_matter_of_the_cloc
     err.verify_code, err.verify_message = 10, "certificate has expired"
     clock = FakeClock()
 
-    assert "the clock of this unit is not set" in _why(err, "broker:8883", clock.now())
+    assert "the clock of this unit is not set" in why(err, "broker:8883", clock.now())
     clock.synchronized = True
-    assert "certificate is not accepted (certificate has expired)" in _why(
+    assert "certificate is not accepted (certificate has expired)" in why(
         err, "broker:8883", clock.now()
     )
 

@@ -101,9 +101,11 @@ class Collector:
         if reports:
             self._storage.store_reports(reports, now)
         # Committed. Not before here does anybody hear that a scan is safe.
-        for message in batch:
-            self._connection.ack(message)
-        self._confirm(scans)
+        with self._connection.together():
+            # First, since a unit whose window is full waits for it.
+            self._confirm(scans)
+            for message in batch:
+                self._connection.ack(message)
         self._count(scans, new, set_aside)
 
     def _sort(self, message: Received, scans: list[StoredScan], reports: list[Report]) -> None:

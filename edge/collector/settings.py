@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from edge.broker import BrokerSettings
 from edge.messages import Name
-from edge.mqtt import BrokerSettings
 from edge.storage.settings import StorageSettings
 
 

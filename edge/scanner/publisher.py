@@ -86,7 +86,7 @@ class Publisher:
         software: str,
         health: Callable[[], Health],
         boots: Boots,
-        window: int = 500,
+        window: int = 1000,
         live_share: float = 0.25,
         budget_kb_s: float = 0.0,
         resend_s: float = 5.0,
@@ -144,9 +144,10 @@ class Publisher:
                 self._session = self._connection.session
                 self._start_again()
                 self._publish_status("online")
-            self._send_again()
-            self._send_new()
-            self._send_health()
+            with self._connection.together():
+                self._send_again()
+                self._send_new()
+                self._send_health()
         self._write_forgotten()
 
     def wake(self) -> None:
@@ -190,8 +191,7 @@ class Publisher:
         if not self._sent:
             self._heard_at = self._clock.monotonic()
         # While old scans are left, new ones have their share of the window and no more.
-        live_out = sum(seq >= self._live_from for seq in self._sent)
-        live_room = min(room, self._live_room - live_out) if self._has_backlog else room
+        live_room = min(room, self._live_room - self._live_out()) if self._has_backlog else room
         for scan in self._outbox.oldest(max(0, live_room), after=self._live_sent):
             if not self._send(scan):
                 return
@@ -199,6 +199,11 @@ class Publisher:
             room -= 1
         if self._has_backlog and room > 0:
             self._send_backlog(room)
+
+    def _live_out(self) -> int:
+        if self._live_sent < self._live_from:
+            return 0
+        return sum(seq >= self._live_from for seq in self._sent)
 
     def _send_backlog(self, room: int) -> None:
         old = self._outbox.oldest(room, after=self._backlog_sent)
@@ -345,9 +350,10 @@ class Publisher:
     def _remember_id(self, scan: Scan) -> None:
         # Some longer than the window: a repeat may be confirmed in one range with its neighbours.
         self._ids[scan.seq] = scan.id
-        for seq in list(self._ids)[: max(0, len(self._ids) - 4 * self._window)]:
-            if seq not in self._sent:
-                del self._ids[seq]
+        if len(self._ids) > 8 * self._window:
+            for seq in list(self._ids)[: -4 * self._window]:
+                if seq not in self._sent:
+                    del self._ids[seq]
 
     def _write_forgotten(self) -> None:
         since = self._unwritten_since

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from edge.broker import BrokerSettings
 from edge.legal_basis import BasisSettings
 from edge.messages import Name
-from edge.mqtt import BrokerSettings
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -75,7 +75,7 @@ class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How scans are sent."""
 
-    window: Annotated[int, Meta(ge=1, le=5000)] = 500
+    window: Annotated[int, Meta(ge=1, le=5000)] = 1000
     live_share: Annotated[float, Meta(ge=0, le=1)] = 0.25
     budget_kb_s: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
     resend_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0

@@ -61,7 +61,10 @@ class Centre:
         eventually(holds, what, turn=turn)
 
     def send(self, payload: bytes, channel: str = "scan", unit: str = "cong-1") -> None:
-        assert self.unit.publish(topic("pleiku", unit, channel), payload)
+        where = topic("pleiku", unit, channel)
+        eventually(
+            lambda: self.unit.publish(where, payload), "room", turn=lambda: self.unit.step(0.05)
+        )
 
     def confirmed(self) -> set[int]:
         return {
