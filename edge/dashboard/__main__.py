@@ -16,11 +16,14 @@ from edge.clock import SystemClock
 from edge.dashboard.app import Application
 from edge.dashboard.people import People
 from edge.dashboard.rights import ROLES
+from edge.dashboard.service import Service
 from edge.dashboard.serving import Server
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
 from edge.errors import PeopleError
+from edge.register import read_register
 from edge.storage.database import Database
+from edge.storage.places import keep_register
 from edge.systemd import Notifier
 
 DEFAULT_CONFIG = Path("/etc/edge/dashboard.toml")
@@ -59,17 +62,32 @@ def main(args: list[str] | None = None) -> int:
         )
     listed = doing.add_parser("list", parents=[cli.common_again()], help="every account")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
+    places = commands.add_parser(
+        "places", parents=[cli.common_again()], help="the register of places at the centre"
+    )
+    placing = places.add_subparsers(dest="doing", required=True)
+    imported = placing.add_parser(
+        "import",
+        parents=[cli.common_again()],
+        help="put the places of a register.json, as edge-provision keeps it, into storage",
+    )
+    imported.add_argument("file", type=Path)
+    imported.add_argument(
+        "--remove", action="store_true", help="take out places that are not in the file"
+    )
+    imported.add_argument("--json", action="store_true", help="what changed, as JSON")
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
-    work = {"people": _people}.get(options.command, _run)
+    work = {"people": _people, "places": _places}.get(options.command, _run)
     return cli.run(lambda: work(options))
 
 
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, DashboardSettings)
-    with closing(open_database(settings.storage.file)) as database:
-        people = _accounts(settings, database)
-        application = Application(settings, database, people, SystemClock())
+    with closing(open_database(settings.storage, options.config.parent)) as database:
+        clock, people = SystemClock(), _accounts(settings, database)
+        service = Service(database, clock)
+        application = Application(settings, database, people, clock)
         server = Server(application.asgi(), settings.web, options.config.parent)
         notifier = Notifier()
         server.start()
@@ -77,6 +95,7 @@ def _run(options: argparse.Namespace) -> int:
         notifier.ready(server.url)
         with cli.stop_signals() as stopping:
             while not stopping() and server.serves:
+                service.step()
                 notifier.watchdog()
                 time.sleep(TURN_S)
             told = stopping()
@@ -87,7 +106,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _people(options: argparse.Namespace) -> int:
     settings = config.load(options.config, DashboardSettings)
-    with closing(open_database(settings.storage.file)) as database:
+    with closing(open_database(settings.storage, options.config.parent)) as database:
         people = _accounts(settings, database)
         if options.doing == "list":
             for person in people.all():
@@ -104,6 +123,20 @@ def _people(options: argparse.Namespace) -> int:
             people.set_password(options.name, password)
         if options.make:
             print(password)
+    return 0
+
+
+def _places(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, DashboardSettings)
+    register = read_register(options.file)
+    with closing(open_database(settings.storage, options.config.parent)) as database:
+        now = SystemClock().now().at
+        change = keep_register(database, register, now, remove=options.remove)
+    if options.json:
+        print(json.dumps(asdict(change)))
+    else:
+        counted = (len(change.added), len(change.changed), len(change.removed))
+        print("thêm / added {}, đổi / changed {}, bỏ / removed {}".format(*counted))
     return 0
 
 

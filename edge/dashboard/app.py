@@ -15,13 +15,17 @@ from edge.clock import Clock
 from edge.dashboard.headers import SecurityHeaders
 from edge.dashboard.pages.account import AccountPages
 from edge.dashboard.pages.accounts import PeoplePages
+from edge.dashboard.pages.coverage import CoveragePages
 from edge.dashboard.pages.now import NowPages
+from edge.dashboard.pages.place import PlacePages
+from edge.dashboard.pages.setting_up import SetUpPages
 from edge.dashboard.pages.units import UnitPages
 from edge.dashboard.people import People
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import ASSETS, Pages
 from edge.dashboard.web import Ask, Door, Page, language_of
 from edge.storage.database import Database
+from edge.storage.places import Places
 
 
 class Application:
@@ -32,11 +36,15 @@ class Application:
     ) -> None:
         self._database, self._clock = database, clock
         self._show = Pages(settings.title)
+        places = Places()
         self._door = Door(people, clock, self._show)
         self.pages: Sequence[Page] = [
             *AccountPages(self._show, people, clock).pages(),
-            *NowPages(self._show, database, settings).pages(),
+            *NowPages(self._show, database, places, settings).pages(),
+            *PlacePages(self._show, database, places, settings).pages(),
             *UnitPages(self._show, database, settings).pages(),
+            *CoveragePages(self._show, database, places).pages(),
+            *SetUpPages(self._show, database, places).pages(),
             *PeoplePages(self._show, people).pages(),
         ]
 

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from edge.storage.settings import StorageSettings
+
 
 class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where and how pages are served."""
@@ -17,12 +19,6 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     proxies: tuple[str, ...] = ()
     session_idle_h: Annotated[float, Meta(ge=0.1, le=720)] = 12.0
     session_max_h: Annotated[float, Meta(ge=0.1, le=8760)] = 168.0
-
-
-class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where scans are stored."""
-
-    file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/storage.db"
 
 
 class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -22,6 +22,8 @@ THEMES = ("auto", "light", "dark")
 MENU: tuple[tuple[str, str, str, Right], ...] = (
     ("/", "Bây giờ", "Now", "see places"),
     ("/units", "Thiết bị", "Units", "see units"),
+    ("/coverage", "Độ phủ", "Coverage", "see coverage"),
+    ("/set-up", "Thiết lập", "Set-up", "see set-up"),
     ("/people", "Người dùng", "People", "manage people"),
 )
 

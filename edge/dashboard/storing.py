@@ -3,13 +3,18 @@
 from pathlib import Path
 
 from edge.storage.database import Database
-from edge.storage.storage import Storage
+from edge.storage.settings import StorageSettings
+
+#: Whoever comes first makes the tables, of the collector's too.
+PACKAGES = ("edge.storage", "edge.storage.places", "edge.dashboard")
 
 
-def open_database(file: str) -> Database:
-    """The database in *file*, brought up to date. Raises StorageError."""
-    # Whoever comes first makes the collector's tables.
-    Storage(Path(file)).close()
-    database = Database(file)
-    database.migrate("edge.dashboard")
+def open_database(where: StorageSettings, beside: Path) -> Database:
+    """The database *where* says, brought up to date; secrets are *beside* the settings.
+
+    Raises ConfigError or StorageError.
+    """
+    database = Database(where.url, where.password(beside))
+    for package in PACKAGES:
+        database.migrate(package)
     return database

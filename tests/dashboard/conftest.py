@@ -13,5 +13,6 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     """Two places with units, an account of each role."""
     made = Deployment(tmp_path)
     made.add_units()
+    made.add_register()
     yield made
     made.close()

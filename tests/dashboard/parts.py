@@ -1,20 +1,27 @@
 """A dashboard for tests: storage with invented units, an account of each role, and its pages."""
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import date, time, timedelta
 from pathlib import Path
+from random import Random
 from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
+from edge.clock import utc_seconds, utc_text
 from edge.dashboard.app import Application
+from edge.dashboard.local_time import local_day
 from edge.dashboard.people import People
 from edge.dashboard.rights import ROLES, Role
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
-from edge.storage.rows import Report
+from edge.register import DAYS, AdminArea, Opening, Place, Register, Vehicle
+from edge.storage.places import keep_register
+from edge.storage.rows import Report, StoredScan
+from edge.storage.settings import StorageSettings
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_health, a_status
+from tests.fakes import FakeClock, a_health, a_scan, a_status
 
 PASSWORD = "mot-mat-khau-dai"
 #: The manager's; the other places are not.
@@ -30,7 +37,8 @@ class Deployment:
         self.clock = FakeClock()
         self.clock.synchronized = True
         self.file = str(folder / "storage.db")
-        self.database = open_database(self.file)
+        self.database = open_database(StorageSettings(url=self.file), folder)
+        self._seq = 0
         # At its recommended costs each of the many sign-ins of tests would take 50 ms and more.
         hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
         self.people = People(self.database, timedelta(hours=12), timedelta(days=7), hasher)
@@ -43,7 +51,7 @@ class Deployment:
 
     def add_units(self) -> None:
         """Two places with units in every condition."""
-        storage = Storage(Path(self.file))
+        storage = Storage(self.file)
         now = self.clock.now().at
         for unit, place, state, health in (
             ("cong-1", OWN_PLACE, "online", a_health(clock="ntp", pending=3)),
@@ -57,6 +65,73 @@ class Deployment:
                 away = a_status(state=state, place=place, birth=2)
                 storage.store_reports([Report("pleiku", unit, away)], now)
         storage.close()
+
+    def add_register(self) -> None:
+        """A market, a bus station and a bus, each with its dated tree."""
+        areas = (
+            AdminArea(
+                since=date(2020, 1, 1),
+                until=date(2025, 6, 30),
+                province="Gia Lai",
+                district="Thành phố Pleiku",
+                commune="Phường Mẫu",
+            ),
+            AdminArea(since=date(2025, 7, 1), province="Gia Lai", commune="Phường Pleiku"),
+        )
+        places = (
+            Place(
+                id=OWN_PLACE,
+                name="Chợ Pleiku, cổng 1",
+                kind="market",
+                address="Đường Mẫu, Pleiku",
+                admin=areas,
+                body="Ban quản lý chợ Pleiku",
+                hours=(Opening(days=DAYS, opens=time(5), closes=time(18)),),
+            ),
+            Place(id=OTHER_PLACE, name="Bến xe Đức Long", kind="station", admin=areas),
+            Place(
+                id="xe-81b-01234",
+                name="Xe buýt 81B-012.34",
+                kind="vehicle",
+                admin=areas,
+                vehicle=Vehicle(plate="81B-012.34", route="Pleiku - Chư Sê"),
+            ),
+        )
+        keep_register(self.database, Register(places=places), self.clock.now().at)
+
+    def add_list(self, scans: Iterable[tuple[str, str, str, str]]) -> None:
+        """Scans: place, unit, direction, and when (UTC)."""
+        made = []
+        for place, unit, direction, at in scans:
+            self._seq += 1
+            scan = a_scan(self._seq, place=place, direction=direction, at=at, clock="ntp")
+            made.append(StoredScan("pleiku", unit, scan))
+        storage = Storage(self.file)
+        storage.store(made, self.clock.now().at)
+        storage.close()
+
+    def add_scans(
+        self, place: str, unit: str, ins: int = 0, outs: int = 0, day: date | None = None
+    ) -> None:
+        """So many scans, at 08:30 in Viet Nam, on *day* or today."""
+        at = self.clock.now().at if day is None else f"{day}T01:30:00.000Z"
+        self.add_list([(place, unit, "in", at)] * ins + [(place, unit, "out", at)] * outs)
+
+    def add_busy_days(self) -> None:
+        """Two weeks of a market and a bus station, with a morning and an evening rush."""
+        random = Random(144)
+        now, today = utc_seconds(self.clock.now().at), local_day(self.clock.now().at)
+        scans = []
+        for back in range(14, -1, -1):
+            midnight = utc_seconds(f"{today - timedelta(days=back)}T00:00:00+07:00")
+            for unit, place, rush_h in (("cong-1", OWN_PLACE, 6.0), ("cua-1", OTHER_PLACE, 7.0)):
+                for direction, later in (("in", 0.0), ("out", 1.5)):
+                    for _ in range(random.randrange(30, 60)):
+                        hour = random.gauss(rush_h + later, 1.0) + random.choice((0, 0, 10))
+                        seconds = midnight + 3600 * min(max(hour, 0.0), 23.9)
+                        if seconds <= now:
+                            scans.append((place, unit, direction, utc_text(seconds)))
+        self.add_list(scans)
 
     def client(self, role: Role | None = None) -> TestClient:
         """A browser, signed in as *role* or not at all."""

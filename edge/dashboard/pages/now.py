@@ -1,10 +1,13 @@
 """*Now*: my places, the worst first, and what went in and out of them today."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from starlette.responses import Response
 
+from edge.dashboard.charts import chart
 from edge.dashboard.condition import (
     PLACE_ORDER,
     PlaceCondition,
@@ -12,33 +15,43 @@ from edge.dashboard.condition import (
     condition_of,
     condition_of_place,
 )
+from edge.dashboard.local_time import local, local_day
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, Page
-from edge.storage import fleet
+from edge.register import Place
+from edge.storage import counts, fleet
+from edge.storage.counts import Count
 from edge.storage.database import Database
 from edge.storage.fleet import FleetUnit
+from edge.storage.places import Places
 
 #: So many places are shown; who has more finds them by name.
 SHOWN = 60
+#: So many hours are drawn, this one being the last.
+HOURS = 12
 
 
 @dataclass(frozen=True)
 class PlaceLine:
     """A place as *Now* shows it."""
 
-    place: str
+    id: str
+    name: str
     condition: PlaceCondition
     units: int
     away: int  #: units that are offline or silent
     last_scan: str | None
+    today: Count
 
 
 class NowPages:
     """The first page."""
 
-    def __init__(self, show: Pages, database: Database, settings: DashboardSettings) -> None:
-        self._show, self._database = show, database
+    def __init__(
+        self, show: Pages, database: Database, places: Places, settings: DashboardSettings
+    ) -> None:
+        self._show, self._database, self._places = show, database, places
         self._silent_after_s = settings.silent_after_min * 60
         self._quiet_after_s = settings.quiet_after_min * 60
 
@@ -47,43 +60,84 @@ class NowPages:
         return [Page("/", self._now, "see places")]
 
     def _now(self, ask: Ask) -> Response:
-        condition, find = ask.query("condition"), ask.query("find").strip()[:64]
+        condition, find = ask.query("condition"), ask.query("find").strip().lower()[:64]
+        today = local_day(ask.now)
+        own = ask.person().places
         with self._database.reading() as connection:
+            register = self._places.all(connection)
             units = fleet.units(connection)
-        lines = self._lines(ask, units)
+            by_place = counts.by_place(connection, today, today)
+            quarters = [
+                count
+                for day in (today - timedelta(days=1), today)
+                for count in counts.by_quarter(connection, day, own)
+            ]
+        lines = self._lines(ask, register, units, by_place)
         shown = [
             line
             for line in lines
-            if condition in ("", line.condition) and find.lower() in line.place
+            if condition in ("", line.condition) and (find in line.id or find in line.name.lower())
         ]
+        hours, labels = _last_hours(quarters, ask.now)
         return self._show.page(
             ask,
             "now_live.html" if "x-part" in ask.request.headers else "now.html",
             lines=shown[:SHOWN],
             more=max(0, len(shown) - SHOWN),
             total=len(lines),
+            today=sum((line.today for line in lines), Count()),
             counts=Counter(line.condition for line in lines),
             order=PLACE_ORDER,
+            hours=list(zip(labels, hours, strict=True)),
+            hour_chart=chart(hours, labels),
             query={"condition": condition, "find": find},
         )
 
-    def _lines(self, ask: Ask, units: list[FleetUnit]) -> list[PlaceLine]:
+    def _lines(
+        self,
+        ask: Ask,
+        register: Mapping[str, Place],
+        units: list[FleetUnit],
+        by_place: Mapping[str, Count],
+    ) -> list[PlaceLine]:
         of_place: defaultdict[str, list[FleetUnit]] = defaultdict(list)
         for unit in units:
-            if unit.place and ask.person().sees(unit.place):
-                of_place[unit.place].append(unit)
-        lines = [self._place(place, found, ask.now) for place, found in of_place.items()]
-        return sorted(lines, key=lambda line: (PLACE_ORDER.index(line.condition), line.place))
+            of_place[unit.place].append(unit)
+        names = {name for name in (*register, *of_place, *by_place) if name}
+        lines = [
+            self._place(
+                name,
+                register[name].name if name in register else name,
+                of_place.get(name, []),
+                by_place.get(name, Count()),
+                ask.now,
+            )
+            for name in names
+            if ask.person().sees(name)
+        ]
+        return sorted(lines, key=lambda line: (PLACE_ORDER.index(line.condition), line.name))
 
-    def _place(self, place: str, units: list[FleetUnit], now: str) -> PlaceLine:
+    def _place(
+        self, place: str, name: str, units: list[FleetUnit], today: Count, now: str
+    ) -> PlaceLine:
         conditions: list[UnitCondition] = [
             condition_of(unit, now, self._silent_after_s) for unit in units
         ]
         last_scan = max((unit.last_scan for unit in units if unit.last_scan), default=None)
         return PlaceLine(
             place,
+            name,
             condition_of_place(conditions, last_scan, now, self._quiet_after_s),
             len(units),
             sum(condition in ("offline", "silent") for condition in conditions),
             last_scan,
+            today,
         )
+
+
+def _last_hours(quarters: list[Count], now: str) -> tuple[list[Count], list[str]]:
+    """The last hours out of the quarters of yesterday and today, and what each is called."""
+    hour = local(now).hour
+    numbers = range(24 + hour - HOURS + 1, 24 + hour + 1)
+    sums = [sum(quarters[4 * number : 4 * number + 4], Count()) for number in numbers]
+    return sums, [f"{number % 24}h" for number in numbers]

@@ -31,6 +31,11 @@ class UnitLine:
     condition: UnitCondition
     troubles: list[Trouble]
 
+    @classmethod
+    def of(cls, unit: FleetUnit, now: str, silent_after_s: float) -> "UnitLine":
+        """*unit*, judged at *now*."""
+        return cls(unit, condition_of(unit, now, silent_after_s), troubles_of(unit, now))
+
 
 _SORTS: dict[str, Callable[[UnitLine], Any]] = {
     "condition": lambda line: (UNIT_ORDER.index(line.condition), line.unit.unit),
@@ -91,7 +96,7 @@ class UnitPages:
         return self._show.page(ask, "unit.html", line=self._line(unit, ask.now))
 
     def _line(self, unit: FleetUnit, now: str) -> UnitLine:
-        return UnitLine(unit, condition_of(unit, now, self._silent_after_s), troubles_of(unit, now))
+        return UnitLine.of(unit, now, self._silent_after_s)
 
 
 def page_number(ask: Ask, total: int) -> int:

@@ -1,0 +1,105 @@
+"""Charts as shapes for a template: bars up for what goes in, down for what goes out.
+
+Drawn on the server, as SVG within the page: nothing to load, sharp on any screen, and read by a
+screen reader as the table that stands beside each. A direction is told by up and down, and a
+comparison by a line, so that colour is never needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.storage.counts import Count
+
+WIDTH, HEIGHT = 720, 220
+_LEFT, _BOTTOM = 44, 20
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Label:
+    """A word under the bars, or a number beside them."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All shapes of a chart."""
+
+    width: int
+    height: int
+    zero: float  #: where the line between in and out runs
+    left: int
+    ins: list[Bar]
+    outs: list[Bar]
+    before: str  #: points of the line of an earlier time; "" for none
+    labels: list[Label]
+    ticks: list[Label]
+
+
+def chart(counts: Sequence[Count], labels: Sequence[str], before: Sequence[Count] = ()) -> Chart:
+    """Bars of *counts*, one for each; *before* is drawn as a line above them.
+
+    *labels* has a text for each bar, "" for most. Scans of both directions go up with those in.
+    """
+    ups = [count.into + count.both for count in counts]
+    downs = [count.out for count in counts]
+    earlier = [count.into + count.both for count in before]
+    top, bottom = _round_up(max([*ups, *earlier, 1])), _round_up(max([*downs, 0]))
+    room = HEIGHT - _BOTTOM - 8
+    scale = room / (top + bottom)
+    zero = 8 + top * scale
+    step = (WIDTH - _LEFT) / max(1, len(counts))
+    gap = min(2.0, step / 5)
+
+    def bar(number: int, value: int, up: bool) -> Bar:
+        height = value * scale
+        y = zero - height if up else zero
+        return Bar(_LEFT + number * step + gap / 2, y, step - gap, height)
+
+    points = " ".join(
+        f"{_LEFT + (number + 0.5) * step:.1f},{zero - value * scale:.1f}"
+        for number, value in enumerate(earlier)
+    )
+    return Chart(
+        WIDTH,
+        HEIGHT,
+        zero,
+        _LEFT,
+        [bar(number, value, True) for number, value in enumerate(ups) if value],
+        [bar(number, value, False) for number, value in enumerate(downs) if value],
+        points,
+        [
+            Label(_LEFT + (number + 0.5) * step, HEIGHT - 4, label)
+            for number, label in enumerate(labels)
+            if label
+        ],
+        _ticks(top, bottom, zero, scale),
+    )
+
+
+def _ticks(top: int, bottom: int, zero: float, scale: float) -> list[Label]:
+    values = [top, top // 2 if top > 1 else 0, 0]
+    ticks = [Label(_LEFT - 6, zero - value * scale, str(value)) for value in dict.fromkeys(values)]
+    if bottom:
+        ticks.append(Label(_LEFT - 6, zero + bottom * scale, str(bottom)))
+    return ticks
+
+
+def _round_up(value: int) -> int:
+    """The next number that is easy to read: 1, 2, 4, 6, 8, 10, 20, 40, ..."""
+    size = 1
+    while value > 10 * size:
+        size *= 10
+    return next((n * size for n in (1, 2, 4, 6, 8, 10) if n * size >= value), 0) if value else 0

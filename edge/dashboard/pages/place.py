@@ -1,0 +1,133 @@
+"""*Place*: in and out by quarter of an hour and by day, the busiest hours, last week, the units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from starlette.responses import Response
+
+from edge.dashboard.charts import chart
+from edge.dashboard.condition import condition_of, condition_of_place
+from edge.dashboard.coverage import area_name
+from edge.dashboard.local_time import local_day
+from edge.dashboard.pages.units import UnitLine
+from edge.dashboard.settings import DashboardSettings
+from edge.dashboard.show import Pages
+from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
+from edge.register import KINDS, Place
+from edge.storage import counts, fleet
+from edge.storage.counts import Count
+from edge.storage.database import Database
+from edge.storage.places import Places
+
+#: How many days are shown together, and over how many the busiest hours are sought.
+DAYS = 28
+BUSIEST_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Hour:
+    """An hour of the day and its scans."""
+
+    hour: int
+    count: Count
+
+
+class PlacePages:
+    """The page of one place."""
+
+    def __init__(
+        self, show: Pages, database: Database, places: Places, settings: DashboardSettings
+    ) -> None:
+        self._show, self._database, self._places = show, database, places
+        self._silent_after_s = settings.silent_after_min * 60
+        self._quiet_after_s = settings.quiet_after_min * 60
+
+    def pages(self) -> list[Page]:
+        """Its route."""
+        return [Page("/places/{place}", self._place, "see places")]
+
+    def _place(self, ask: Ask) -> Response:
+        name = ask.path("place")
+        if not ask.person().sees(name):
+            raise NotAllowed
+        today = local_day(ask.now)
+        day = day_asked(ask, "day", today)
+        with self._database.reading() as connection:
+            place = self._places.all(connection).get(name)
+            units = [unit for unit in fleet.units(connection) if unit.place == name]
+            quarters = counts.by_quarter(connection, day, [name])
+            week_ago = counts.by_quarter(connection, day - timedelta(days=7), [name])
+            first = day - timedelta(days=DAYS - 1)
+            days = counts.by_day(connection, first - timedelta(days=7), day, [name])
+            hours = counts.by_hour(connection, day - timedelta(days=BUSIEST_DAYS - 1), day, [name])
+            by_unit = counts.by_unit(connection, day, day, name)
+        if place is None and not units and not days:
+            raise NotThere
+        lines = [UnitLine.of(unit, ask.now, self._silent_after_s) for unit in units]
+        span = [first + timedelta(days=number) for number in range(DAYS)]
+        last_scan = max((unit.last_scan for unit in units if unit.last_scan), default=None)
+        return self._show.page(
+            ask,
+            "place.html",
+            name=name,
+            place=place,
+            kind=KINDS[place.kind] if place else None,
+            area=area_name(place.admin_on(day), "commune") if place else "",
+            condition=condition_of_place(
+                [condition_of(unit, ask.now, self._silent_after_s) for unit in units],
+                last_scan,
+                ask.now,
+                self._quiet_after_s,
+            ),
+            last_scan=last_scan,
+            units=lines,
+            by_unit=by_unit,
+            shown=day,
+            today=today,
+            day_before=day - timedelta(days=1),
+            day_after=day + timedelta(days=1),
+            week_before=day - timedelta(days=7),
+            total=sum(quarters, Count()),
+            total_before=sum(week_ago, Count()),
+            quarters=quarters,
+            quarter_chart=chart(quarters, quarter_labels(), week_ago),
+            days=[(one, days.get(one, Count())) for one in span],
+            day_chart=chart(
+                [days.get(one, Count()) for one in span],
+                [f"{one:%d/%m}" if not number % 4 else "" for number, one in enumerate(span)],
+                [days.get(one - timedelta(days=7), Count()) for one in span],
+            ),
+            busiest=busiest(hours),
+            busiest_days=BUSIEST_DAYS,
+            opening=_opening(place),
+        )
+
+
+def busiest(hours: Sequence[Count], most: int = 3) -> list[Hour]:
+    """The busiest hours that had any scan, the busiest first."""
+    found = [Hour(number, count) for number, count in enumerate(hours) if count.all]
+    return sorted(found, key=lambda hour: (-hour.count.all, hour.hour))[:most]
+
+
+def day_asked(ask: Ask, name: str, otherwise: date) -> date:
+    """The day in the address under *name*, within what is sensible; or *otherwise*."""
+    try:
+        day = date.fromisoformat(ask.query(name))
+    except ValueError:
+        return otherwise
+    return day if date(2020, 1, 1) <= day <= otherwise else otherwise
+
+
+def quarter_labels() -> list[str]:
+    """What stands under the 96 quarters of a day: every third hour."""
+    return [f"{number // 4}h" if not number % 12 else "" for number in range(counts.QUARTERS)]
+
+
+def _opening(place: Place | None) -> list[str]:
+    if place is None:
+        return []
+    return [
+        f"{hours.opens:%H:%M}–{hours.closes:%H:%M}" + ("" if len(hours.days) == 7 else " *")
+        for hours in place.hours
+    ]

@@ -1,0 +1,131 @@
+"""How many scans there were, by place, day and quarter of an hour: asked of the summaries.
+
+The summaries are kept exact by whoever stores scans: see summaries.py.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, Row, TextClause, bindparam, text
+
+QUARTERS = 96
+
+
+@dataclass(frozen=True)
+class Count:
+    """Scans by direction; *both* are those of a unit that stands for both ways."""
+
+    into: int = 0
+    out: int = 0
+    both: int = 0
+
+    @property
+    def all(self) -> int:
+        """All of them."""
+        return self.into + self.out + self.both
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(self.into + other.into, self.out + other.out, self.both + other.both)
+
+
+_SUMS = (
+    "sum(CASE direction WHEN 'in' THEN scans ELSE 0 END) AS ins,"
+    " sum(CASE direction WHEN 'out' THEN scans ELSE 0 END) AS outs,"
+    " sum(CASE direction WHEN 'both' THEN scans ELSE 0 END) AS boths"
+)
+
+
+def by_place(connection: Connection, first: date, last: date) -> dict[str, Count]:
+    """Scans of each place that had any, on the local days *first* to *last*."""
+    rows = connection.execute(
+        text(
+            f"SELECT place, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last"
+            " GROUP BY place HAVING sum(scans) > 0"
+        ),
+        _days(first, last),
+    )
+    return {row.place: _count(row) for row in rows}
+
+
+def by_day(
+    connection: Connection, first: date, last: date, places: Iterable[str] | None = None
+) -> dict[date, Count]:
+    """Scans of each local day that had any; of *places*, None for all."""
+    rows = connection.execute(
+        *_among(
+            f"SELECT day, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last",
+            " GROUP BY day",
+            _days(first, last),
+            places,
+        )
+    )
+    return {date.fromisoformat(row.day): _count(row) for row in rows}
+
+
+def by_unit(connection: Connection, first: date, last: date, place: str) -> dict[str, Count]:
+    """Scans of each unit of *place* that had any, on the local days *first* to *last*."""
+    rows = connection.execute(
+        *_among(
+            f"SELECT unit, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last",
+            " GROUP BY unit",
+            _days(first, last),
+            [place],
+        )
+    )
+    return {row.unit: _count(row) for row in rows}
+
+
+def by_quarter(
+    connection: Connection, day: date, places: Iterable[str] | None = None
+) -> list[Count]:
+    """Scans of each of the 96 quarters of an hour of the local *day*; of *places*, None for all."""
+    rows = connection.execute(
+        *_among(
+            f"SELECT quarter, {_SUMS} FROM scans_by_quarter WHERE day = :day",
+            " GROUP BY quarter",
+            {"day": day.isoformat()},
+            places,
+        )
+    )
+    found = {row.quarter: _count(row) for row in rows}
+    return [found.get(quarter, Count()) for quarter in range(QUARTERS)]
+
+
+def by_hour(
+    connection: Connection, first: date, last: date, places: Iterable[str] | None = None
+) -> list[Count]:
+    """Scans of each of the 24 hours, over the local days *first* to *last* together."""
+    rows = connection.execute(
+        *_among(
+            f"SELECT quarter, {_SUMS} FROM scans_by_quarter WHERE day BETWEEN :first AND :last",
+            " GROUP BY quarter",
+            _days(first, last),
+            places,
+        )
+    )
+    hours = [Count()] * 24
+    for row in rows:
+        hours[row.quarter // 4] += _count(row)
+    return hours
+
+
+def _among(
+    start: str, end: str, values: dict[str, object], places: Iterable[str] | None
+) -> tuple[TextClause, dict[str, object]]:
+    if places is None:
+        return text(start + end), values
+    statement = text(f"{start} AND place IN :places{end}")
+    chosen = sorted(places) or [""]  # no place is called ""
+    return (
+        statement.bindparams(bindparam("places", expanding=True)),
+        values | {"places": chosen},
+    )
+
+
+def _days(first: date, last: date) -> dict[str, object]:
+    return {"first": first.isoformat(), "last": last.isoformat()}
+
+
+def _count(row: Row[tuple[object, ...]]) -> Count:
+    return Count(int(row.ins), int(row.outs), int(row.boths))
