@@ -1,7 +1,10 @@
 """Which numbers of each unit are rows: the centre's proof that 1..n are all there."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy
@@ -11,36 +14,65 @@ from edge.storage.rows import Gap, StoredScan
 from edge.storage.writing import Writing
 
 Key = tuple[str, str]  # unit, epoch
+Range = tuple[int, int, str]  # first, last, since
 
 
-def hold(writing: Writing, scans: Sequence[StoredScan]) -> dict[Key, Ranges]:
-    """Note the numbers of *scans* as held; gives which of them were held before, and more."""
+@dataclass
+class HeldBefore:
+    """Which numbers of a batch were held before it came."""
+
+    #: (first, last, since) of what the numbers of the batch overlap or touch, in order.
+    ranges: Mapping[Key, list[Range]]
+    #: How many of its numbers were not held, by unit.
+    new: Counter[str]
+    #: Whether none was, and none comes twice: so all its scans are new.
+    all_new: bool
+
+    def has(self, unit: str, epoch: str, seq: int) -> bool:
+        """Whether the number *seq* was held."""
+        known = self.ranges[unit, epoch]
+        place = bisect_right(known, seq, key=itemgetter(0)) - 1
+        return place >= 0 and known[place][1] >= seq
+
+
+def hold(writing: Writing, scans: Sequence[StoredScan]) -> HeldBefore:
+    """Note the numbers of *scans* as held; gives which of them were held before."""
     numbers: defaultdict[Key, set[int]] = defaultdict(set)
     for stored in scans:
         numbers[stored.unit, stored.scan.epoch].add(stored.scan.seq)
     arrived = {key: list(ranges_of(sorted(seqs))) for key, seqs in numbers.items()}
-    neighbours = _neighbours(writing, arrived)
-    before = {key: Ranges((first, last) for first, last, _ in neighbours[key]) for key in arrived}
+    before = _neighbours(writing, arrived)
+    new: Counter[str] = Counter()
     grown: list[list[Any]] = []  # unit, epoch, first, last, since
     gone: list[tuple[str, str, int]] = []
     for key in sorted(arrived):
-        ranges, known = arrived[key], neighbours[key]
-        if all(before[key].covers(first, last) for first, last in ranges):
+        ranges, known = arrived[key], before[key]
+        if len(known) == len(ranges) == 1 and ranges[0][0] == known[0][1] + 1:
+            # As nearly always: the numbers go on where they were.
+            (_, last), (low, _, since) = ranges[0], known[0]
+            grown.append([*key, low, last, since])
+            new[key[0]] += len(numbers[key])
             continue
-        since = {first: since for first, _, since in known}
-        for first, last in Ranges([*ranges, *((low, high) for low, high, _ in known)]):
-            melted = [low for low, _, _ in known if first <= low <= last]
-            grown.append([*key, first, last, since[melted[0]] if melted else None])
+        held = Ranges((low, high) for low, high, _ in known)
+        already = sum(held.count(first, last) for first, last in ranges)
+        if already == len(numbers[key]):
+            continue
+        new[key[0]] += len(numbers[key]) - already
+        known_since = {low: since for low, _, since in known}
+        held.update(ranges)
+        for first, last in held:
+            melted = [low for low in known_since if first <= low <= last]
+            grown.append([*key, first, last, known_since[melted[0]] if melted else None])
             gone += [(*key, low) for low in melted if low != first]
     _write(writing, grown, gone)
-    return before
+    return HeldBefore(before, new, all_new=new.total() == len(scans))
 
 
 def _neighbours(
     writing: Writing, arrived: dict[Key, list[tuple[int, int]]]
-) -> defaultdict[Key, list[tuple[int, int, str]]]:
+) -> defaultdict[Key, list[Range]]:
     """(first, last, since) of what each range that arrived overlaps or touches, in order."""
-    found: defaultdict[Key, list[tuple[int, int, str]]] = defaultdict(list)
+    found: defaultdict[Key, list[Range]] = defaultdict(list)
     for unit, epoch, first, last, since in writing.ask(
         "SELECT DISTINCT h.unit, h.epoch, h.first, h.last, h.since"
         f" FROM {writing.database.given(unit=str, epoch=str, first=int, last=int)} g"
@@ -67,14 +99,14 @@ def _write(writing: Writing, grown: list[list[Any]], gone: list[tuple[str, str, 
         for row, (since,) in zip(new, above, strict=True):
             row[4] = since or writing.now
     if gone:
-        writing.change(
+        writing.change_at_end(
             f"DELETE FROM held WHERE (unit, epoch, first) IN (SELECT g.unit, g.epoch, g.first"
             f" FROM {database.given(unit=str, epoch=str, first=int)} g)",
             gone,
         )
     if grown:
         table = database.given(unit=str, epoch=str, first=int, last=int, since=str)
-        writing.change(
+        writing.change_at_end(
             "INSERT INTO held (unit, epoch, first, last, since)"
             f" SELECT unit, epoch, first, last, since FROM {table} g WHERE true"
             " ON CONFLICT (unit, epoch, first) DO UPDATE SET last = excluded.last,"

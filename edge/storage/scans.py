@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from edge.ranges import Ranges
 from edge.storage.boots import Boots
 from edge.storage.days import UNDATED, Days, table_of
+from edge.storage.held import HeldBefore
 from edge.storage.rows import StoredScan
 from edge.storage.writing import Writing
 
@@ -48,7 +48,7 @@ def new_scans(
     writing: Writing,
     scans: Sequence[StoredScan],
     days: Sequence[str],
-    before: dict[tuple[str, str], Ranges] | None,
+    before: HeldBefore | None,
 ) -> list[int]:
     """The places in *scans* of those that are no rows yet, each once.
 
@@ -60,7 +60,7 @@ def new_scans(
     for place, stored in enumerate(scans):
         scan = stored.scan
         once = (stored.unit, scan.epoch, scan.seq, scan.id)
-        is_held = before is None or before[once[0], once[1]].covers(scan.seq, scan.seq)
+        is_held = before is None or before.has(stored.unit, scan.epoch, scan.seq)
         (doubtful if is_held else fresh).setdefault(once, place)
     if not doubtful:
         return list(fresh.values())

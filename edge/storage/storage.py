@@ -5,7 +5,6 @@ be confirmed to its unit. Several processes may store at once.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,7 +199,11 @@ class Storage:
         units.lock(writing, {(stored.unit, stored.area) for stored in scans})
         self._boots.learn_from_scans(writing, scans, summaries)
         before = held.hold(writing, scans)
-        places = scan_rows.new_scans(writing, scans, days, before if trusting else None)
+        places = (
+            range(len(scans))
+            if trusting and before.all_new
+            else scan_rows.new_scans(writing, scans, days, before if trusting else None)
+        )
         new = [scans[place] for place in places]
         times = [scan_rows.best_time(stored, self._boots, writing.now) for stored in new]
         for stored, (time, quality) in zip(new, times, strict=True):
@@ -210,11 +213,7 @@ class Storage:
             summaries.add(scan.place, unit, scan.direction, time, scans=1, unsynced=uncertain)
         if new:
             scan_rows.insert(writing, new, [days[place] for place in places], times)
-        tally.numbers = Counter(
-            unit
-            for unit, epoch, seq in {(s.unit, s.scan.epoch, s.scan.seq) for s in new}
-            if not before[unit, epoch].covers(seq, seq)
-        )
+        tally.numbers = before.new
         return tally
 
     @contextmanager
@@ -225,6 +224,7 @@ class Storage:
                 writing = Writing(self.database, connection, received)
                 yield writing, summaries
                 summaries.write(writing)
+                writing.finish()
         except BaseException:
             # They may hold what was to be written, or a day that has been dropped.
             self._boots.forget()

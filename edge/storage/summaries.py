@@ -72,7 +72,7 @@ class Summaries:
             return
         key: dict[str, Any] = {"day": str, "place": str, "unit": str, "direction": str, **finer}
         given = writing.database.given(**key, scans=int, unsynced=int)
-        writing.change(
+        writing.change_at_end(
             f"INSERT INTO {table} ({', '.join(key)}, scans, unsynced)"
             f" SELECT {', '.join(key)}, scans, unsynced FROM {given} g WHERE true"
             f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET"

@@ -30,7 +30,8 @@ class Tally:
 
     def of(self, unit: str) -> int:
         """New rows of *unit*."""
-        return sum(self.rows[unit, quality] for quality in ("synced", "corrected", "unsynced"))
+        rows = self.rows
+        return rows[unit, "synced"] + rows[unit, "corrected"] + rows[unit, "unsynced"]
 
     def total(self) -> int:
         """New rows of all units."""
@@ -77,7 +78,7 @@ def note_scans(
     areas = {stored.unit: stored.area for stored in scans}
     counted = {"synced": int, "corrected": int, "unsynced": int, "repeats": int, "doubles": int}
     given = writing.database.given(unit=str, area=str, **counted)
-    writing.change(
+    writing.change_at_end(
         f"""
         INSERT INTO unit (unit, area, last_scan, seen, synced, corrected, unsynced, repeats,
                           doubles, doubled)

@@ -1,6 +1,12 @@
-"""One transaction that writes, and what the parts of storage share while it lasts."""
+"""One transaction that writes, and what the parts of storage share while it lasts.
 
+Statements go straight to the driver beneath SQLAlchemy, whose own share would be as large as that
+of all the work that a batch is beside its rows.
+"""
+
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy
@@ -16,25 +22,46 @@ class Writing:
 
     def __init__(self, database: Database, connection: sqlalchemy.Connection, now: str) -> None:
         self.database = database
-        self.connection = connection
         #: When what it brings was received.
         self.now = now
+        self._driver: Any = connection.connection.driver_connection
         self._next: int | None = None
+        self._later: list[tuple[str, dict[str, object]]] = []
 
-    def ask(self, sql: str, given: Sequence[Sequence[object]] = (), **values: object) -> list[Any]:
+    def ask(
+        self, sql: str, given: Sequence[Sequence[object]] = (), **values: object
+    ) -> list[tuple[Any, ...]]:
         """The rows of *sql*; *given* are those of its `Database.given`."""
-        return list(self._execute(sql, given, values).fetchall())
+        rows: list[tuple[Any, ...]] = self._execute(sql, given, values).fetchall()
+        return rows
 
-    def change(self, sql: str, given: Sequence[Sequence[object]] = (), **values: object) -> int:
-        """Do *sql*; gives how many rows it changed."""
-        return int(self._execute(sql, given, values).rowcount)
+    def change(self, sql: str, given: Sequence[Sequence[object]] = (), **values: object) -> None:
+        """Do *sql*."""
+        self._execute(sql, given, values)
+
+    def change_at_end(
+        self, sql: str, given: Sequence[Sequence[object]] = (), **values: object
+    ) -> None:
+        """Do *sql* in `finish`; nothing in this transaction may ask for what it changes."""
+        if given:
+            values["given"] = pack(given)
+        self._later.append((sql, values))
+
+    def finish(self) -> None:
+        """Do what was left for the end: in PostgreSQL, all in one turn over the network."""
+        if self.database.engine == "sqlite":
+            for sql, values in self._later:
+                self._driver.execute(sql, values)
+            return
+        with self._driver.pipeline():
+            for sql, values in self._later:
+                self._driver.execute(_in_percent(sql), values)
 
     def new_numbers(self, count: int) -> range:
         """*count* numbers above those of every transaction that ended before this one began."""
         if self.database.engine == "sqlite":
-            (last,) = self.ask("UPDATE feed SET last = last + :count RETURNING last", count=count)[
-                0
-            ]
+            raised = "UPDATE feed SET last = last + :count RETURNING last"
+            (last,) = self.ask(raised, count=count)[0]
             return range(last - count + 1, last + 1)
         if self._next is None:
             (transaction,) = self.ask(
@@ -46,19 +73,27 @@ class Writing:
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Put *rows* into *table* by the fastest way that the engine has."""
-        driver: Any = self.connection.connection.driver_connection
         names = ", ".join(columns)
         if self.database.engine == "sqlite":
             marks = ", ".join("?" * len(columns))
-            driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+            self._driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
             return
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+        command = f"COPY {table} ({names}) FROM STDIN"
+        with self._driver.cursor() as cursor, cursor.copy(command) as copy:
             for row in rows:
                 copy.write_row(row)
 
     def _execute(
         self, sql: str, given: Sequence[Sequence[object]], values: dict[str, object]
-    ) -> sqlalchemy.CursorResult[Any]:
+    ) -> Any:
         if given:
             values["given"] = pack(given)
-        return self.connection.execute(sqlalchemy.text(sql), values)
+        if self.database.engine == "postgresql":
+            sql = _in_percent(sql)
+        return self._driver.execute(sql, values)
+
+
+@lru_cache(maxsize=200)
+def _in_percent(sql: str) -> str:
+    """*sql* with its :names as psycopg writes them."""
+    return re.sub(r":(\w+)", r"%(\1)s", sql)
