@@ -70,6 +70,10 @@ class BasisError(EdgeError, ValueError):
     """A legal basis that is damaged, not signed by its authority, or cannot be valid."""
 
 
+class DeskError(EdgeError, PermissionError):
+    """The tracing desk refuses a request; the text says which rule, and what would be needed."""
+
+
 class TableError(EdgeError, ValueError):
     """A table, CSV or XLSX, that cannot be read."""
 

@@ -16,6 +16,7 @@ import msgspec
 import nacl.bindings
 import nacl.exceptions
 import nacl.public
+import nacl.pwhash
 import nacl.signing
 
 from edge.errors import SealError
@@ -56,7 +57,8 @@ class Opener:
         except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
             raise SealError(f"not a private key of 32 bytes: {err}") from err
         self._box = nacl.public.SealedBox(key)
-        self.key_id = key_id(bytes(key.public_key))
+        self.public_key = bytes(key.public_key)
+        self.key_id = key_id(self.public_key)
 
     def open(self, sealed: bytes, scan: str) -> Identity:
         """The identity of *scan*. Raises SealError if the box is another's or was changed."""
@@ -136,6 +138,19 @@ def read_key(path: Path) -> bytes:
     if len(key) != 32:
         raise SealError(f"{path}: the key is {len(key)} bytes long; it must be 32")
     return key
+
+
+def hash_password(password: str) -> str:
+    """*password* as it is kept: Argon2id, with its own salt and parameters."""
+    return nacl.pwhash.argon2id.str(password.encode()).decode()
+
+
+def password_matches(kept: str, password: str) -> bool:
+    """Whether *password* is the one that was kept."""
+    try:
+        return nacl.pwhash.verify(kept.encode(), password.encode())
+    except (nacl.exceptions.CryptoError, ValueError):
+        return False
 
 
 def make_key_pair(public: Path, private: Path) -> None:

@@ -14,6 +14,7 @@ from edge.dashboard.settings import DashboardSettings
 from edge.provision.settings import ProvisionSettings
 from edge.scanner.indicator import PATTERNS, READY
 from edge.scanner.settings import ScannerSettings
+from edge.tracing.settings import TraceSettings
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,6 +75,7 @@ def test_the_manual_of_settings_has_each_key_with_its_default() -> None:
         ("scanner", ScannerSettings),
         ("collector", CollectorSettings),
         ("provision", ProvisionSettings),
+        ("trace", TraceSettings),
         ("dashboard", DashboardSettings),
     ):
         text = (ROOT / "config" / f"{name}.toml").read_text(encoding="utf-8")

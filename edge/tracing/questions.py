@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from edge.clock import utc_text
 from edge.storage.database import Database
 from edge.tracing.answers import (
     CERTAINTY,
@@ -128,32 +129,21 @@ class Questions:
                 )
             ]
 
-    def documents(self, person: int) -> list[tuple[str, str, int]]:
-        """(unit, kind of document, scans): what was shown as this person."""
-        with self._database.reading("ask what was shown") as connection:
+    def boxes_of(self, person: int) -> list[tuple[str, str, str, str]]:
+        """(scan id, place, time, document) of every scan of *person*, the newest first.
+
+        By place and time storage finds the sealed identity again.
+        """
+        with self._database.reading("look for somebody's scans") as connection:
             return [
-                (row.name, row.document, int(row.scans))
+                (bytes(row.scan).hex(), row.name, utc_text(row.time / 1000), row.document)
                 for row in connection.execute(
                     text(
-                        "SELECT name.name, document, count(*) AS scans FROM sighting"
-                        " JOIN name ON name.number = sighting.unit WHERE person = :person"
-                        " GROUP BY name.name, document ORDER BY name.name, document"
+                        "SELECT scan, name.name, time, document FROM sighting"
+                        " JOIN name ON name.number = sighting.place WHERE person = :person"
+                        " ORDER BY time DESC"
                     ),
                     {"person": person},
-                )
-            ]
-
-    def scans(self, person: int, since: int, until: int) -> list[str]:
-        """The ids of the scans of *person*, newest first."""
-        with self._database.reading("ask for somebody's scans") as connection:
-            return [
-                bytes(row.scan).hex()
-                for row in connection.execute(
-                    text(
-                        "SELECT scan FROM sighting WHERE person = :person"
-                        " AND time BETWEEN :since AND :until ORDER BY time DESC"
-                    ),
-                    {"person": person, "since": since, "until": until},
                 )
             ]
 

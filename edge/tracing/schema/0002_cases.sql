@@ -64,3 +64,14 @@ CREATE TABLE subject_request (
     done         TEXT NOT NULL,
     taken_by     TEXT NOT NULL
 );
+
+-- The sealed boxes of scans that a case holds past the retention: still sealed, to be opened only
+-- for a release.
+CREATE TABLE held_scan (
+    case_id TEXT    NOT NULL,
+    scan    TEXT    NOT NULL,
+    person  INTEGER NOT NULL,
+    key     TEXT    NOT NULL,
+    sealed  BLOB    NOT NULL,
+    PRIMARY KEY (case_id, scan)
+) WITHOUT ROWID;

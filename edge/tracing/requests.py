@@ -1,0 +1,149 @@
+"""Requests to the desk over a socket of this machine, one line of JSON each way.
+
+    {"do": "overlaps", "with": {"case": "…", "since": "2021-07-01", "until": "2021-07-21"}}
+    {"answer": […]}    or    {"error": "case … is asked, not approved; nothing can be asked"}
+
+`edge.desk_socket` is the other end. The kernel says whose account that runs under; nothing has to
+be believed. A page gives "worker" and "password" of who sits before it, besides. `do` is the name
+of a method of `Desk`, and `with` its arguments, which are checked against the types there.
+"""
+
+import inspect
+import logging
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from edge.errors import ConfigError, DeskError, EdgeError
+from edge.tracing.desk import Desk
+from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 1_000_000
+#: How long the other end may take to say what it wants, and to take the answer.
+PATIENCE_S = 5.0
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked for."""
+
+    do: str
+    with_: dict[str, Any] = msgspec.field(name="with", default_factory=dict)
+    worker: str = ""
+    password: str = ""
+
+
+class RequestServer:
+    """Answers one request after another."""
+
+    def __init__(self, path: Path, desk: Desk, workers: Workers) -> None:
+        """Listen on *path*, which everybody on this machine may speak to. Raises ConfigError."""
+        self._path = path
+        self._desk = desk
+        self._workers = workers
+        self._methods = _methods(Desk)
+        try:
+            path.unlink(missing_ok=True)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            self._socket.bind(str(path))
+            # Who may ask is decided by who they are, not by who may open the socket.
+            path.chmod(0o666)
+            self._socket.listen(16)
+        except OSError as err:
+            raise ConfigError(f"desk.socket {path}: cannot listen there: {err.strerror}") from err
+
+    def step(self, timeout_s: float) -> bool:
+        """Answer one request, if one comes within *timeout_s*; gives whether one came."""
+        self._socket.settimeout(timeout_s)
+        try:
+            connection, _ = self._socket.accept()
+        except TimeoutError:
+            return False
+        with connection:
+            connection.settimeout(PATIENCE_S)
+            try:
+                self._serve(connection)
+            except OSError as err:
+                # Whoever asked has gone; what they saw is in the audit all the same.
+                log.info("a request was not finished: %s", err)
+        return True
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _serve(self, connection: socket.socket) -> None:
+        line = _line(connection)
+        try:
+            answer = {"answer": self._answer(line, _account(connection))}
+        except EdgeError as err:
+            answer = {"error": str(err)}
+        connection.sendall(msgspec.json.encode(answer) + b"\n")
+
+    def _answer(self, line: bytes, account: tuple[int, str]) -> Any:
+        try:
+            request = msgspec.json.decode(line, type=Request)
+            arguments, method = self._methods[request.do]
+            given = msgspec.to_builtins(msgspec.convert(request.with_, arguments))
+        except KeyError:
+            raise DeskError(f"the desk does nothing called {request.do!r}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as err:
+            raise DeskError(f"this request cannot be read: {err}") from None
+        by = self._who(request, account)
+        return method(self._desk, by, **given)
+
+    def _who(self, request: Request, account: tuple[int, str]) -> Worker:
+        if request.worker:
+            return self._workers.signed_in(request.worker, request.password)
+        uid, name = account
+        if uid in (0, os.geteuid()):
+            return ADMINISTRATOR
+        return self._workers.known(name)
+
+
+def _methods(desk: type) -> dict[str, tuple[type, Callable[..., Any]]]:
+    """The public methods of *desk* that take *by*, each with the struct of its arguments."""
+    found: dict[str, tuple[type, Callable[..., Any]]] = {}
+    for name, method in inspect.getmembers(desk, inspect.isfunction):
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        if name.startswith("_") or not parameters or parameters[0].name != "by":
+            continue
+        hints = get_type_hints(method)
+        fields = [
+            (p.name, hints[p.name], *([] if p.default is p.empty else [p.default]))
+            for p in parameters[1:]
+        ]
+        struct_ = msgspec.defstruct(
+            name, fields, forbid_unknown_fields=True, kw_only=True, frozen=True
+        )
+        found[name] = (struct_, method)
+    return found
+
+
+def _account(connection: socket.socket) -> tuple[int, str]:
+    """The user id and name of the other end, as the kernel knows them."""
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(packed)
+    try:
+        return uid, pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return uid, f"uid-{uid}"
+
+
+def _line(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\n" not in received and len(received) <= MOST_BYTES:
+        part = connection.recv(65_536)
+        if not part:
+            break
+        received += part
+    return received[:MOST_BYTES]

@@ -1,0 +1,79 @@
+"""What is past its time is erased, and a receipt says what, how many and when.
+
+Receipts are entries of the audit's chain, so that they can be verified with it. A case holds the
+records of its persons by its id: they stay in the index, and their sealed boxes are copied, still
+sealed, before storage drops their day.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+
+from edge.chain import Chain, Head
+from edge.clock import Clock, utc_seconds, utc_text
+from edge.tracing.boxes import StoredBoxes
+from edge.tracing.cases import Cases
+from edge.tracing.index import Index, Purged
+from edge.tracing.places import DAY
+from edge.tracing.questions import Questions
+
+log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Erases from the index."""
+
+    def __init__(
+        self,
+        index: Index,
+        cases: Cases,
+        questions: Questions,
+        boxes: StoredBoxes,
+        chain: Chain,
+        clock: Clock,
+        *,
+        days: int,
+        recorded: Callable[[Head], None] = lambda head: None,
+    ) -> None:
+        """*days*: how long a sighting is kept."""
+        self._index = index
+        self._cases = cases
+        self._questions = questions
+        self._boxes = boxes
+        self._chain = chain
+        self._clock = clock
+        self._days = days
+        self._recorded = recorded
+
+    def step(self) -> Purged | None:
+        """Erase what is past its time; None if this machine's clock is not set.
+
+        A clock that runs ahead would erase everything, so it must have been set by something.
+        """
+        moment = self._clock.now()
+        if moment.clock == "none":
+            log.warning("nothing is erased while the clock of this machine is not set")
+            return None
+        before = round(utc_seconds(moment.at) * 1000) - self._days * DAY
+        self._hold(before)
+        purged = self._index.purge(before, self._cases.held_persons())
+        if purged.sightings or purged.visits or purged.identifiers:
+            head = self._chain.append(
+                moment.at,
+                "erased",
+                {"tier": "index", "before": utc_text(before / 1000), **asdict(purged)},
+            )
+            self._recorded(head)
+            log.info("erased %d sightings past their time", purged.sightings)
+        return purged
+
+    def _hold(self, before: int) -> None:
+        for case in self._cases.all():
+            if not case.held:
+                continue
+            scans = [
+                (scan, place, time, person)
+                for person in self._cases.persons(case.id)
+                for scan, place, time, _ in self._questions.boxes_of(person)
+            ]
+            self._boxes.hold(case.id, scans)

@@ -1,0 +1,162 @@
+"""Retention: the old is erased with a receipt, a case holds its own, a wrong clock erases none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from edge.chain import Chain, entries, verify
+from edge.clock import Moment, utc_text
+from edge.storage.database import Database
+from edge.tracing.boxes import StoredBoxes
+from edge.tracing.cases import Cases
+from edge.tracing.index import Index
+from edge.tracing.questions import Questions
+from edge.tracing.retention import Retention
+from edge.tracing.workers import Worker
+from tests.fakes import FakeClock
+from tests.tracing.desk import TOKENS, at, stay, the_places
+
+A, B = "064190000001", "064190000002"
+LAN = Worker("lan", "", frozenset({"tracer"}))
+MINH = Worker("minh", "", frozenset({"approver"}))
+
+
+class Late(FakeClock):
+    """A clock that stands on a day of July 2021."""
+
+    day = 25
+
+    def now(self) -> Moment:
+        return Moment(
+            at=f"2021-07-{self.day}T00:00:00.000Z",
+            boot="b" * 32,
+            uptime_ms=1,
+            clock="ntp" if self.synchronized else "none",
+        )
+
+
+class Desk:
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(f"sqlite:///{folder}/index.db")
+        self.database.migrate("edge.tracing")
+        self.storage = Database(f"sqlite:///{folder}/storage.db")
+        with self.storage.writing() as connection:
+            connection.execute(
+                text("CREATE TABLE scan (id TEXT, place TEXT, time TEXT, key TEXT, sealed BLOB)")
+            )
+        self.clock = Late()
+        self.clock.synchronized = True
+        self.audit = folder / "audit.jsonl"
+        places = the_places()
+        self.index = Index(self.database, places)
+        self.cases = Cases(self.database)
+        self.questions = Questions(self.database, places)
+        self.boxes = StoredBoxes(self.storage, self.database)
+        self.retention = Retention(
+            self.index,
+            self.cases,
+            self.questions,
+            self.boxes,
+            Chain(self.audit),
+            self.clock,
+            days=21,
+        )
+        for pin in (A, B):
+            scans = stay("08:00", "10:00", day=2, pin=pin)
+            self.index.add(scans, "1")
+            with self.storage.writing() as connection:
+                for scan in scans:
+                    connection.execute(
+                        text("INSERT INTO scan VALUES (:id, 'cho-1', :time, 'k', :sealed)"),
+                        {
+                            "id": scan.sighting.scan.hex(),
+                            "time": self.time_of(scan.sighting.time),
+                            "sealed": b"sealed " + pin.encode(),
+                        },
+                    )
+
+    @staticmethod
+    def time_of(time: int) -> str:
+        return utc_text(time / 1000)
+
+    def held_case(self) -> str:
+        case = self.cases.open(
+            "Ca bệnh số 5 tại chợ", [TOKENS.token("pin", A)], LAN, self.clock.now().at
+        )
+        self.cases.decide(case.id, True, MINH, self.clock.now().at)
+        self.cases.add_persons(case.id, self.person(A), 0)
+        self.cases.hold(case.id)
+        return case.id
+
+    def person(self, pin: str) -> list[int]:
+        return self.questions.persons([TOKENS.token("pin", pin).value])
+
+    def drop_storage(self) -> None:
+        with self.storage.writing() as connection:
+            connection.execute(text("DELETE FROM scan"))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.database.close()
+    desk.storage.close()
+
+
+def test_the_old_is_erased_and_the_receipt_can_be_verified(desk: Desk) -> None:
+    desk.retention.step()
+
+    assert desk.person(A) == desk.person(B) == []
+    (receipt,) = entries(desk.audit)
+    assert receipt.what == "erased"
+    assert receipt.facts == {
+        "tier": "index",
+        "before": "2021-07-04T00:00:00.000Z",
+        "sightings": 4,
+        "visits": 2,
+        "identifiers": 2,
+    }
+    assert verify(desk.audit).entries == 1
+    desk.retention.step()
+    assert verify(desk.audit).entries == 1
+
+
+def test_what_is_not_old_stays(desk: Desk) -> None:
+    desk.clock.day = 22
+
+    desk.retention.step()
+
+    assert desk.person(A)
+    assert not desk.audit.exists()
+
+
+def test_a_clock_that_is_not_set_erases_nothing(desk: Desk) -> None:
+    desk.clock.synchronized = False
+
+    assert desk.retention.step() is None
+    assert desk.person(A)
+
+
+def test_a_case_holds_its_persons_and_their_sealed_scans_until_it_is_closed(desk: Desk) -> None:
+    case = desk.held_case()
+
+    desk.retention.step()
+    desk.drop_storage()
+
+    (person,) = desk.person(A)
+    assert desk.person(B) == []
+    assert len(desk.questions.where(person, at("00:00", 1), at("00:00", 5))) == 1
+    boxes: Any = desk.boxes.sealed(
+        [(scan, place, time) for scan, place, time, _ in desk.questions.boxes_of(person)]
+    )
+    assert [sealed for _, sealed in boxes.values()] == [b"sealed " + A.encode()] * 2
+
+    desk.cases.close(case)
+    desk.retention.step()
+    assert desk.person(A) == []
+    with desk.database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM held_scan")).scalar() == 0
