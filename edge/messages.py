@@ -165,6 +165,35 @@ class Status(Message, frozen=True, kw_only=True):
     clock: ClockSource
 
 
+NetworkKind = Literal["ethernet", "wifi", "mobile", "other", "none"]
+Bytes = Count
+
+
+class Machine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the unit's machine is; null where it does not tell."""
+
+    temperature_c: float | None = None
+    #: The supply is too weak right now, or was at any time since the boot.
+    under_voltage: bool | None = None
+    under_voltage_since_boot: bool | None = None
+    #: Slowed down for heat or for want of power.
+    throttled: bool | None = None
+    #: Of the disk that holds the scans.
+    disk_total_bytes: Bytes | None = None
+    disk_free_bytes: Bytes | None = None
+    #: Share of its life that the card says it has used.
+    card_wear: Annotated[float, Meta(ge=0, le=1)] | None = None
+    memory_total_bytes: Bytes | None = None
+    memory_free_bytes: Bytes | None = None
+    #: What the scanner itself takes.
+    memory_own_bytes: Bytes | None = None
+    #: Mean of the last minute: processes that run or want to.
+    load: Annotated[float, Meta(ge=0)] | None = None
+    #: What leads out, and how strong it is.
+    network: NetworkKind = "none"
+    signal_dbm: Annotated[int, Meta(ge=-200, le=0)] | None = None
+
+
 class Health(Message, frozen=True, kw_only=True):
     """Counts since the scanner started, and how it is. `<unit>/health`, QoS 1, not retained."""
 
@@ -198,6 +227,20 @@ class Health(Message, frozen=True, kw_only=True):
     brightness: Annotated[float, Meta(ge=0, le=255)] | None = None
     #: Of the codes read lately; below 0.6 the lens is dirty or out of focus.
     sharpness: Annotated[float, Meta(ge=0)] | None = None
+    #: Since when no frame came, and how many came a second lately.
+    frame_age_s: Annotated[float, Meta(ge=0)] | None = None
+    frame_rate: Annotated[float, Meta(ge=0)] | None = None
+    machine: Machine = Machine()
+    software: Annotated[str, Meta(max_length=40)] = ""
+    #: What ended the run before this one; "power" is anything that left no word.
+    started_after: Literal["first", "stopped", "crash", "power", "repair", "reboot", "command"] = (
+        "first"
+    )
+    #: How far the unit had to go to mend its camera and has not been well since: the camera opened
+    #: anew, the service started anew, the machine. After "exhausted" somebody must go there.
+    repair: Literal["none", "camera", "service", "reboot", "exhausted"] = "none"
+    #: Made while there was no connection, and sent when there was one.
+    late: bool = False
     #: Processor time of reading one frame.
     decode_ms_p50: Annotated[float, Meta(ge=0)]
     decode_ms_p95: Annotated[float, Meta(ge=0)]

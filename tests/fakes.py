@@ -4,10 +4,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edge.clock import Moment, utc_text
-from edge.messages import Health, Scan, Status
+from edge.messages import Health, Machine, Scan, Status
 from edge.mqtt import LastWill, Received
+from edge.scanner.health import HealthMeter
+from edge.scanner.outbox import Outbox
+from edge.scanner.repair import Ladder
 
 
 class FakeClock:
@@ -174,3 +178,16 @@ class FakeConnection:
 
     def disconnect(self, timeout_s: float) -> None:
         self.go_down()
+
+
+def a_ladder(folder: Path, clock: FakeClock, *, reboots: bool = True) -> Ladder:
+    """A ladder whose reboots are asked for and do not come."""
+    return Ladder(folder / "repair.json", clock, lambda: reboots)
+
+
+def a_meter(outbox: Outbox, clock: FakeClock, machine: Machine | None = None) -> HealthMeter:
+    """A health meter of an invented machine, with a ladder that keeps nothing."""
+    ladder = a_ladder(Path("/nowhere"), clock)
+    return HealthMeter(
+        outbox, clock, ladder, software="0.1.0", machine=lambda: machine or Machine()
+    )

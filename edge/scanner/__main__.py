@@ -6,9 +6,7 @@ import json
 import logging
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -16,20 +14,23 @@ from edge import __version__, cli, config
 from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames, IndicatorError
 from edge.mqtt import Connection
-from edge.scanner import check, self_test
+from edge.scanner import check, power, self_test
+from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
-from edge.scanner.camera import open_camera
 from edge.scanner.carrier import Carrier, export, take_receipt
 from edge.scanner.decoder import Decoder
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
+from edge.scanner.health_log import HEALTH_LOG, HealthLog
 from edge.scanner.held import OutboxStatus
 from edge.scanner.indicator import Indicator, Signal, open_indicator
+from edge.scanner.machine import read_machine
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
 from edge.scanner.reading import read_files
+from edge.scanner.repair import REPAIR, Ladder, mended_camera
 from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("/etc/edge/scanner.toml")
 MB = 1_000_000
-#: How long what is under way may take when the service is told to stop.
-GOODBYE_S = 3.0
 #: How often to look for a USB stick.
 STICKS_S = 3.0
 #: How long a fault is shown before the service ends, to be started again by systemd.
@@ -146,8 +145,12 @@ def _scan(options: argparse.Namespace) -> int:
             ],
         )
         stack.callback(connection.close)
-        meter = HealthMeter(outbox, clock)
-        boots = Boots(Path(settings.outbox.folder) / BOOTS)
+        folder = Path(settings.outbox.folder)
+        ladder = Ladder(folder / REPAIR, clock, lambda: power.ask(power.REBOOT))
+        meter = HealthMeter(
+            outbox, clock, ladder, software=__version__, machine=lambda: read_machine(folder)
+        )
+        boots = Boots(folder / BOOTS)
         stack.callback(boots.close)
         publisher = Publisher(
             connection,
@@ -156,6 +159,8 @@ def _scan(options: argparse.Namespace) -> int:
             clock,
             software=__version__,
             health=meter.health,
+            health_changed=meter.changed,
+            health_log=HealthLog(folder / HEALTH_LOG),
             boots=boots,
             window=settings.publisher.window,
             live_share=settings.publisher.live_share,
@@ -173,7 +178,7 @@ def _scan(options: argparse.Namespace) -> int:
         )
         carrier = Carrier(
             outbox,
-            Path(settings.outbox.folder),
+            folder,
             settings.carry.sticks,
             settings.unit,
             lambda: open_signer(Path(settings.carry.key_file)),
@@ -191,12 +196,23 @@ def _scan(options: argparse.Namespace) -> int:
         stack.callback(pipeline.close)
         if pipeline.zbar_missing:
             log.warning("reading with zxing-cpp alone: %s", pipeline.zbar_missing)
+        watchdog = Watchdog(notifier, publishing, stack.enter_context(cli.stop_signals()))
         try:
-            camera = open_camera(settings.camera, clock)
+            camera = stack.enter_context(
+                closing(
+                    mended_camera(
+                        settings.camera,
+                        clock,
+                        ladder,
+                        watchdog.pause,
+                        indicator,
+                        lambda: scanner.resting,
+                    )
+                )
+            )
         except CameraError:
             _show_fault(indicator, publishing)
             raise
-        stack.callback(camera.close)
         # A card that has lost scans wants a technician. Scanning goes on, and the first scan that
         # is kept turns the light off until the next start.
         resting = Signal.FAULT if outbox.status().damaged else None
@@ -219,25 +235,24 @@ def _scan(options: argparse.Namespace) -> int:
         )
         notifier.ready()
         indicator.rest(resting)
-        with cli.stop_signals() as stopping:
-            try:
-                while not stopping() and publishing.alive():
-                    scanner.step()
-                    notifier.watchdog()
-            except EndOfFrames as err:
-                log.info("%s", err)
-                indicator.rest(Signal.NOT_COLLECTING)
-                while not stopping() and publishing.alive() and outbox.pending:
-                    publishing.join(0.2)
-                    notifier.watchdog()
-            except CameraError:
-                _show_fault(indicator, publishing)
-                raise
+        try:
+            while watchdog.goes_on():
+                scanner.step()
+                watchdog.feed()
+        except EndOfFrames as err:
+            log.info("%s", err)
+            indicator.rest(Signal.NOT_COLLECTING)
+            while outbox.pending and watchdog.pause(0.2):
+                pass
+        except CameraError:
+            _show_fault(indicator, publishing)
+            raise
+        ladder.ending("stopped")
         notifier.stopping()
     return 0
 
 
-def _show_fault(indicator: Indicator, publishing: "Beside") -> None:
+def _show_fault(indicator: Indicator, publishing: Beside) -> None:
     """Show it for long enough to be seen: ending turns every light off."""
     indicator.show(Signal.FAULT)
     publishing.join(FAULT_S)
@@ -251,61 +266,6 @@ def _zone(settings: ScannerSettings) -> Zone:
             " and its top less than its bottom (2nd and 4th)"
         )
     return zone
-
-
-class Beside:
-    """Work that is done turn by turn beside the scanning; its failure becomes the service's."""
-
-    def __init__(
-        self,
-        name: str,
-        turn: Callable[[], None],
-        *,
-        wake: Callable[[], None] = lambda: None,
-        end: Callable[[], None] = lambda: None,
-        pause_s: float = 0.0,
-    ) -> None:
-        """*turn* is called again and again; *wake* ends its waiting, *end* is its goodbye.
-
-        *pause_s* passes between two turns.
-        """
-        self._turn = turn
-        self._wake = wake
-        self._end = end
-        self._pause_s = pause_s
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        # A daemon: a name server or a stick that hangs must not keep the service from ending.
-        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
-
-    def __enter__(self) -> "Beside":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._wake()
-        self._thread.join(GOODBYE_S + 1.0)
-
-    def alive(self) -> bool:
-        """True while it runs. Raises what ended it: in doubt the service stops and is restarted."""
-        if self._failure is not None:
-            raise self._failure
-        return self._thread.is_alive()
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end, but not longer."""
-        self._thread.join(timeout_s)
-
-    def _loop(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._turn()
-                self._stopping.wait(self._pause_s)
-            self._end()
-        # The caller needs to know whatever it was; `alive` hands it over.
-        except BaseException as err:  # noqa: BLE001
-            self._failure = err
 
 
 def _read(options: argparse.Namespace) -> int:

@@ -3,13 +3,15 @@
 import logging
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.clock import Clock
-from edge.messages import Health
+from edge.messages import Health, Machine
 from edge.scanner.eye import EyeState
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox
+from edge.scanner.repair import Ladder
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +19,10 @@ log = logging.getLogger(__name__)
 ALARMS = (0.7, 0.9)
 #: Decode times are judged over this many frames.
 RECENT_FRAMES = 450
+#: How often it is looked whether something has changed that should be said at once.
+LOOK_S = 5.0
+#: A card or a memory with less than this share of room is said to be low.
+LOW = 0.05
 
 
 @dataclass
@@ -34,9 +40,24 @@ class Counts:
 class HealthMeter:
     """Written by the scanning thread, read by the publishing one."""
 
-    def __init__(self, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        ladder: Ladder,
+        *,
+        software: str,
+        machine: Callable[[], Machine],
+    ) -> None:
+        """*machine* reads how the machine is."""
         self._outbox = outbox
         self._clock = clock
+        self._ladder = ladder
+        self._software = software
+        self._machine = machine
+        self._frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)
+        self._next_look = 0.0
+        self._condition: tuple[object, ...] | None = None
         self._lock = threading.Lock()
         self._counts = Counts()
         self._decode_ms: deque[float] = deque(maxlen=RECENT_FRAMES)
@@ -47,6 +68,7 @@ class HealthMeter:
         """A frame was read in *decode_ms* of processor time."""
         with self._lock:
             self._counts.frames += 1
+            self._frame_times.append(self._clock.monotonic())
             self._decode_ms.append(decode_ms)
 
     def accepted(self) -> None:
@@ -79,9 +101,19 @@ class HealthMeter:
         with self._lock:
             self._eye = state
 
+    def changed(self) -> bool:
+        """Whether something has changed that somebody should hear of at once. Cheap to ask."""
+        now = self._clock.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + LOOK_S
+        before, self._condition = self._condition, _condition(self.health())
+        return before is not None and before != self._condition
+
     def health(self) -> Health:
         """The message of this moment."""
         outbox = self._outbox.status()
+        machine = self._machine()
         now = self._clock.now()
         self._warn_of_fill(outbox)
         with self._lock:
@@ -106,9 +138,26 @@ class HealthMeter:
                 eye=self._eye.verdict,
                 brightness=self._eye.brightness,
                 sharpness=self._eye.sharpness,
+                frame_age_s=self._frame_age_s(),
+                frame_rate=self._frame_rate(),
+                machine=machine,
+                software=self._software,
+                started_after=self._ladder.started_after,
+                repair=self._ladder.reached,
                 decode_ms_p50=_percentile(decode_ms, 50),
                 decode_ms_p95=_percentile(decode_ms, 95),
             )
+
+    def _frame_age_s(self) -> float | None:
+        if not self._frame_times:
+            return None
+        return round(self._clock.monotonic() - self._frame_times[-1], 3)
+
+    def _frame_rate(self) -> float | None:
+        times = self._frame_times
+        if len(times) < 2 or times[-1] <= times[0]:
+            return None
+        return round((len(times) - 1) / (times[-1] - times[0]), 2)
 
     def _warn_of_fill(self, outbox: OutboxStatus) -> None:
         fill = outbox.fill or 0.0
@@ -125,6 +174,27 @@ class HealthMeter:
         # Only well below an alarm is it armed again, so that it does not come with every scan.
         if reached > self._alarmed or fill < self._alarmed - 0.05:
             self._alarmed = reached
+
+
+def _condition(health: Health) -> tuple[object, ...]:
+    """Of *health* what is worth a message of its own when it changes."""
+    machine = health.machine
+    return (
+        health.repair,
+        health.eye,
+        health.not_kept > 0,
+        health.damaged > 0,
+        max((alarm for alarm in ALARMS if (health.fill or 0.0) >= alarm), default=0.0),
+        machine.under_voltage,
+        machine.throttled,
+        machine.network,
+        _is_low(machine.disk_free_bytes, machine.disk_total_bytes),
+        _is_low(machine.memory_free_bytes, machine.memory_total_bytes),
+    )
+
+
+def _is_low(free: int | None, total: int | None) -> bool:
+    return free is not None and total is not None and free < LOW * total
 
 
 def _percentile(ordered: list[float], percent: int) -> float:

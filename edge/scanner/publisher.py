@@ -26,6 +26,7 @@ from edge.errors import BadMessage
 from edge.messages import Again, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, LastWill
 from edge.scanner.boots import Boots
+from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import UnitSettings
 from edge.topics import topic
@@ -39,6 +40,8 @@ RESEND_MAX_S = 120.0
 IN_FLIGHT = 100
 #: What was confirmed is written down with the next scan, or after this long without one.
 FLUSH_AFTER_S = 30.0
+#: So many health messages of a time without connection are sent in one turn.
+LATE_HEALTH = 20
 #: What a message costs beside its payload: MQTT, TCP, IP and the acknowledgements of each.
 OVERHEAD_BYTES = 150
 
@@ -86,6 +89,8 @@ class Publisher:
         software: str,
         health: Callable[[], Health],
         boots: Boots,
+        health_changed: Callable[[], bool] = lambda: False,
+        health_log: HealthLog | None = None,
         window: int = 1000,
         live_share: float = 0.25,
         budget_kb_s: float = 0.0,
@@ -99,6 +104,9 @@ class Publisher:
         self._software = software
         self._health = health
         self._boots = boots
+        self._health_changed = health_changed
+        self._health_log = health_log
+        self._next_late = clock.monotonic() + EVERY_S
         self._clock_source = clock.now().clock
         self._window = window
         self._live_room = round(window * live_share)
@@ -148,6 +156,8 @@ class Publisher:
                 self._send_again()
                 self._send_new()
                 self._send_health()
+        elif self._health_log is not None:
+            self._keep_health(self._health_log)
         self._write_forgotten()
 
     def wake(self) -> None:
@@ -250,8 +260,21 @@ class Publisher:
 
     def _send_health(self) -> None:
         now = self._clock.monotonic()
-        if now >= self._next_health and self._publish("health", self._health().encode()):
+        if not (self._health_changed() or now >= self._next_health):
+            return
+        # What waited since there was no connection goes first, so that the newest is the last.
+        if self._health_log is not None and (late := self._health_log.oldest(LATE_HEALTH)):
+            if all(self._publish("health", health.encode()) for health in late):
+                self._health_log.forget(len(late))
+            return
+        if self._publish("health", self._health().encode()):
             self._next_health = now + self._health_s
+
+    def _keep_health(self, log_of_health: HealthLog) -> None:
+        now = self._clock.monotonic()
+        if self._health_changed() or now >= self._next_late:
+            self._next_late = now + EVERY_S
+            log_of_health.put(self._health())
 
     def _publish(self, channel: str, payload: bytes) -> bool:
         return self._connection.publish(self._topics[channel], payload)

@@ -76,6 +76,11 @@ class Scanner:
         self._next_look_at_room = 0.0
         self._resting = resting
 
+    @property
+    def resting(self) -> Signal | None:
+        """What the indicator is to rest on now."""
+        return self._resting
+
     def step(self) -> None:
         """One frame. Raises CameraError or EndOfFrames when there is none to be had."""
         if self._closed():

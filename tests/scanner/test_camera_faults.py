@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -143,8 +143,28 @@ from edge.scanner.__main__ import main
 sys.exit(main(["--config", sys.argv[1]]))
 """
 
+#: The service, whose frames are lost while there is a file called "loose".
+LOOSE = """
+import os, sys
+from tests import virtual_camera
+virtual_camera.install()
+from picamera2 import Picamera2
+process, lost = Picamera2.process_requests, []
+def loosely(camera, display):
+    if os.path.exists("loose"):
+        with camera._requestslock:
+            lost.extend(camera._requests)
+            camera._requests = []
+    process(camera, display)
+Picamera2.process_requests = loosely
+from edge.scanner.__main__ import main
+sys.exit(main(["--config", sys.argv[1]]))
+"""
 
-def test_the_service_ends_although_the_camera_hangs(tmp_path: Path) -> None:
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]]:
+    """Starts a script with the settings of a unit; what it writes is in the file "out"."""
     make_key_pair(tmp_path / "tracing.pub", tmp_path / "tracing.key")
     settings = tmp_path / "scanner.toml"
     settings.write_text(
@@ -152,18 +172,61 @@ def test_the_service_ends_although_the_camera_hangs(tmp_path: Path) -> None:
         f'tracing_key_file = "tracing.pub"\n[basis]\nrequired = false\n'
         f'[outbox]\nfolder = "{tmp_path}/outbox"\n'
         '[indicator]\nkind = "terminal"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
-        '[carry]\nsticks = ""\n'
+        '[carry]\nsticks = ""\n[camera]\nwait_s = 1.0\n'
     )
-    out = tmp_path / "out"
-    with out.open("wb") as file:
-        service = subprocess.Popen(
-            [sys.executable, "-c", HANGS, str(settings)], stdout=file, stderr=subprocess.STDOUT
-        )
-    eventually(lambda: b"seq 1" in out.read_bytes(), "the card is counted", limit_s=60)
-    service.terminate()
+    started = []
 
-    assert service.wait(30) == 1
-    assert "ending, to be started again" in out.read_text()
+    def start(script: str) -> "subprocess.Popen[bytes]":
+        with (tmp_path / "out").open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, str(settings)],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_for(tmp_path: Path, what: bytes) -> None:
+    eventually(lambda: what in (tmp_path / "out").read_bytes(), str(what), limit_s=90)
+
+
+def test_the_service_ends_although_the_camera_hangs(
+    tmp_path: Path, service: Callable[[str], "subprocess.Popen[bytes]"]
+) -> None:
+    process = service(HANGS)
+    wait_for(tmp_path, b"seq 1")
+    process.terminate()
+
+    assert process.wait(30) == 1
+    assert "ending, to be started again" in (tmp_path / "out").read_text()
+
+
+def test_the_service_goes_on_scanning_after_frames_stayed_away(
+    tmp_path: Path, service: Callable[[str], "subprocess.Popen[bytes]"]
+) -> None:
+    process = service(LOOSE)
+    wait_for(tmp_path, b"seq 1")
+    (tmp_path / "loose").touch()
+    wait_for(tmp_path, "Máy bị lỗi".encode())
+    eventually(
+        lambda: (tmp_path / "out").read_bytes().count(b"opening it anew") >= 2,
+        "a second opening",
+        limit_s=60,
+    )
+    (tmp_path / "loose").unlink()
+
+    # Out of view for so long, the card counts again.
+    wait_for(tmp_path, b"seq 2")
+    process.terminate()
+    assert process.wait(30) == 0
 
 
 # What picamera2 says of it, and cannot help.

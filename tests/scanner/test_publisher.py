@@ -17,6 +17,7 @@ from edge.messages import (
     check_of,
 )
 from edge.scanner.boots import Boots
+from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import FLUSH_AFTER_S, OVERHEAD_BYTES, RESEND_MAX_S, Publisher
 from edge.scanner.settings import UnitSettings
@@ -36,13 +37,16 @@ class Unit:
         self.connection = FakeConnection()
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
         self.scans: dict[int, Scan] = {}
+        self.changes: list[bool] = []
         self.publisher = Publisher(
             self.connection,  # type: ignore[arg-type]
             self.outbox,
             UNIT,
             self.clock,
             software="0.1.0",
-            health=a_health,
+            health=lambda: a_health(frames=int(self.clock.seconds)),
+            health_changed=lambda: self.changes.pop() if self.changes else False,
+            health_log=HealthLog(folder / "health.jsonl"),
             boots=Boots(folder / "boots.json"),
             resend_s=5.0,
             health_s=60.0,
@@ -297,7 +301,34 @@ def test_health_is_sent_at_each_connection_and_then_every_minute(unit: Unit) -> 
     assert unit.connection.on("health") == []
     unit.step(2)
     (payload,) = unit.connection.on("health")
-    assert Health.decode(payload) == a_health()
+    assert Health.decode(payload) == a_health(frames=int(unit.clock.seconds))
+
+
+def test_health_that_changed_is_sent_at_once(unit: Unit) -> None:
+    unit.connection.come_up()
+    unit.step()
+    unit.connection.on("health")
+    unit.changes.append(True)
+    unit.step(5)
+    unit.step(5)
+
+    assert len(unit.connection.on("health")) == 1
+
+
+def test_health_of_a_time_without_connection_comes_before_the_newest(unit: Unit) -> None:
+    began = int(unit.clock.seconds)
+    for _ in range(31):
+        unit.step(EVERY_S / 10)
+    unit.changes.append(True)
+    unit.step(1)
+    unit.connection.come_up()
+    for _ in range(3):
+        unit.step(1)
+
+    told = [Health.decode(payload) for payload in unit.connection.on("health")]
+    assert [health.late for health in told] == [True, True, True, True, False]
+    assert told[0].frames == began + EVERY_S
+    assert told == sorted(told, key=lambda health: health.frames)
 
 
 def test_what_was_confirmed_is_written_down_though_no_scan_comes(

@@ -12,7 +12,6 @@ from edge.messages import Scan
 from edge.scanner.decoder import Code, Frame
 from edge.scanner.documents import RefusalKind
 from edge.scanner.eye import Eye
-from edge.scanner.health import HealthMeter
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox
 from edge.scanner.pipeline import Unread
@@ -20,7 +19,7 @@ from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
 from edge.scanner.settings import UnitSettings
 from edge.sealing import Opener, Sealer, make_key_pair, read_key
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, a_meter
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors.json").read_text())
 CARD = VECTORS["CCCD7"].encode()
@@ -45,7 +44,7 @@ class Gate:
         self.spotted = False
         self.golden: Code | None = None
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
-        self.meter = HealthMeter(self.outbox, self.clock)
+        self.meter = a_meter(self.outbox, self.clock)
         gate = self
 
         self.why_closed = ""
