@@ -11,7 +11,7 @@ from edge.scanner.decoder import Code, Decoder, Frame
 from edge.scanner.finders import find_spots
 from edge.scanner.grid import MAX_VERSION, read_spot
 from edge.scanner.readers import Spot, Zbar
-from edge.scanner.smear import without_smear
+from edge.scanner.smear import smear_of
 from edge.scanner.stages import STAGES, View, magnified, plain, regridded, sharpened, unsmeared
 from tests.drawing import draw, on_wall
 
@@ -138,8 +138,18 @@ def test_a_small_code_far_away_is_magnified() -> None:
     assert np.abs(np.array(code.points[0]) - [700 + 108, 300 + 45]).max() <= 4
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.4, 1.2, -0.7])
+@pytest.mark.parametrize("length", [7, 10, 14])
+def test_a_smear_is_measured(length: int, angle: float) -> None:
+    smear = smear_of(shot(smeared(draw(CARD, 6), length, angle)))
+
+    assert smear is not None
+    assert abs(smear.length - length) < 1.5
+    assert abs(np.sin(smear.angle - angle)) < 0.1
+
+
 def test_a_still_picture_has_no_smear_to_take_out() -> None:
-    assert without_smear(shot(draw(CARD))) is None
+    assert smear_of(shot(draw(CARD))) is None
 
 
 @pytest.mark.parametrize("shape", [(21, 21), (22, 43), (60, 60), (64, 1200)])
