@@ -102,6 +102,14 @@ class ProvisionError(EdgeError, OSError):
     """A deployment, or a card, that cannot be made as asked."""
 
 
+class PrintingError(EdgeError, OSError):
+    """A page cannot be printed: a font is missing."""
+
+
+class DeliveryError(EdgeError, ConnectionError):
+    """Mail or a post that somebody else's server does not take."""
+
+
 class PeopleError(EdgeError, ValueError):
     """An account that cannot be made or changed so."""
 

@@ -36,6 +36,7 @@ if on_a_pi; then
     "$python" -c 'import lgpio' 2>/dev/null || need python3-lgpio "the Pi's pins"
 fi
 if [ "$goal" = test ]; then
+    [ -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || need fonts-dejavu-core "letters for printed reports"
     command -v ip >/dev/null || [ -x /usr/sbin/ip ] || need iproute2 "networks of their own for the services under test"
     command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || need debootstrap "a Debian 13 in which the Pi's camera software is tested"
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || need mosquitto "a second kind of broker to test with"

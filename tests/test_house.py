@@ -32,6 +32,7 @@ HOMES = {
     "openpyxl": {"edge/tables.py"},
     "pyzbar": {"edge/scanner/decoder.py"},
     "argon2": {"edge/dashboard/people.py"},
+    "fpdf": {"edge/printing.py"},
     "jinja2": {"edge/dashboard/show.py"},
 }
 

@@ -8,13 +8,12 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
 from edge.dashboard.app import Application
-from edge.dashboard.people import People
+from edge.dashboard.parts import accounts, build
 from edge.dashboard.rights import ROLES
 from edge.dashboard.service import Service
 from edge.dashboard.serving import Server
@@ -22,7 +21,6 @@ from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
 from edge.errors import PeopleError
 from edge.register import read_register
-from edge.storage.database import Database
 from edge.storage.places import keep_register
 from edge.systemd import Notifier
 
@@ -85,10 +83,10 @@ def main(args: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, DashboardSettings)
     with closing(open_database(settings.storage, options.config.parent)) as database:
-        clock, people = SystemClock(), _accounts(settings, database)
-        service = Service(database, clock)
-        application = Application(settings, database, people, clock)
-        server = Server(application.asgi(), settings.web, options.config.parent)
+        people = accounts(settings, database)
+        parts = build(settings, database, people, SystemClock(), options.config.parent)
+        service = Service(parts)
+        server = Server(Application(parts).asgi(), settings.web, options.config.parent)
         notifier = Notifier()
         server.start()
         print(f"edge-dashboard: {server.url}", file=sys.stderr, flush=True)
@@ -107,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 def _people(options: argparse.Namespace) -> int:
     settings = config.load(options.config, DashboardSettings)
     with closing(open_database(settings.storage, options.config.parent)) as database:
-        people = _accounts(settings, database)
+        people = accounts(settings, database)
         if options.doing == "list":
             for person in people.all():
                 line = (
@@ -138,11 +136,6 @@ def _places(options: argparse.Namespace) -> int:
         counted = (len(change.added), len(change.changed), len(change.removed))
         print("thêm / added {}, đổi / changed {}, bỏ / removed {}".format(*counted))
     return 0
-
-
-def _accounts(settings: DashboardSettings, database: Database) -> People:
-    web = settings.web
-    return People(database, timedelta(hours=web.session_idle_h), timedelta(hours=web.session_max_h))
 
 
 def _ask_password(name: str) -> str:

@@ -11,41 +11,41 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge.clock import Clock
 from edge.dashboard.headers import SecurityHeaders
+from edge.dashboard.metrics import metrics
 from edge.dashboard.pages.account import AccountPages
 from edge.dashboard.pages.accounts import PeoplePages
+from edge.dashboard.pages.alarms import AlarmPages
 from edge.dashboard.pages.coverage import CoveragePages
 from edge.dashboard.pages.now import NowPages
 from edge.dashboard.pages.place import PlacePages
+from edge.dashboard.pages.reports import ReportPages
 from edge.dashboard.pages.setting_up import SetUpPages
 from edge.dashboard.pages.units import UnitPages
-from edge.dashboard.people import People
-from edge.dashboard.settings import DashboardSettings
+from edge.dashboard.parts import Parts
 from edge.dashboard.show import ASSETS, Pages
 from edge.dashboard.web import Ask, Door, Page, language_of
-from edge.storage.database import Database
-from edge.storage.places import Places
+from edge.storage import fleet
 
 
 class Application:
     """The pages of one deployment."""
 
-    def __init__(
-        self, settings: DashboardSettings, database: Database, people: People, clock: Clock
-    ) -> None:
-        self._database, self._clock = database, clock
-        self._show = Pages(settings.title)
-        places = Places()
-        self._door = Door(people, clock, self._show)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        settings, database, places = parts.settings, parts.database, parts.places
+        show = self._show = Pages(settings.title)
+        self._door = Door(parts.people, parts.clock, show)
         self.pages: Sequence[Page] = [
-            *AccountPages(self._show, people, clock).pages(),
-            *NowPages(self._show, database, places, settings).pages(),
-            *PlacePages(self._show, database, places, settings).pages(),
-            *UnitPages(self._show, database, settings).pages(),
-            *CoveragePages(self._show, database, places).pages(),
-            *SetUpPages(self._show, database, places).pages(),
-            *PeoplePages(self._show, people).pages(),
+            *AccountPages(show, parts.people, parts.clock).pages(),
+            *NowPages(show, database, places, settings).pages(),
+            *PlacePages(show, database, places, settings).pages(),
+            *UnitPages(show, database, settings).pages(),
+            *AlarmPages(show, database, places, parts.alarms).pages(),
+            *CoveragePages(show, database, places).pages(),
+            *ReportPages(show, parts.reporting).pages(),
+            *SetUpPages(show, database, places).pages(),
+            *PeoplePages(show, parts.people).pages(),
         ]
 
     def asgi(self) -> Starlette:
@@ -54,6 +54,7 @@ class Application:
             routes=[
                 *self._door.routes(self.pages),
                 Route("/healthz", self._health, methods=["GET"]),
+                Route("/metrics", self._metrics, methods=["GET"]),
                 Mount("/assets", _Assets(directory=ASSETS)),
             ],
             middleware=[Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=500)],
@@ -62,13 +63,30 @@ class Application:
 
     def _health(self, _: Request) -> Response:
         """For machines: 200 while pages can be made."""
-        with self._database.reading() as connection:
+        with self._parts.database.reading() as connection:
             connection.exec_driver_sql("SELECT 1")
         return PlainTextResponse("ok\n")
 
+    def _metrics(self, request: Request) -> Response:
+        """For Prometheus, from the addresses that the settings name."""
+        parts = self._parts
+        if request.client is None or request.client.host not in parts.settings.web.metrics_from:
+            raise HTTPException(403)
+        with parts.database.reading() as connection:
+            units = fleet.units(connection)
+            registered = len(parts.places.all(connection))
+        text = metrics(
+            units,
+            parts.alarms.open(),
+            parts.clock.now().at,
+            parts.settings.silent_after_min * 60,
+            registered,
+        )
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
     def _failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        ask = Ask(request, None, language_of(request), self._clock.now().at, {})
+        ask = Ask(request, None, language_of(request), self._parts.clock.now().at, {})
         if error.status_code == 404:
             return self._door.missing(ask)
         return self._show.message(ask, str(error.status_code), error.detail, error.status_code)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from edge.storage.counts import Count
 
-WIDTH, HEIGHT = 720, 220
-_LEFT, _BOTTOM = 44, 20
+WIDTH, HEIGHT = 480, 190
+_LEFT, _BOTTOM = 46, 20
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,11 @@ def _ticks(top: int, bottom: int, zero: float, scale: float) -> list[Label]:
 
 
 def _round_up(value: int) -> int:
-    """The next number that is easy to read: 1, 2, 4, 6, 8, 10, 20, 40, ..."""
+    """The next number that is easy to read: 1, 2, 3, 4, 6, 8, 10, 15, 20, 30, ..."""
+    if not value:
+        return 0
     size = 1
     while value > 10 * size:
         size *= 10
-    return next((n * size for n in (1, 2, 4, 6, 8, 10) if n * size >= value), 0) if value else 0
+    steps = (1, 1.5, 2, 3, 4, 6, 8, 10) if size > 1 else (1, 2, 3, 4, 6, 8, 10)
+    return next(int(step * size) for step in steps if step * size >= value)

@@ -31,6 +31,7 @@ class Trouble:
 _DOUBLE = Trouble("hai thiết bị dùng chung một tên", "two units under one name")
 _CLOCK = Trouble("đồng hồ chưa đúng", "clock is not set")
 _FILLING = Trouble("bộ nhớ chờ gửi sắp đầy", "outbox is filling")
+_EYE = Trouble("máy ảnh không nhìn rõ", "camera does not see well")
 _NOT_KEPT = Trouble("có lượt quét không lưu được", "scans could not be kept")
 _DAMAGED = Trouble("có bản ghi hỏng trên thẻ nhớ", "damaged records on its disk")
 
@@ -54,6 +55,8 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
         found.append(_CLOCK)
     if _number(health.get("fill")) >= FILL:
         found.append(_FILLING)
+    if health.get("eye", "good") not in ("good", "unjudged"):
+        found.append(_EYE)
     if _number(health.get("not_kept")) > 0:
         found.append(_NOT_KEPT)
     if _number(health.get("damaged")) > 0:

@@ -1,7 +1,6 @@
 """What the dashboard does by itself, beside answering: one turn at a time."""
 
-from edge.clock import Clock
-from edge.storage.database import Database
+from edge.dashboard.parts import Parts
 from edge.storage.places import note_heard
 
 #: How often units that were heard of are noted for the day.
@@ -11,13 +10,19 @@ HEARD_EVERY_S = 60.0
 class Service:
     """The work of the service."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._heard_at: float | None = None
 
     def step(self) -> None:
         """One turn: whatever is due. Raises StorageError."""
-        now = self._clock.monotonic()
+        self._note_heard()
+        self._parts.watch.step()
+        self._parts.teller.step()
+        self._parts.reporting.step()
+
+    def _note_heard(self) -> None:
+        now = self._parts.clock.monotonic()
         if self._heard_at is None or now - self._heard_at >= HEARD_EVERY_S:
             self._heard_at = now
-            note_heard(self._database, self._clock.now().at)
+            note_heard(self._parts.database, self._parts.clock.now().at)

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from edge.dashboard.alarms import AlarmSettings
+from edge.dashboard.mail import MailSettings
+from edge.dashboard.reporting import ReportSettings
 from edge.storage.settings import StorageSettings
 
 
@@ -19,6 +22,8 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     proxies: tuple[str, ...] = ()
     session_idle_h: Annotated[float, Meta(ge=0.1, le=720)] = 12.0
     session_max_h: Annotated[float, Meta(ge=0.1, le=8760)] = 168.0
+    #: Addresses that may read /metrics.
+    metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
 
 
 class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,3 +37,6 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     quiet_after_min: Annotated[float, Meta(ge=1, le=10_080)] = 120.0
     web: WebSettings = WebSettings()
     storage: StorageSettings = StorageSettings()
+    reports: ReportSettings = ReportSettings()
+    alarms: AlarmSettings = AlarmSettings()
+    mail: MailSettings = MailSettings()

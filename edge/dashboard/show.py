@@ -22,7 +22,9 @@ THEMES = ("auto", "light", "dark")
 MENU: tuple[tuple[str, str, str, Right], ...] = (
     ("/", "Bây giờ", "Now", "see places"),
     ("/units", "Thiết bị", "Units", "see units"),
+    ("/alarms", "Cảnh báo", "Alarms", "see alarms"),
     ("/coverage", "Độ phủ", "Coverage", "see coverage"),
+    ("/reports", "Báo cáo", "Reports", "see coverage"),
     ("/set-up", "Thiết lập", "Set-up", "see set-up"),
     ("/people", "Người dùng", "People", "manage people"),
 )

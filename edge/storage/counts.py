@@ -92,6 +92,18 @@ def by_quarter(
     return [found.get(quarter, Count()) for quarter in range(QUARTERS)]
 
 
+def in_quarter(connection: Connection, day: date, quarter: int, place: str, unit: str) -> int:
+    """Scans of one *unit* of *place* in one *quarter* of an hour of the local *day*."""
+    scans = connection.execute(
+        text(
+            "SELECT coalesce(sum(scans), 0) FROM scans_by_quarter WHERE day = :day"
+            " AND place = :place AND unit = :unit AND quarter = :quarter"
+        ),
+        {"day": day.isoformat(), "place": place, "unit": unit, "quarter": quarter},
+    ).scalar_one()
+    return int(scans)
+
+
 def by_hour(
     connection: Connection, first: date, last: date, places: Iterable[str] | None = None
 ) -> list[Count]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 _COLUMNS = (
     "unit, area, state, place, direction, software, last_scan, seen, unsynced, doubled, taken_over,"
+    " synced + corrected + unsynced AS scans,"
     " health"
 )
 
@@ -28,6 +29,7 @@ class FleetUnit:
     unsynced: int  #: scans whose time is not known
     doubled: str | None  #: when a number last came with a second id
     taken_over: str | None  #: when an earlier boot last came back
+    scans: int  #: how many rows it has
     #: Its last health message as it came; a unit of other software may say more or less.
     health: Mapping[str, Any]
 

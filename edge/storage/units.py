@@ -10,6 +10,7 @@ import sqlalchemy
 
 from edge.messages import Health, Status
 from edge.ranges import Ranges
+from edge.storage import events
 from edge.storage.rows import Report, StoredScan, UnitRow
 from edge.storage.writing import Writing
 
@@ -127,6 +128,7 @@ def note_report(writing: Writing, report: Report) -> None:
             health=message.encode().decode(),
         )
     elif _is_news(writing, report.unit, message):
+        events.note(writing, report.unit, message.state, f"{message.software} {message.place}")
         writing.change(
             """
             UPDATE unit SET area = :area, state = :state, epoch = :epoch, boot = :boot,
@@ -177,6 +179,7 @@ def _announced(
             now=writing.now,
             unit=unit,
         )
+        events.note(writing, unit, "doubled", status.place)
         log.warning("%s: an earlier boot is back: two units run under one name", unit)
     writing.change(
         "INSERT INTO session (unit, epoch, boot, birth, since, turn)"

@@ -10,9 +10,12 @@ from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
 from edge.clock import utc_seconds, utc_text
+from edge.dashboard.alarm_rules import Finding
 from edge.dashboard.app import Application
 from edge.dashboard.local_time import local_day
+from edge.dashboard.parts import build
 from edge.dashboard.people import People
+from edge.dashboard.reporting import ReportSettings
 from edge.dashboard.rights import ROLES, Role
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
@@ -45,9 +48,11 @@ class Deployment:
         for role in ROLES:
             places = [OWN_PLACE] if role == "manager" else []
             self.people.add(role, role, PASSWORD, self.clock.now().at, places)
-        self.application = Application(
-            settings or DashboardSettings(), self.database, self.people, self.clock
+        settings = settings or DashboardSettings(
+            reports=ReportSettings(folder=str(folder / "reports"))
         )
+        self.parts = build(settings, self.database, self.people, self.clock, folder)
+        self.application = Application(self.parts)
 
     def add_units(self) -> None:
         """Two places with units in every condition."""
@@ -133,9 +138,20 @@ class Deployment:
                             scans.append((place, unit, direction, utc_text(seconds)))
         self.add_list(scans)
 
-    def client(self, role: Role | None = None) -> TestClient:
-        """A browser, signed in as *role* or not at all."""
-        client = TestClient(self.application.asgi(), follow_redirects=False)
+    def add_alarms(self) -> None:
+        """A new one, one that somebody sees to, and one that is over."""
+        alarms, now = self.parts.alarms, self.clock.now().at
+        alarms.begin(Finding("unit-offline", "cua-1", OTHER_PLACE), now)
+        alarms.begin(Finding("outbox-filling", "cong-2", OWN_PLACE, "80 %"), now)
+        alarms.acknowledge(2, "technician", now)
+        alarms.begin(Finding("place-silent", OTHER_PLACE, OTHER_PLACE), now)
+        alarms.clear(3, now)
+
+    def client(self, role: Role | None = None, address: str = "192.0.2.1") -> TestClient:
+        """A browser at *address*, signed in as *role* or not at all."""
+        client = TestClient(
+            self.application.asgi(), follow_redirects=False, client=(address, 50000)
+        )
         if role is not None:
             client.cookies.set("edge-session", self.session(role))
         return client
@@ -151,6 +167,18 @@ class Deployment:
         self.database.close()
 
 
+#: Something that is there, for each parameter of an address.
+EXAMPLES = (
+    ("unit", "cong-1"),
+    ("name", "manager"),
+    ("place", OWN_PLACE),
+    ("number", "1"),
+    ("period", "daily"),
+    ("last", "2021-07-01"),
+    ("form", "csv"),
+)
+
+
 def token_in(page: str) -> str:
     """The token that the forms of *page* carry."""
     return page.partition('name="token" value="')[2].partition('"')[0]
@@ -158,7 +186,7 @@ def token_in(page: str) -> str:
 
 def example_path(path: str) -> str:
     """*path* of a route with something that is there in place of its parameters."""
-    for name, value in (("unit", "cong-1"), ("name", "manager"), ("place", OWN_PLACE)):
+    for name, value in EXAMPLES:
         path = path.replace(f"{{{name}}}", value)
     return path
 

@@ -18,6 +18,7 @@ from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
 from edge.storage import fleet
 from edge.storage.database import Database
+from edge.storage.events import events_of
 from edge.storage.fleet import FleetUnit
 
 ON_A_PAGE = 50
@@ -89,11 +90,12 @@ class UnitPages:
     def _one(self, ask: Ask) -> Response:
         with self._database.reading() as connection:
             unit = fleet.unit_named(connection, ask.path("unit"))
+            happened = events_of(connection, ask.path("unit"))
         if unit is None:
             raise NotThere
         if not ask.person().sees(unit.place):
             raise NotAllowed
-        return self._show.page(ask, "unit.html", line=self._line(unit, ask.now))
+        return self._show.page(ask, "unit.html", line=self._line(unit, ask.now), events=happened)
 
     def _line(self, unit: FleetUnit, now: str) -> UnitLine:
         return UnitLine.of(unit, now, self._silent_after_s)

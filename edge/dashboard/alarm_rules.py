@@ -1,0 +1,192 @@
+"""What is an alarm. Each rule looks at what storage knows now and names what it found.
+
+A finding with `raises` begins an alarm if it lasts; one without only keeps an alarm open that began
+before, so that a value that trembles at its limit does not come and go.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
+
+from edge.clock import utc_seconds
+from edge.dashboard.condition import DOUBLE_S
+from edge.dashboard.local_time import local
+from edge.register import DAYS, Opening, Place
+from edge.storage.fleet import FleetUnit
+
+Kind = Literal[
+    "place-silent",
+    "unit-offline",
+    "outbox-filling",
+    "clock-wrong",
+    "camera-blocked",
+    "unreadable",
+    "impossible-rate",
+    "double-unit",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: What each is called, and what somebody should do about it: Vietnamese, English.
+NAMES: dict[Kind, tuple[str, str]] = {
+    "place-silent": ("Điểm không có lượt quét trong giờ mở cửa", "No scans in opening hours"),
+    "unit-offline": ("Thiết bị mất kết nối", "Unit offline"),
+    "outbox-filling": ("Bộ nhớ chờ gửi sắp đầy", "Outbox filling"),
+    "clock-wrong": ("Đồng hồ chưa đúng", "Clock not set"),
+    "camera-blocked": ("Máy ảnh bị che hoặc mờ", "Camera blocked or blurred"),
+    "unreadable": ("Nhiều mã không đọc được", "Many codes unreadable"),
+    "impossible-rate": ("Số lượt quét cao bất thường", "More scans than can be"),
+    "double-unit": ("Hai thiết bị dùng chung một tên", "Two units with one identity"),
+}
+ADVICE: dict[Kind, tuple[str, str]] = {
+    "place-silent": (
+        "Hỏi người phụ trách điểm; xem thiết bị có hoạt động không.",
+        "Ask whoever is in charge; see whether the unit works.",
+    ),
+    "unit-offline": ("Kiểm tra nguồn điện và mạng.", "Check power and network."),
+    "outbox-filling": (
+        "Nối mạng cho thiết bị, hoặc chép lượt quét ra USB.",
+        "Connect the unit, or carry its scans on a USB stick.",
+    ),
+    "clock-wrong": ("Cho thiết bị kết nối mạng để lấy giờ.", "Let the unit reach a time server."),
+    "camera-blocked": ("Lau ống kính, bỏ vật che.", "Clean the lens, remove what covers it."),
+    "unreadable": ("Lau ống kính, kiểm tra ánh sáng.", "Clean the lens, check the light."),
+    "impossible-rate": (
+        "Xem có ai đưa cùng một loạt mã nhiều lần.",
+        "See whether somebody shows codes again and again.",
+    ),
+    "double-unit": (
+        "Tìm thẻ nhớ bị sao chép và cấp lại thiết bị.",
+        "Find the copied card and provision the unit anew.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From when on something is an alarm."""
+
+    silent_unit_s: float = 600.0
+    silent_place_s: float = 7200.0
+    fill: float = 0.7
+    fill_well: float = 0.6
+    #: Of codes that stayed in view, so many were not read, and at least this part of all.
+    unread: int = 20
+    unread_share: float = 0.5
+    #: Scans of one unit in a quarter of an hour: a scan a second all the time.
+    scans_in_a_quarter: int = 900
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a rule found."""
+
+    kind: Kind
+    subject: str  #: a unit or a place
+    place: str  #: whose manager is concerned; "" if not known
+    detail: str = ""  #: a number or a word that says more
+    raises: bool = True
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the rules look at."""
+
+    now: str
+    units: Sequence[FleetUnit]
+    register: Mapping[str, Place]
+    #: The most scans of each unit in this quarter of an hour or the one before.
+    in_a_quarter: Mapping[str, int]
+    #: (unread, read) of each unit about an hour ago, as its counters stood.
+    hour_ago: Mapping[str, tuple[int, int]]
+
+
+def findings(sight: Sight, limits: Limits) -> Iterator[Finding]:
+    """Everything that the rules find."""
+    for unit in sight.units:
+        yield from _of_unit(unit, sight, limits)
+    last_scan: dict[str, str] = {}
+    for unit in sight.units:
+        if unit.last_scan:
+            last_scan[unit.place] = max(unit.last_scan, last_scan.get(unit.place, ""))
+    for place in sight.register.values():
+        if place.hours and _is_silent(place, last_scan.get(place.id), sight.now, limits):
+            yield Finding("place-silent", place.id, place.id, last_scan.get(place.id, ""))
+
+
+def read_counts(health: Mapping[str, Any]) -> tuple[int, int]:
+    """(unread, read) as a unit's counters stand."""
+    refused = health.get("refused")
+    others = sum(_count(n) for n in refused.values()) if isinstance(refused, dict) else 0
+    read = _count(health.get("accepted")) + _count(health.get("repeated")) + others
+    return _count(health.get("unread")), read
+
+
+def is_open(place: Place, moment: datetime) -> bool:
+    """Whether *place* is open at the local *moment*, by its own hours."""
+    return any(_covers(hours, moment) for hours in place.hours)
+
+
+def _of_unit(unit: FleetUnit, sight: Sight, limits: Limits) -> Iterator[Finding]:
+    health, now = unit.health, sight.now
+
+    def found(kind: Kind, detail: str = "", *, raises: bool = True) -> Finding:
+        return Finding(kind, unit.unit, unit.place, detail, raises)
+
+    if unit.state == "offline" or unit.seen is None or _age(unit.seen, now) > limits.silent_unit_s:
+        if unit.state != "stopped":
+            yield found("unit-offline", unit.seen or "")
+        # What it said last is old: nothing else of its own is judged by it.
+        return
+    fill = health.get("fill")
+    if isinstance(fill, int | float) and fill >= limits.fill_well:
+        yield found("outbox-filling", f"{100 * fill:.0f} %", raises=fill >= limits.fill)
+    if health.get("clock") == "none":
+        yield found("clock-wrong")
+    eye = health.get("eye", "good")
+    if eye not in ("good", "unjudged"):
+        yield found("camera-blocked", str(eye)[:40])
+    unread, read = (
+        later - before
+        for later, before in zip(
+            read_counts(health), sight.hour_ago.get(unit.unit, read_counts(health)), strict=True
+        )
+    )
+    if unread >= limits.unread and unread >= limits.unread_share * (unread + max(read, 0)):
+        yield found("unreadable", f"{unread} / {unread + max(read, 0)}")
+    if sight.in_a_quarter.get(unit.unit, 0) > limits.scans_in_a_quarter:
+        yield found("impossible-rate", str(sight.in_a_quarter[unit.unit]))
+    if any(at and _age(at, now) < DOUBLE_S for at in (unit.doubled, unit.taken_over)):
+        yield found("double-unit")
+
+
+def _is_silent(place: Place, last_scan: str | None, now: str, limits: Limits) -> bool:
+    """Open for so long already, and no scan in all that time."""
+    begun = local(now) - timedelta(seconds=limits.silent_place_s)
+    if not (is_open(place, local(now)) and is_open(place, begun)):
+        return False
+    return last_scan is None or _age(last_scan, now) > limits.silent_place_s
+
+
+def _covers(hours: Opening, moment: datetime) -> bool:
+    today, yesterday = DAYS[moment.weekday()], DAYS[moment.weekday() - 1]
+    time = moment.time()
+    if hours.opens <= hours.closes:
+        return today in hours.days and hours.opens <= time < hours.closes
+    # Over midnight: the evening of its day, or the morning after.
+    return (today in hours.days and time >= hours.opens) or (
+        yesterday in hours.days and time < hours.closes
+    )
+
+
+def _age(at: str, now: str) -> float:
+    return utc_seconds(now) - utc_seconds(at)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def subjects(found: Iterable[Finding]) -> dict[tuple[Kind, str], Finding]:
+    """*found* by kind and subject."""
+    return {(finding.kind, finding.subject): finding for finding in found}

@@ -1,0 +1,259 @@
+"""Alarms: begun when what is wrong has lasted, ended when it has been away, seen to by a person."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from sqlalchemy import Connection, text
+
+from edge.clock import Clock
+from edge.dashboard.alarm_rules import (
+    Finding,
+    Kind,
+    Limits,
+    Sight,
+    findings,
+    read_counts,
+    subjects,
+)
+from edge.dashboard.local_time import local
+from edge.storage import counts, fleet
+from edge.storage.database import Database
+from edge.storage.fleet import FleetUnit
+from edge.storage.places import Places
+
+log = logging.getLogger(__name__)
+
+#: How often the rules look, and how long counters are remembered for.
+LOOK_EVERY_S = 15.0
+REMEMBER_S = 3600.0
+QUARTER_S = 900.0
+
+
+class AlarmSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When alarms begin and end, and who is told."""
+
+    raise_after_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
+    clear_after_s: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
+    #: Local hours between which nobody is told; alike for none.
+    quiet_from_h: Annotated[int, Meta(ge=0, le=23)] = 22
+    quiet_to_h: Annotated[int, Meta(ge=0, le=23)] = 5
+    webhook_url: str = ""
+    webhook_key_file: str = ""
+    outbox_fill: Annotated[float, Meta(ge=0.1, le=1)] = 0.7
+    unread: Annotated[int, Meta(ge=1)] = 20
+    scans_in_a_quarter: Annotated[int, Meta(ge=1)] = 900
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An alarm as it is kept. Times are UTC."""
+
+    number: int
+    kind: Kind
+    subject: str
+    place: str
+    detail: str
+    raised: str
+    cleared: str | None
+    told: str | None
+    acknowledged: str | None
+    acknowledger: str | None
+    closed: str | None
+    closer: str | None
+    note: str
+
+
+_COLUMNS = (
+    "number, kind, subject, place, detail, raised, cleared, told, acknowledged, acknowledger,"
+    " closed, closer, note"
+)
+
+
+class Alarms:
+    """The alarms in storage. For any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self) -> list[Alarm]:
+        """Those that nobody has closed, the newest first."""
+        return self._ask("closed IS NULL ORDER BY raised DESC, number DESC", {})
+
+    def past(self, most: int = 200) -> list[Alarm]:
+        """Those that were closed, the newest first."""
+        return self._ask(
+            "closed IS NOT NULL ORDER BY closed DESC, number DESC LIMIT :most", {"most": most}
+        )
+
+    def acknowledge(self, number: int, who: str, now: str) -> None:
+        """*who* has seen it and sees to it."""
+        self._change(
+            "acknowledged = :now, acknowledger = :who",
+            "number = :number AND acknowledged IS NULL AND closed IS NULL",
+            {"number": number, "who": who, "now": now},
+        )
+
+    def close(self, number: int, who: str, note: str, now: str) -> None:
+        """*who* says that it is over, with a word on what it was."""
+        self._change(
+            "closed = :now, closer = :who, note = :note",
+            "number = :number AND closed IS NULL",
+            {"number": number, "who": who, "note": note, "now": now},
+        )
+
+    def begin(self, finding: Finding, now: str) -> None:
+        """A new alarm."""
+        with self._database.writing("begin an alarm") as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO alarm (kind, subject, place, detail, raised)"
+                    " VALUES (:kind, :subject, :place, :detail, :now)"
+                ),
+                {
+                    "kind": finding.kind,
+                    "subject": finding.subject,
+                    "place": finding.place,
+                    "detail": finding.detail,
+                    "now": now,
+                },
+            )
+
+    def clear(self, number: int, now: str | None) -> None:
+        """What it was about has ended; with None it is back."""
+        self._change("cleared = :now", "number = :number", {"number": number, "now": now})
+
+    def note_told(self, number: int, now: str) -> None:
+        """Whoever is to be told has been told."""
+        self._change("told = :now", "number = :number", {"number": number, "now": now})
+
+    def _ask(self, which: str, values: Mapping[str, object]) -> list[Alarm]:
+        with self._database.reading() as connection:
+            rows = connection.execute(text(f"SELECT {_COLUMNS} FROM alarm WHERE {which}"), values)
+            return [Alarm(*row) for row in rows]
+
+    def _change(self, change: str, which: str, values: Mapping[str, object]) -> None:
+        with self._database.writing("change an alarm") as connection:
+            connection.execute(text(f"UPDATE alarm SET {change} WHERE {which}"), values)
+
+
+class Watch:
+    """Applies the rules, one look at a time, and keeps alarms by what it sees. For one thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        places: Places,
+        alarms: Alarms,
+        clock: Clock,
+        settings: AlarmSettings,
+        limits: Limits,
+    ) -> None:
+        self._database, self._places, self._alarms = database, places, alarms
+        self._clock, self._settings, self._limits = clock, settings, limits
+        self._looked_at: float | None = None
+        #: Since when each finding has lasted, and each open alarm's cause has been away.
+        self._since: dict[tuple[Kind, str], float] = {}
+        self._away: dict[int, float] = {}
+        #: Counters of each unit as they stood, oldest first.
+        self._counters: list[tuple[float, dict[str, tuple[int, int]]]] = []
+        #: How many scans of each unit there were, oldest first.
+        self._totals: list[tuple[float, dict[str, int]]] = []
+
+    def step(self) -> None:
+        """One look, if it is due. Raises StorageError."""
+        now = self._clock.monotonic()
+        if self._looked_at is not None and now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        found = subjects(findings(self._sight(now), self._limits))
+        at = self._clock.now().at
+        open_alarms = {(alarm.kind, alarm.subject): alarm for alarm in self._alarms.open()}
+        self._begin(found, open_alarms, now, at)
+        self._end(found, open_alarms, now, at)
+
+    def _sight(self, now: float) -> Sight:
+        at = self._clock.now().at
+        with self._database.reading() as connection:
+            units = fleet.units(connection)
+            register = self._places.all(connection)
+            rates = self._rates(connection, units, now, at)
+        counters = {unit.unit: read_counts(unit.health) for unit in units}
+        self._counters.append((now, counters))
+        while len(self._counters) > 1 and self._counters[0][0] < now - REMEMBER_S:
+            del self._counters[0]
+        # A unit that started anew counts from zero: there is nothing to compare with.
+        hour_ago = {
+            unit: before
+            for unit, before in self._counters[0][1].items()
+            if unit in counters and all(map(int.__le__, before, counters[unit]))
+        }
+        return Sight(at, units, register, rates, hour_ago)
+
+    def _rates(
+        self, connection: Connection, units: Sequence[FleetUnit], now: float, at: str
+    ) -> dict[str, int]:
+        """The most scans of a unit in this quarter of an hour or the one before.
+
+        Only units that sent that many lately are looked up; most of those have caught up with scans
+        of an outage, which is no wonder.
+        """
+        self._totals.append((now, {unit.unit: unit.scans for unit in units}))
+        while len(self._totals) > 1 and self._totals[0][0] < now - 2 * QUARTER_S:
+            del self._totals[0]
+        before = self._totals[0][1]
+        rates = {}
+        for unit in units:
+            if unit.scans - before.get(unit.unit, unit.scans) <= self._limits.scans_in_a_quarter:
+                continue
+            moments = [local(at) - timedelta(seconds=back) for back in (0.0, QUARTER_S)]
+            rates[unit.unit] = max(
+                counts.in_quarter(
+                    connection,
+                    moment.date(),
+                    moment.hour * 4 + moment.minute // 15,
+                    unit.place,
+                    unit.unit,
+                )
+                for moment in moments
+            )
+        return rates
+
+    def _begin(
+        self,
+        found: Mapping[tuple[Kind, str], Finding],
+        open_alarms: Mapping[tuple[Kind, str], Alarm],
+        now: float,
+        at: str,
+    ) -> None:
+        raising = {key: finding for key, finding in found.items() if finding.raises}
+        # Of an open one it begins anew: what goes on when a person closes it must last again.
+        self._since = {
+            key: now if key in open_alarms else self._since.get(key, now) for key in raising
+        }
+        for key, finding in raising.items():
+            if key not in open_alarms and now - self._since[key] >= self._settings.raise_after_s:
+                log.info("alarm: %s %s", finding.kind, finding.subject)
+                self._alarms.begin(finding, at)
+
+    def _end(
+        self,
+        found: Mapping[tuple[Kind, str], Finding],
+        open_alarms: Mapping[tuple[Kind, str], Alarm],
+        now: float,
+        at: str,
+    ) -> None:
+        away = {}
+        for key, alarm in open_alarms.items():
+            if key in found:
+                if alarm.cleared is not None:
+                    self._alarms.clear(alarm.number, None)
+                continue
+            away[alarm.number] = self._away.get(alarm.number, now)
+            lasted = now - away[alarm.number]
+            if alarm.cleared is None and lasted >= self._settings.clear_after_s:
+                self._alarms.clear(alarm.number, at)
+        self._away = away

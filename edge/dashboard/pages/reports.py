@@ -1,0 +1,49 @@
+"""*Reports*: those that were made, to be opened or kept."""
+
+from datetime import date
+from typing import cast
+
+from starlette.responses import Response
+
+from edge.dashboard.reporting import Reporting
+from edge.dashboard.reports import FORMS, Period
+from edge.dashboard.show import Pages
+from edge.dashboard.web import Ask, NotThere, Page
+
+_TYPES = {
+    "pdf": "application/pdf",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "csv": "text/csv; charset=utf-8",
+}
+
+
+class ReportPages:
+    """The list of reports, and their files."""
+
+    def __init__(self, show: Pages, reporting: Reporting) -> None:
+        self._show, self._reporting = show, reporting
+
+    def pages(self) -> list[Page]:
+        """Their routes."""
+        return [
+            Page("/reports", self._list, "see coverage"),
+            Page("/reports/{period}/{last}/{form}", self._file, "see coverage"),
+        ]
+
+    def _list(self, ask: Ask) -> Response:
+        return self._show.page(ask, "reports.html", reports=self._reporting.kept(), forms=FORMS)
+
+    def _file(self, ask: Ask) -> Response:
+        period, form = ask.path("period"), ask.path("form")
+        if period not in ("daily", "weekly") or form not in FORMS:
+            raise NotThere
+        try:
+            last = date.fromisoformat(ask.path("last"))
+            name, content = self._reporting.file(cast(Period, period), last, form)
+        except (ValueError, OSError):
+            raise NotThere from None
+        return Response(
+            content,
+            media_type=_TYPES[form],
+            headers={"content-disposition": f'attachment; filename="{name}"'},
+        )

@@ -1,0 +1,71 @@
+"""Builds what the pages and the service's own turns share, from the settings."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from edge.clock import Clock
+from edge.dashboard.alarm_rules import Limits
+from edge.dashboard.alarms import Alarms, Watch
+from edge.dashboard.mail import Mailer
+from edge.dashboard.people import People
+from edge.dashboard.posting import Poster
+from edge.dashboard.reporting import Reporting
+from edge.dashboard.settings import DashboardSettings
+from edge.dashboard.telling import Teller
+from edge.storage.database import Database
+from edge.storage.places import Places
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that is opened once."""
+
+    settings: DashboardSettings
+    database: Database
+    clock: Clock
+    people: People
+    places: Places
+    alarms: Alarms
+    watch: Watch
+    teller: Teller
+    reporting: Reporting
+
+
+def accounts(settings: DashboardSettings, database: Database) -> People:
+    """Those who may sign in."""
+    web = settings.web
+    return People(database, timedelta(hours=web.session_idle_h), timedelta(hours=web.session_max_h))
+
+
+def build(
+    settings: DashboardSettings, database: Database, people: People, clock: Clock, beside: Path
+) -> Parts:
+    """All parts; secrets are *beside* the settings. Raises ConfigError."""
+    places, alarms = Places(), Alarms(database)
+    limits = Limits(
+        silent_unit_s=settings.silent_after_min * 60,
+        silent_place_s=settings.quiet_after_min * 60,
+        fill=settings.alarms.outbox_fill,
+        fill_well=settings.alarms.outbox_fill - 0.1,
+        unread=settings.alarms.unread,
+        scans_in_a_quarter=settings.alarms.scans_in_a_quarter,
+    )
+    mail, hook = settings.mail, settings.alarms
+    mailer = Mailer(mail, beside) if mail.host else None
+    webhook = (
+        Poster(hook.webhook_url, hook.webhook_key_file, beside, clock) if hook.webhook_url else None
+    )
+    return Parts(
+        settings,
+        database,
+        clock,
+        people,
+        places,
+        alarms,
+        Watch(database, places, alarms, clock, settings.alarms, limits),
+        Teller(alarms, clock, settings.alarms, settings.title, mailer, mail.alarms_to, webhook),
+        Reporting(
+            database, places, clock, settings.title, settings.reports, mailer, mail.reports_to
+        ),
+    )

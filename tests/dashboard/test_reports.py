@@ -1,0 +1,258 @@
+"""Reports: made when due, once; what is in them; delivered by mail and into a folder."""
+
+import email
+import email.policy
+import io
+from collections.abc import Iterator
+from datetime import date, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from pypdf import PdfReader
+
+from edge.dashboard.mail import Mailer, MailSettings
+from edge.dashboard.reporting import Reporting, ReportSettings
+from edge.dashboard.reports import due, file_of, report_of
+from edge.demo.broker import free_port
+from edge.errors import ConfigError, PrintingError
+from edge.printing import Paper
+from edge.register import AdminArea, Place, Register
+from edge.storage.places import Places, keep_register, note_heard
+from edge.tables import read_table
+from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
+
+DAY = date(2021, 7, 2)
+
+
+class Inbox:
+    """A mail server that keeps what it takes."""
+
+    def __init__(self, refuse: bool = False) -> None:
+        self.mails: list[tuple[list[str], EmailMessage]] = []
+        self.refuse = refuse
+
+    async def handle_DATA(self, _: object, __: object, envelope: Any) -> str:  # noqa: N802
+        if self.refuse:
+            return "451 not now"
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append((envelope.rcpt_tos, message))
+        return "250 OK"
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[Inbox, MailSettings]]:
+    """A mail server, and the settings that reach it."""
+    kept = Inbox()
+    controller = Controller(kept, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield (
+        kept,
+        MailSettings(
+            host="127.0.0.1",
+            port=controller.port,
+            security="none",
+            sender="quet-ma@example.invalid",
+        ),
+    )
+    controller.stop()
+
+
+def reporting(deployment: Deployment, folder: Path, **more: Any) -> Reporting:
+    settings = ReportSettings(folder=str(folder), copy_to=more.pop("copy_to", ""))
+    return Reporting(
+        deployment.database, Places(), deployment.clock, "Sở Y tế Mẫu", settings, **more
+    )
+
+
+def files(deployment: Deployment, form: str, last: date = DAY) -> bytes:
+    with deployment.database.reading() as connection:
+        register = Places().all(connection)
+        now = deployment.clock.now().at
+        return file_of(report_of(connection, register, "Sở Mẫu", "daily", last, now), form)
+
+
+def words(pdf: bytes) -> str:
+    return " ".join(
+        " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).split()
+    )
+
+
+def test_a_day_is_due_the_next_morning_and_a_week_on_monday() -> None:
+    # Friday, 2 July 2021, at 05:59 and at 06:00 in Viet Nam.
+    early, later = due("2021-07-01T22:59:00.000Z", 6), due("2021-07-01T23:00:00.000Z", 6)
+
+    assert ("daily", date(2021, 7, 1)) not in early
+    assert ("daily", date(2021, 6, 30)) in early
+    assert ("daily", date(2021, 7, 1)) in later
+    assert [last for period, last in later if period == "weekly"] == [date(2021, 6, 27)]
+    monday = due("2021-07-04T23:00:00.000Z", 6)
+    assert [last for period, last in monday if period == "weekly"] == [date(2021, 7, 4)]
+
+
+def test_the_page_says_what_the_letter_asks_for(deployment: Deployment) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1200, outs=34)
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=617, day=date(2021, 6, 25))
+    note_heard(deployment.database, deployment.clock.now().at)
+
+    text = words(files(deployment, "pdf"))
+
+    assert "Báo cáo quét mã QR ngày 02/07/2021" in text
+    assert "khi ra vào các địa điểm theo Công văn 144/CV-BCĐ" in text
+    for number in ("1 (33 %)", "1.200", "1.234 lượt quét", "+100 %", "25/06/2021"):
+        assert number in text, number
+    assert "Phường Mẫu, Thành phố Pleiku, Gia Lai" in text
+    assert "Sở Giao thông vận tải" in text
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_the_tables_have_each_place_behind_the_numbers(deployment: Deployment, form: str) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=3, outs=2)
+    note_heard(deployment.database, deployment.clock.now().at)
+
+    header, *rows = read_table(io.BytesIO(files(deployment, form)), f"r.{form}")
+
+    found = {row[4]: dict(zip(header, row, strict=True)) for row in rows}
+    assert set(found) == {OWN_PLACE, OTHER_PLACE, "xe-81b-01234"}
+    assert found[OWN_PLACE]["Tình trạng"] == "có quét mã"
+    assert (found[OWN_PLACE]["Lượt vào"], found[OWN_PLACE]["Lượt ra"]) == ("3", "2")
+    assert found[OTHER_PLACE]["Tình trạng"] == "không phát sinh lượt quét"
+    assert found["xe-81b-01234"]["Tình trạng"] == "không có tín hiệu"
+
+
+def test_a_province_of_long_names_still_fits_on_one_page(deployment: Deployment) -> None:
+    places = tuple(
+        Place(
+            id=f"p-{number}",
+            name=f"Chợ {number}",
+            kind="market",
+            body=f"Ủy ban nhân dân xã {number} " + "rất dài " * 20,
+            admin=(
+                AdminArea(since=date(2025, 7, 1), province="Gia Lai", commune=f"Xã {number} " * 20),
+            ),
+        )
+        for number in range(300)
+    )
+    keep_register(deployment.database, Register(places=places), deployment.clock.now().at)
+
+    pdf = files(deployment, "pdf", date(2025, 8, 1))
+
+    assert len(PdfReader(io.BytesIO(pdf)).pages) == 1
+    assert len(pdf) < 150_000
+
+
+def test_hostile_names_are_text_in_every_form(deployment: Deployment) -> None:
+    area = AdminArea(
+        since=date(2020, 1, 1),
+        until=date(2025, 6, 30),
+        province=HOSTILE,
+        district=HOSTILE,
+        commune=HOSTILE,
+    )
+    place = Place(id="hostile", name=HOSTILE, kind="bar", admin=(area,), body=HOSTILE)
+    keep_register(deployment.database, Register(places=(place,)), deployment.clock.now().at)
+
+    text = words(files(deployment, "pdf"))
+    raw = files(deployment, "csv").decode("utf-8-sig")
+    _, *rows = read_table(io.BytesIO(files(deployment, "xlsx")), "r.xlsx")
+
+    assert "=1+1<script>" in text
+    assert '"=1+1' not in raw  # every formula is disarmed: see edge/tables.py
+    assert HOSTILE in {row[3] for row in rows}
+    pdf = PdfReader(io.BytesIO(files(deployment, "pdf")))
+    assert "/JS" not in str(pdf.trailer["/Root"])
+    assert "/Annots" not in pdf.pages[0]
+
+
+def test_a_report_is_made_once_and_kept_in_every_form(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    work = reporting(deployment, tmp_path / "reports")
+    work.step()
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "reports").iterdir()}
+
+    deployment.clock.advance(3600)
+    work.step()
+
+    assert len(work.kept()) == 8
+    assert len(first) == 24
+    assert "bao-cao-ngay-2021-07-01.pdf" in first
+    assert "bao-cao-tuan-2021-06-27.xlsx" in first
+    again = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "reports").iterdir()}
+    assert again == first
+
+
+def test_reports_are_mailed_once_and_laid_into_the_folder_for_others(
+    deployment: Deployment, tmp_path: Path, inbox: tuple[Inbox, MailSettings]
+) -> None:
+    kept, settings = inbox
+    to = ["so-y-te@example.invalid", "ubnd@example.invalid"]
+    work = reporting(
+        deployment,
+        tmp_path / "reports",
+        copy_to=str(tmp_path),
+        mailer=Mailer(settings, tmp_path),
+        mail_to=to,
+    )
+    for _ in range(2):
+        work.step()
+        deployment.clock.advance(3600)
+
+    assert len(kept.mails) == 8
+    recipients, mail = kept.mails[-2]
+    assert recipients == to
+    assert "báo cáo ngày 01/07/2021" in str(mail["Subject"])
+    attached = {part.get_filename(): part.get_content() for part in mail.iter_attachments()}
+    assert set(attached) == {f"bao-cao-ngay-2021-07-01.{form}" for form in ("pdf", "xlsx", "csv")}
+    assert (tmp_path / "bao-cao-ngay-2021-07-01.pdf").read_bytes() == attached[
+        "bao-cao-ngay-2021-07-01.pdf"
+    ]
+
+
+def test_a_mail_server_that_is_away_gets_the_report_later(
+    deployment: Deployment, tmp_path: Path, inbox: tuple[Inbox, MailSettings]
+) -> None:
+    kept, settings = inbox
+    kept.refuse = True
+    work = reporting(
+        deployment, tmp_path, mailer=Mailer(settings, tmp_path), mail_to=["a@example.invalid"]
+    )
+    work.step()
+    assert kept.mails == []
+    kept.refuse = False
+    work.step()
+    assert kept.mails == [], "not at once again"
+
+    deployment.clock.advance(601)
+    work.step()
+
+    assert len(kept.mails) == 8
+
+
+def test_a_report_is_opened_from_its_page(deployment: Deployment) -> None:
+    deployment.parts.reporting.step()
+    client = deployment.client("department")
+    page = client.get("/reports").text
+    assert page.count("/pdf") == 8
+
+    pdf = client.get("/reports/daily/2021-07-01/pdf")
+
+    assert pdf.headers["content-type"] == "application/pdf"
+    assert pdf.content.startswith(b"%PDF-")
+    for path in (
+        "/reports/daily/2021-07-01/exe",
+        "/reports/daily/2001-01-01/pdf",
+        "/reports/daily/..%2f..%2fpasswd/pdf",
+        "/reports/hourly/2021-07-01/pdf",
+    ):
+        assert client.get(path).status_code == 404, path
+    assert deployment.client("manager").get("/reports/daily/2021-07-01/pdf").status_code == 403
+
+
+def test_what_cannot_be_is_said_clearly(tmp_path: Path, deployment: Deployment) -> None:
+    with pytest.raises(PrintingError, match="fonts-dejavu-core"):
+        Paper("x", datetime(2021, 7, 2), tmp_path)
+    with pytest.raises(ConfigError, match="cannot read this secret"):
+        Mailer(MailSettings(password_file="none"), tmp_path)
