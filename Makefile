@@ -7,7 +7,9 @@ BROKER ?=
 CORPUS ?=
 ARGS ?=
 
-.PHONY: run test check bench chaos camera contract lock clean
+ARCH ?= amd64 arm64
+
+.PHONY: deb run test check bench chaos camera contract lock clean
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -25,8 +27,8 @@ test:
 	@$(PYTHON_ENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check:
-	@$(PYTHON_ENV) -m ruff check edge tests
-	@$(PYTHON_ENV) -m ruff format --check edge tests
+	@$(PYTHON_ENV) -m ruff check edge tests provisioning
+	@$(PYTHON_ENV) -m ruff format --check edge tests provisioning
 	@$(PYTHON_ENV) -m mypy
 	@.venv/bin/lint-imports
 
@@ -55,6 +57,11 @@ camera:
 ## Write the JSON Schemas and the AsyncAPI document anew, after a change of edge/messages.py.
 contract:
 	@$(PYTHON_ENV) -m edge.contract
+
+## The Debian package of a unit for each ARCH, from requirements.lock, into dist/; needs dpkg-deb.
+deb:
+	@provisioning/bootstrap.sh test
+	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch || exit 1; done
 
 ## Resolve requirements.lock anew; needs uv.
 lock:

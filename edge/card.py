@@ -24,7 +24,7 @@ from edge.sealing import Sealer, Signer, Verifier
 FOLDER = "edge-scanner"
 FILE = "card.toml"
 #: No card of ours is half as large.
-MAX_BYTES = 65_536
+MAX_BYTES = 262_144
 
 _PURPOSE = b"edge card, version 1\n"
 _SIGNATURE = b"# signature = "
@@ -69,6 +69,15 @@ class CardWifi(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?![\s\S])")] = "VN"
 
 
+class CardBasis(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The legal basis: the public key of who signs it, and the documents as their files are."""
+
+    key: Bytes32
+    documents: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=8192)], ...], Meta(max_length=16)
+    ] = ()
+
+
 class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything on a card."""
 
@@ -84,6 +93,8 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     broker: CardBroker
     identity: CardIdentity
     wifi: CardWifi | None = None
+    #: Without it a unit collects nothing, unless its settings say that none is needed.
+    basis: CardBasis | None = None
     #: Further settings of the scanner, as in scanner.toml, but none that the card itself gives.
     settings: dict[str, dict[str, Any]] = {}
 
@@ -93,9 +104,8 @@ def write_card(card: Card, key: Signer) -> bytes:
     if card.setup_key != key.public_key:
         raise CardError("the card names another key than it is signed with")
     _check(card)
-    table: dict[str, Any] = msgspec.to_builtins(card)
-    if card.wifi is None:
-        del table["wifi"]
+    everything: dict[str, Any] = msgspec.to_builtins(card)
+    table = {key: value for key, value in everything.items() if value is not None}
     head = (
         "# Thẻ cài đặt thiết bị quét. CÓ KHÓA BÍ MẬT: thiết bị sẽ tự xóa tệp này sau khi đọc.\n"
         "# Sets up one unit. HOLDS SECRETS: the unit wipes this file once it has taken it.\n"

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge import config
-from edge.card import CardWifi, read_card, write_card
+from edge.card import CardBasis, CardWifi, read_card, write_card
 from edge.errors import CardError
 from edge.sealing import Signer
 from tests.cards import SETUP_KEY, a_card, signed
@@ -17,6 +17,7 @@ from tests.cards import SETUP_KEY, a_card, signed
 def test_a_card_is_read_as_it_was_written() -> None:
     card = a_card(
         wifi=CardWifi(ssid='Chợ Mẫu; "1" \\', password="mat khau #1"),
+        basis=CardBasis(key=bytes(32), documents=('{"a": "Số 1"}\n',)),
         settings={"camera": {"source": "sample", "repeat": True}, "reading": {"unread_s": 2.5}},
     )
 
@@ -71,7 +72,7 @@ def test_noise_is_refused() -> None:
             with pytest.raises(CardError):
                 read_card(card)
     with pytest.raises(CardError, match="too many"):
-        read_card(bytes(70_000))
+        read_card(bytes(300_000))
 
 
 def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:

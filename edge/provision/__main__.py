@@ -5,25 +5,29 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 
 import msgspec
 
 from edge import cli
+from edge.clock import utc_text
 from edge.errors import ConfigError, ProvisionError
+from edge.legal_basis import LegalBasis
 from edge.provision.boot_partition import (
     check_boot_partition,
     progress_bar,
     write_boot_partition,
 )
-from edge.provision.cards import make_card, next_unit
+from edge.provision.cards import make_card, next_unit, sign_document
 from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
 from edge.provision.places import COLUMNS, place_from, places_from_table
 from edge.provision.settings import ProvisionSettings
 from edge.register import KINDS
 
 DEFAULT_CONFIG = Path(SETTINGS)
+#: It has no summer time.
+VIETNAM = timezone(timedelta(hours=7))
 
 
 def main(args: list[str] | None = None) -> int:
@@ -47,6 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(commands)
     _add_unit(commands)
     _add_card(commands)
+    basis = _command(commands, "basis", _basis, "sign a document by which units may collect")
+    basis.add_argument("--number", required=True, help="of the order, as it is quoted")
+    basis.add_argument("--issuer", required=True, help="who has ordered it")
+    basis.add_argument("--places", required=True, nargs="+", help='ids, "cho-*", or "*" for all')
+    basis.add_argument("--start", required=True, type=date.fromisoformat, metavar="DATE")
+    basis.add_argument(
+        "--end", required=True, type=date.fromisoformat, metavar="DATE", help="its last day"
+    )
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")
@@ -233,6 +245,28 @@ def _card(options: argparse.Namespace) -> int:
     write_boot_partition(options.boot, card, options.packages, country, progress_bar)
     print(f"{name}: card {deployment.inventory.unit(name).card} is written; eject it properly")
     return 0
+
+
+def _basis(options: argparse.Namespace) -> int:
+    table = {
+        "number": options.number,
+        "issuer": options.issuer,
+        "places": options.places,
+        "issued": utc_text(utc_now().timestamp()),
+        "start": _midnight(options.start),
+        "end": _midnight(options.end + timedelta(days=1)),
+    }
+    try:
+        basis = msgspec.convert(table, LegalBasis)
+    except msgspec.ValidationError as err:
+        raise ProvisionError(f"basis: {err}") from None
+    print(f"{sign_document(_deployment(options), basis)}: goes onto every card from now on")
+    return 0
+
+
+def _midnight(day: date) -> str:
+    """When *day* begins in Vietnam."""
+    return utc_text(datetime.combine(day, time(), VIETNAM).timestamp())
 
 
 def _broker(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """Makes the cards of a deployment's units."""
 
+import re
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -7,12 +8,22 @@ from typing import Any
 
 import msgspec
 
-from edge.card import Card, CardBroker, CardIdentity, CardWifi, write_card
+from edge.card import Card, CardBasis, CardBroker, CardIdentity, CardWifi, write_card
 from edge.config import secret
 from edge.errors import ProvisionError
-from edge.provision.deployment import AUTHORITY, SETUP_KEY, TRACING_PUBLIC, Deployment, broker_url
+from edge.legal_basis import LegalBasis, read_bases, write_basis
+from edge.provision.deployment import (
+    AUTHORITY,
+    BASIS,
+    BASIS_KEY,
+    BASIS_PUBLIC,
+    SETUP_KEY,
+    TRACING_PUBLIC,
+    Deployment,
+    broker_url,
+)
 from edge.provision.inventory import UnitRecord
-from edge.sealing import Signer, read_key
+from edge.sealing import Signer, Verifier, read_key
 
 
 def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
@@ -35,6 +46,7 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
             key=issued.key.decode("ascii"),
         ),
         wifi=wifi,
+        basis=_basis(deployment),
         settings=further,
     )
     return write_card(card, key)
@@ -46,6 +58,25 @@ def next_unit(deployment: Deployment) -> UnitRecord:
         if not unit.card and unit.revoked is None:
             return unit
     raise ProvisionError("every unit has its card; name one with --unit to write it another")
+
+
+def sign_document(deployment: Deployment, basis: LegalBasis) -> Path:
+    """Sign *basis* with the key in the deployment's folder; gives its file. Raises BasisError."""
+    folder = deployment.folder
+    path = folder / BASIS / f"{re.sub('[^A-Za-z0-9-]+', '-', basis.number)[:60]}.json"
+    with deployment.changing():
+        write_basis(path, basis, Signer(read_key(folder / BASIS_KEY)))
+    return path
+
+
+def _basis(deployment: Deployment) -> CardBasis:
+    folder = deployment.folder
+    key = read_key(folder / BASIS_PUBLIC)
+    _, wrong = read_bases(folder / BASIS, Verifier(key))
+    if wrong:
+        raise wrong[0]
+    documents = [path.read_text("utf-8") for path in sorted((folder / BASIS).glob("*.json"))]
+    return CardBasis(key=key, documents=tuple(documents))
 
 
 def _wifi(deployment: Deployment) -> CardWifi | None:

@@ -5,6 +5,7 @@ to the collector's, `tracing-desk/` to the tracing desk and nowhere else. What i
 by the owner alone, and each file is explained in the README that lies beside it.
 """
 
+import base64
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -51,6 +52,10 @@ COLLECTOR_KEY = "collector/collector.key"
 RECEIPT_KEY = "collector/receipts.key"
 TRACING_PUBLIC = "tracing.pub"
 TRACING_PRIVATE = "tracing-desk/tracing.key"
+#: Who may order the collecting; its documents are the files *.json beside its key.
+BASIS = "legal-basis"
+BASIS_KEY = "legal-basis/basis.key"
+BASIS_PUBLIC = "legal-basis/basis.pub"
 UNITS = "units"
 
 #: Names that belong to machines of the centre.
@@ -256,13 +261,15 @@ def make_deployment(folder: Path, settings: ProvisionSettings, now: datetime) ->
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ProvisionError(f"{folder} is not empty; a deployment begins in an empty folder")
-        for name in ("authority", BROKER, COLLECTOR, "tracing-desk", UNITS):
+        for name in ("authority", BASIS, BROKER, COLLECTOR, "tracing-desk", UNITS):
             (folder / name).mkdir(mode=0o700)
         _write(folder / SETTINGS, _settings_text(settings).encode())
         _write(folder / README, _readme(settings).encode())
         make_key_pair(folder / TRACING_PUBLIC, folder / TRACING_PRIVATE)
         open_signer(folder / SETUP_KEY)
         open_signer(folder / RECEIPT_KEY)
+        public = base64.b64encode(open_signer(folder / BASIS_KEY).public_key)
+        _write(folder / BASIS_PUBLIC, public + b"\n")
         write_register(folder / REGISTER, Register())
         write_inventory(folder / INVENTORY, Inventory())
         _, own = Authority.make(f"edge {settings.deployment.name}", now)

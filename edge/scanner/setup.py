@@ -37,6 +37,8 @@ _IDENTITY = "var/lib/edge/identity"
 _SETTINGS = "etc/edge/scanner.toml"
 _AUTHORITY = "etc/edge/authority.pem"
 _TRACING = "etc/edge/tracing.pub"
+_BASIS_KEY = "etc/edge/basis.pub"
+_BASIS = "etc/edge/basis"
 _WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
 _SERIAL = "proc/device-tree/serial-number"
 _RADIOS = "var/lib/systemd/rfkill"
@@ -86,6 +88,7 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
         text = (
             f"unit {card.unit.id}, {card.unit.place}, {card.unit.direction}; card {card.number};"
             f" certificate until {facts.not_after:%Y-%m-%d}"
+            + ("" if card.basis and card.basis.documents else "; NO LEGAL BASIS on the card")
         )
         return _tell(folder, Setup(True, text, settings))
     except OSError as err:
@@ -146,6 +149,11 @@ def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
         _File(f"{_IDENTITY}/unit.pem", identity.certificate.encode(), 0o600, owned=True),
         _File(f"{_IDENTITY}/unit.key", identity.key.encode(), 0o600, owned=True),
     ]
+    if card.basis is not None:
+        key = f"{msgspec.to_builtins(card.basis.key)}\n"
+        files.append(_File(_BASIS_KEY, key.encode(), 0o644))
+        for number, document in enumerate(card.basis.documents):
+            files.append(_File(f"{_BASIS}/card-{number}.json", document.encode(), 0o644))
     if card.wifi is not None:
         files.append(_File(_WIFI, _wifi_text(card.wifi).encode(), 0o600))
     files.append(_File(_SETTINGS, text.encode(), 0o644))
@@ -179,6 +187,10 @@ def _apply(card: Card, files: list[_File], root: Path) -> None:
             path.parent.chmod(0o700)
             for owned in (path, path.parent):
                 os.chown(owned, *owner)
+    kept = {root / file.path for file in files}
+    for former in (root / _BASIS).glob("card-*.json"):
+        if former not in kept:
+            former.unlink()
     if card.wifi is None:
         (root / _WIFI).unlink(missing_ok=True)
     else:

@@ -1,15 +1,19 @@
+import base64
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.card import read_card
 from edge.errors import CardError, EdgeError
+from edge.legal_basis import SignedBasis
 from edge.provision.__main__ import main
 from edge.provision.cards import make_card, next_unit
 from edge.provision.deployment import Deployment, utc_now
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
+from edge.sealing import Verifier
 from tests.provision.deployments import a_deployment
 
 BOOKWORM = (
@@ -209,6 +213,25 @@ def test_no_card_is_made_for_a_unit_that_there_is_not_or_is_revoked(
     make_card(deployment, "cho-1-b", utc_now())
     with pytest.raises(EdgeError, match="every unit has its card"):
         next_unit(deployment)
+
+
+def test_a_legal_basis_goes_onto_every_card_once_it_is_signed(deployment: Deployment) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    order = ["basis", "--number", "144/CV-BCĐ", "--issuer", "UBND tỉnh", "--places", "cho-*"]
+
+    assert main([*order, "--start", "2026-12-01", "--end", "2026-12-31", *config]) == 0
+    assert main([*order, "--start", "2026-12-02", "--end", "2026-12-01", *config]) == 1
+
+    basis = read_card(make_card(deployment, "cho-1-a", utc_now())).basis
+    assert basis is not None
+    (document,) = basis.documents
+    said = msgspec.json.decode(document, type=SignedBasis)
+    # Days of Vietnam, the last one included.
+    assert (said.basis.start, said.basis.end) == (
+        "2026-11-30T17:00:00.000Z",
+        "2026-12-31T17:00:00.000Z",
+    )
+    assert Verifier(basis.key).verifies(said.basis.encode(), base64.b64decode(said.signature))
 
 
 def test_a_later_card_of_a_deployment_replaces_an_earlier_one_never_the_reverse(

@@ -36,7 +36,7 @@ def test_nothing_secret_can_be_read_by_others(tmp_path: Path) -> None:
     readable = {path for path in files if path.stat().st_mode & 0o077}
     secret = {path for path in files if b"PRIVATE" in path.read_bytes() or path.suffix == ".key"}
 
-    assert len(secret) == 6
+    assert len(secret) == 7
     assert not secret & readable
     assert not (deployment.folder / TRACING_PRIVATE).parent.stat().st_mode & 0o077
 

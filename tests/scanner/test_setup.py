@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edge import config
-from edge.card import Card, CardUnit, CardWifi, write_card
+from edge.card import Card, CardBasis, CardUnit, CardWifi, write_card
 from edge.errors import EdgeError
 from edge.scanner.__main__ import main
 from edge.scanner.settings import ScannerSettings
@@ -118,6 +118,15 @@ def test_a_card_without_a_wireless_network_ends_the_former_one(machine: Machine)
     assert not [name for name in machine.files() if "nmconnection" in name]
 
 
+def test_the_legal_basis_is_that_of_the_newest_card(machine: Machine) -> None:
+    for number, documents in ((1, ("one", "two")), (2, ("three",))):
+        machine.insert(a_card(number=number, basis=CardBasis(key=bytes(32), documents=documents)))
+        machine.start()
+
+    found = {name: content for name, (content, _) in machine.files().items() if "basis/" in name}
+    assert found == {"etc/edge/basis/card-0.json": b"three"}
+
+
 def test_without_a_card_nothing_happens(machine: Machine) -> None:
     before = machine.files()
 
@@ -133,7 +142,7 @@ def hostile_cards() -> dict[str, bytes]:
         "empty": b"",
         "noise": b"\xff\x00" * 1000,
         "cut short": good[: len(good) // 2],
-        "too large": good * 20,
+        "too large": good * 80,
         "changed": good.replace(b"pleiku", b"kontum"),
         "of another deployment": write_card(a_card(setup_key=stranger.public_key), stranger),
         "older": write_card(a_card(number=1), SETUP_KEY),
@@ -217,8 +226,9 @@ def power_for(calls: int) -> Iterator[list[str]]:
 
 def test_the_power_may_go_at_any_step(tmp_path: Path) -> None:
     """The next start, with power, does the rest, before the scanner looks."""
+    card = a_card(wifi=WIFI, basis=CardBasis(key=bytes(32), documents=("one",)))
     whole = Machine(tmp_path / "whole")
-    whole.insert(a_card(wifi=WIFI))
+    whole.insert(card)
     with power_for(10_000) as made:
         whole.start()
     steps = len(made)
@@ -226,7 +236,7 @@ def test_the_power_may_go_at_any_step(tmp_path: Path) -> None:
 
     for calls in range(steps):
         machine = Machine(tmp_path / str(calls))
-        machine.insert(a_card(wifi=WIFI))
+        machine.insert(card)
         with pytest.raises(PowerCut), power_for(calls):
             machine.start()
 

@@ -1,0 +1,223 @@
+"""Builds the Debian package of a unit, from requirements.lock, for Debian 12 and 13 at once.
+
+    python provisioning/deb.py --arch arm64 --out dist
+
+One package serves Python 3.11 and 3.13: what is compiled for each lies side by side under its own
+name. The wheels are those of the lock, checked by their hashes, for whichever architecture, on
+whichever machine. numpy is the system's, because picamera2 was built for that one. The same sources
+give the same bytes.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PARTS = ROOT / "provisioning" / "debian"
+
+PYTHONS = ("3.11", "3.13")
+#: What Debian calls an architecture, and what wheels call it.
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+#: From the system rather than from the lock; and what colorzero needs only while it is built.
+SYSTEM = {"numpy", "setuptools"}
+#: Where our Python packages lie, for nobody else to import.
+PRIVATE = "usr/lib/edge-scanner"
+#: What pip leaves behind that says where and by whom, rather than what.
+LEAVINGS = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json")
+
+
+def main() -> int:
+    """Build the package; prints its path."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--arch", choices=tuple(ARCHITECTURES), required=True)
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    parser.add_argument("--version", default=_version(), help="default: %(default)s")
+    options = parser.parse_args()
+    print(build(options.arch, options.version, options.out))
+    return 0
+
+
+def build(arch: str, version: str, out: Path) -> Path:
+    """The package of *version* for *arch*, in the folder *out*."""
+    epoch = _epoch()
+    with tempfile.TemporaryDirectory(prefix="edge-deb-") as temporary:
+        tree = Path(temporary) / "tree"
+        private = tree / PRIVATE
+        private.mkdir(parents=True)
+        for python in PYTHONS:
+            one = Path(temporary) / python
+            _install(arch, python, one)
+            _merge(one, private)
+        _copy_ours(tree, version)
+        _write_control(tree, arch, version)
+        _set_modes_and_times(tree, epoch)
+        out.mkdir(parents=True, exist_ok=True)
+        package = out / f"edge-scanner_{version}_{arch}.deb"
+        subprocess.run(
+            ["dpkg-deb", "--build", "--root-owner-group", "-Zzstd", "-z9", str(tree), str(package)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C.UTF-8"},
+        )
+    return package
+
+
+def locked(python: str, arch: str, extra: str) -> list[str]:
+    """The lines of the lock, with their hashes, that *extra* needs on that machine."""
+    environment: dict[str, str] = {
+        **{key: str(value) for key, value in default_environment().items()},
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "platform_machine": ARCHITECTURES[arch],
+        "sys_platform": "linux",
+    }
+    needed = set(_closure("edge-scanner", {extra}, environment)) - {"edge-scanner"} - SYSTEM
+    lines = []
+    for block in (ROOT / "requirements.lock").read_text(encoding="utf-8").split("\n"):
+        if block and not block.startswith((" ", "#")):
+            line = Requirement(block.rstrip(" \\"))
+            right = line.marker is None or line.marker.evaluate(environment)
+            take = right and canonicalize_name(line.name) in needed
+            if take:
+                lines.append(f"{line.name}{line.specifier}")
+                needed.discard(canonicalize_name(line.name))
+        elif block.startswith("    --hash") and take:
+            lines[-1] += " " + block.strip(" \\")
+    if needed:
+        raise SystemExit(f"deb: not in requirements.lock: {', '.join(sorted(needed))}; make lock")
+    return lines
+
+
+def _closure(name: str, extras: set[str], environment: dict[str, str]) -> Iterator[str]:
+    """*name* and all that it needs, by what is installed here; the lock says which versions."""
+    seen: set[tuple[str, str]] = set()
+    waiting = [(name, extra) for extra in ("", *extras)]
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        yield canonicalize_name(at[0])
+        for text in metadata.requires(at[0]) or ():
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate({**environment, "extra": at[1]}):
+                waiting += [(canonicalize_name(need.name), extra) for extra in ("", *need.extras)]
+
+
+def _install(arch: str, python: str, to: Path) -> None:
+    requirements = to.with_suffix(".txt")
+    requirements.write_text("\n".join(locked(python, arch, "scanner")) + "\n", encoding="utf-8")
+    machine = ARCHITECTURES[arch]
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in (28, 27, 26, 24, 17)]
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile"),
+            *("--implementation", "cp", "--python-version", python),
+            *(f"--platform={name}" for name in (*platforms, f"manylinux2014_{machine}")),
+            *("--target", str(to), "-r", str(requirements)),
+        ],
+        check=True,
+    )
+    shutil.rmtree(to / "bin", ignore_errors=True)
+
+
+def _merge(one: Path, into: Path) -> None:
+    """Put what is for one Python beside what is there; the same name must be the same file."""
+    for path in sorted(one.rglob("*")):
+        left = path.parent.suffix == ".dist-info" and path.name in LEAVINGS
+        # What only tells types to a checker is not needed on a unit.
+        if path.is_dir() or left or path.suffix == ".pyi":
+            continue
+        target = into / path.relative_to(one)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and target.read_bytes() != path.read_bytes():
+            raise SystemExit(
+                f"deb: {path.relative_to(one)} differs between {' and '.join(PYTHONS)}"
+            )
+        shutil.copyfile(path, target)
+
+
+def _copy_ours(tree: Path, version: str) -> None:
+    shutil.copytree(
+        ROOT / "edge", tree / PRIVATE / "edge", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (tree / PRIVATE / "edge" / "__init__.py").write_text(
+        (ROOT / "edge" / "__init__.py").read_text().replace(f'"{_version()}"', f'"{version}"')
+    )
+    for source, folder, name in (
+        (PARTS / "edge-scanner.sh", "usr/bin", "edge-scanner"),
+        (PARTS / "sysusers.conf", "usr/lib/sysusers.d", "edge-scanner.conf"),
+        (ROOT / "systemd/edge-scanner.service", "usr/lib/systemd/system", ""),
+        (ROOT / "systemd/edge-setup.service", "usr/lib/systemd/system", ""),
+        (ROOT / "systemd/50-edge-watchdog.conf", "usr/lib/systemd/system.conf.d", ""),
+        (ROOT / "README.md", "usr/share/doc/edge-scanner", ""),
+        (ROOT / "CHANGELOG.md", "usr/share/doc/edge-scanner", ""),
+        (ROOT / "config/scanner.toml", "usr/share/doc/edge-scanner", ""),
+    ):
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, tree / folder / (name or source.name))
+
+
+def _write_control(tree: Path, arch: str, version: str) -> None:
+    folder = tree / "DEBIAN"
+    folder.mkdir()
+    files = sorted(path for path in tree.rglob("*") if path.is_file())
+    sizes_kb = sum(-(-path.stat().st_size // 1024) for path in files)
+    control = (PARTS / "control").read_text(encoding="utf-8")
+    camera = ", python3-picamera2, python3-lgpio" if arch == "arm64" else ""
+    (folder / "control").write_text(
+        control.format(version=version, arch=arch, camera=camera, size=sizes_kb), encoding="utf-8"
+    )
+    (folder / "md5sums").write_text(
+        "".join(
+            f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n"
+            for path in files
+        ),
+        encoding="utf-8",
+    )
+    for script in ("postinst", "prerm", "postrm"):
+        shutil.copyfile(PARTS / script, folder / script)
+
+
+def _set_modes_and_times(tree: Path, epoch: int) -> None:
+    programs = {tree / "usr/bin/edge-scanner", *(tree / "DEBIAN").glob("p*")}
+    for path in (tree, *tree.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
+        os.utime(path, (epoch, epoch))
+
+
+def _version() -> str:
+    text = (ROOT / "edge" / "__init__.py").read_text(encoding="utf-8")
+    return text.split('__version__ = "')[1].split('"')[0]
+
+
+def _epoch() -> int:
+    """When the sources were last changed, as far as anybody tells."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given:
+        return int(given)
+    asked = subprocess.run(
+        ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(asked.stdout) if asked.returncode == 0 and asked.stdout.strip() else 1_700_000_000
+
+
+if __name__ == "__main__":
+    sys.exit(main())
