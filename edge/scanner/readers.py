@@ -1,12 +1,12 @@
 """The two readers of QR codes that everything else is built on: zxing-cpp, and zbar.
 
 Both give the bytes of a code as they are, never a text that a library guessed from them. One part
-of a message that was split over several codes (structured append) cannot be told from a code of its
-own, since zxing-cpp does not say; what it holds must refuse it.
+of a message that was split over several codes (structured append) is left out, as any other kind of
+code is.
 """
 
 from collections.abc import Iterable, Iterator
-from ctypes import string_at
+from ctypes import POINTER, c_void_p, string_at
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import zxingcpp
 from zxingcpp import Binarizer
+
+from edge.scanner.split_message import is_part
 
 #: A grey picture: rows of bytes, 0 is black.
 Frame: TypeAlias = npt.NDArray[np.uint8]
@@ -85,7 +87,9 @@ def read_zxing(
         return_errors=True,
     )
     codes = tuple(
-        Code(it.bytes, _points(it.position), "zxing-cpp", _version(it)) for it in found if it.valid
+        Code(it.bytes, _points(it.position), "zxing-cpp", _version(it))
+        for it in found
+        if it.valid and not is_part(it)
     )
     return Look(codes, tuple(_spots(found)))
 
@@ -131,6 +135,10 @@ class Zbar:
         """*library* is pyzbar's wrapper. Raises ImportError where libzbar is too old."""
         self._library = library
         library.zbar_image_scanner_destroy(self._new_scanner())
+        # pyzbar has no name for it; None for a code of its own, and not for one put together.
+        self._parts = library.zbar_function(
+            "zbar_symbol_get_components", c_void_p, POINTER(library.zbar_symbol)
+        )
 
     def read(self, frame: Frame) -> Look:
         """What zbar sees. It gives no spots."""
@@ -166,8 +174,8 @@ class Zbar:
     def _symbols(self, image: Any) -> Iterator[Any]:
         symbol = self._library.zbar_image_first_symbol(image)
         while symbol:
-            # Parts of a split message, when not all are in view, are of another type.
-            if symbol.contents.type == self._QR_CODE:
+            # Parts of a split message are of another type, when not all are in view.
+            if symbol.contents.type == self._QR_CODE and not self._parts(symbol):
                 yield symbol
             symbol = self._library.zbar_symbol_next(symbol)
 
