@@ -33,7 +33,7 @@ check:
 	@.venv/bin/lint-imports
 
 ## Our reading beside that of single readers, in one run; writes .bench/read.md and read.png.
-## CORPUS=<folder with an index.json>, ARGS=--quick; `make bench BENCH=outbox` or drain for others.
+## CORPUS=<folder with an index.json>, ARGS=--quick; `make bench BENCH=outbox`, drain or soak for others.
 BENCH ?= read
 bench:
 	@provisioning/bootstrap.sh run

@@ -9,6 +9,7 @@ from tests.bench.plot import Dot, write_plot
 from tests.bench.readers import LIVE, OURS, ZXING, Reading
 from tests.bench.report import targets
 from tests.bench.sequences import Watch, gains
+from tests.bench.soak import GROWTH_MB, soak
 from tests.drawing import draw
 
 SQUARE = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0))
@@ -63,6 +64,13 @@ def test_targets_say_what_is_not_met() -> None:
         " at most 2"
     ]
     assert len(lines) == 8
+
+
+def test_reading_neither_leaks_nor_stumbles_over_any_frame() -> None:
+    told: list[str] = []
+
+    assert soak(1000, 1, told.append) < GROWTH_MB
+    assert len(told) == 10
 
 
 def test_the_plot_has_a_panel_for_each_set_of_pictures(tmp_path: Path) -> None:
