@@ -8,7 +8,9 @@ before it, signed with the unit's own key. What identifies a person in it is sea
 
 The centre believes nothing of a bundle before it has seen all of it, reads it once into a file of
 its own, and takes no name or path from it. A receipt holds the confirmations that a broker would
-have carried; a unit believes each only where its check fits the unit's own scans.
+have carried, signed with the centre's key: whoever finds a bundle knows the ids in it, and so could
+write the checks of a receipt for scans that are stored nowhere. A unit believes a receipt of its
+own centre alone, and each confirmation in it only where the check fits the unit's own scans.
 """
 
 import hashlib
@@ -16,10 +18,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, BinaryIO, Literal, Self
+from typing import Annotated, BinaryIO, Literal
 
 from msgspec import Meta
 
@@ -52,9 +53,11 @@ _RANGES_A_LINE = 500
 _RECEIPT_BYTES = 16_000_000
 
 _PURPOSE = b"edge bundle, version 1\n"
+_RECEIPT_PURPOSE = b"edge receipt, version 1\n"
 _COPY_AGAIN = "copy it again, or export it again on the unit"
 
 Sha256 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
 class BundleHeader(Message, frozen=True, kw_only=True):
@@ -77,7 +80,7 @@ class BundleTrailer(Message, frozen=True, kw_only=True):
     count: Count
     #: Of every byte before this line.
     sha256: Sha256
-    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    signature: Signature
 
 
 class ReceiptHeader(Message, frozen=True, kw_only=True):
@@ -94,8 +97,10 @@ class ReceiptTrailer(Message, frozen=True, kw_only=True):
     """The last line of a receipt."""
 
     v: Literal[1] = 1
-    #: Of every byte before this line: against a stick that fails, not against a person.
+    #: Of every byte before this line: against a stick that fails.
     sha256: Sha256
+    #: By the centre's key: against a person.
+    signature: Signature
 
 
 def write_bundle(
@@ -159,40 +164,24 @@ class Bundle:
         for _ in range(self.count):
             yield Scan.decode(self._copy.readline())
 
-    def close(self) -> None:
-        """Give the copy back."""
-        self._copy.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def read_bundle(path: Path, scratch: Path) -> Bundle:
-    """Verify all of *path*; its copy stays in the folder *scratch*, without a name, while in use.
+@contextmanager
+def read_bundle(path: Path, scratch: Path) -> Iterator[Bundle]:
+    """Verify all of *path*; its copy is in the folder *scratch*, without a name, while in use.
 
     Raises BundleError, in words for whoever holds the stick, for whatever is not a whole bundle
     signed with the key that it names. Whether that key is the unit's is for the caller to know.
     """
-    try:
-        with _opened(path) as file:
-            copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - the bundle closes it
-            try:
-                header, count = _verify(path, file, copy)
-            except BaseException:
-                copy.close()
-                raise
-    except OSError as err:
-        why = err.strerror or err
-        raise BundleError(f"{path}: cannot be read, or copied into {scratch}: {why}") from err
-    return Bundle(copy, header, count)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_opened(path))
+            copy = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
+            header, count = _verify(path, file, copy)
+        except OSError as err:
+            why = err.strerror or err
+            raise BundleError(f"{path}: cannot be read, or copied into {scratch}: {why}") from err
+        file.close()
+        yield Bundle(copy, header, count)
 
 
 def receipt_ranges(scans: Iterable[Scan]) -> Iterator[ConfirmedRange]:
@@ -207,8 +196,13 @@ def receipt_ranges(scans: Iterable[Scan]) -> Iterator[ConfirmedRange]:
         yield _confirmed(run)
 
 
-def write_receipt(bundle: Path, header: BundleHeader, ranges: Iterable[ConfirmedRange]) -> Path:
-    """Write the receipt for *bundle* beside it; gives its path. Raises BundleError."""
+def write_receipt(
+    bundle: Path, header: BundleHeader, ranges: Iterable[ConfirmedRange], key: Signer
+) -> Path:
+    """Write the receipt for *bundle*, signed with the centre's *key*, beside it; gives its path.
+
+    Raises BundleError.
+    """
     path = bundle.with_name(bundle.name + RECEIPT_SUFFIX)
 
     def lines() -> Iterator[bytes]:
@@ -217,7 +211,8 @@ def write_receipt(bundle: Path, header: BundleHeader, ranges: Iterable[Confirmed
             line = message.encode() + b"\n"
             digest.update(line)
             yield line
-        yield ReceiptTrailer(sha256=digest.digest()).encode() + b"\n"
+        signature = key.sign(_RECEIPT_PURPOSE + digest.digest())
+        yield ReceiptTrailer(sha256=digest.digest(), signature=signature).encode() + b"\n"
 
     try:
         replace_file(path, lines(), mode=0o644)
@@ -229,16 +224,17 @@ def write_receipt(bundle: Path, header: BundleHeader, ranges: Iterable[Confirmed
     return path
 
 
-def read_receipt(path: Path, unit: str) -> list[Confirmed]:
-    """The confirmations for *unit* in *path*. Raises BundleError if it is damaged or another's.
+def read_receipt(path: Path, unit: str, centre: Verifier) -> list[Confirmed]:
+    """The confirmations for *unit* in *path*.
 
-    Believe a range only where its check fits your own scans: see `check_of`.
+    Raises BundleError if it is damaged, another unit's, or not signed by the *centre*. Believe a
+    range only where its check fits your own scans: see `check_of`.
     """
     try:
         with _opened(path) as file:
             if os.fstat(file.fileno()).st_size > _RECEIPT_BYTES:
                 raise BundleError(f"{path}: too large for a receipt")
-            return _confirmations(path, file, unit)
+            return _confirmations(path, file, unit, centre)
     except OSError as err:
         raise BundleError(f"{path}: cannot be read: {err.strerror or err}") from err
 
@@ -310,7 +306,7 @@ def _seq_in(path: Path, number: int, line: bytes, header: BundleHeader, last_seq
     return scan.seq
 
 
-def _confirmations(path: Path, file: BinaryIO, unit: str) -> list[Confirmed]:
+def _confirmations(path: Path, file: BinaryIO, unit: str, centre: Verifier) -> list[Confirmed]:
     *lines, last = [*_lines(path, file)] or [b""]
     try:
         header = ReceiptHeader.decode(lines[0] if lines else last)
@@ -320,6 +316,11 @@ def _confirmations(path: Path, file: BinaryIO, unit: str) -> list[Confirmed]:
         raise BundleError(f"{path}: not a whole receipt ({err})") from None
     if trailer.sha256 != hashlib.sha256(b"".join(lines)).digest():
         raise BundleError(f"{path}: the receipt is damaged; import the bundle again")
+    if not centre.verifies(_RECEIPT_PURPOSE + trailer.sha256, trailer.signature):
+        raise BundleError(
+            f"{path}: not signed by this unit's centre, so nothing is forgotten; if the centre has"
+            " a new key, give the unit its public part (edge-collector key)"
+        )
     if header.unit != unit:
         raise BundleError(f"{path}: a receipt for {header.unit}; this unit is {unit}")
     return [message for message in messages if message.epoch == header.epoch]

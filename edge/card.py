@@ -89,6 +89,9 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     setup_key: Bytes32
     #: The tracing desk's public key, X25519.
     tracing_key: Bytes32
+    #: The collector's public key, Ed25519, by which the unit knows receipts; without it, it
+    #: believes none.
+    receipts_key: Bytes32 | None = None
     unit: CardUnit
     broker: CardBroker
     identity: CardIdentity

@@ -26,11 +26,20 @@ from edge.bundle import (
 )
 from edge.errors import BundleError
 from edge.messages import Scan, check_of
-from edge.sealing import Signer
+from edge.sealing import Signer, Verifier
 from tests.fakes import FakeClock, a_scan
 
 EPOCH = "e" * 16
 KEY = Signer(b"k" * 32)
+#: The centre's own key, and how a unit knows it.
+CENTRE = Signer(b"c" * 32)
+TRUSTED = Verifier(CENTRE.public_key)
+
+
+def verify(path: Path, scratch: Path) -> None:
+    """Read *path* as the centre does, and nothing more."""
+    with read_bundle(path, scratch):
+        pass
 
 
 def a_bundle(folder: Path, count: int = 5, first: int = 1) -> Path:
@@ -100,7 +109,7 @@ def test_few_scans_are_in_memory_at_a_time(tmp_path: Path) -> None:
     scans = (a_scan(seq) for seq in range(1, 3001))
     path = write_bundle(tmp_path, "pleiku", "cong-1", EPOCH, scans, KEY, FakeClock())
     with read_bundle(path, tmp_path) as bundle:
-        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), CENTRE)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -118,7 +127,7 @@ def test_a_bundle_cut_at_any_line_or_byte_is_refused(tmp_path: Path) -> None:
     for end in [0, *ends, len(whole) - 1, *(chance.randrange(len(whole)) for _ in range(100))]:
         cut.write_bytes(whole[:end])
         with pytest.raises(BundleError, match="cut: ") as caught:
-            read_bundle(cut, tmp_path)
+            verify(cut, tmp_path)
         assert "\n" not in str(caught.value)
 
 
@@ -134,7 +143,7 @@ def test_a_bundle_with_any_byte_changed_is_refused(tmp_path: Path) -> None:
         content[chance.randrange(signed_bytes)] ^= 1 << chance.randrange(8)
         changed.write_bytes(content)
         with pytest.raises(BundleError):
-            read_bundle(changed, tmp_path)
+            verify(changed, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +167,7 @@ def test_what_is_no_bundle_is_refused_in_one_line(tmp_path: Path, content: bytes
     path.write_bytes(content)
 
     with pytest.raises(BundleError) as caught:
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < len(str(path)) + 200
@@ -171,7 +180,7 @@ def test_a_line_of_10_mb_within_a_bundle_is_not_read_whole(tmp_path: Path) -> No
 
     tracemalloc.start()
     with pytest.raises(BundleError, match="too long"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -182,7 +191,7 @@ def test_a_later_version_is_told_as_such(tmp_path: Path) -> None:
     path.write_bytes(b'{"v":2,"kind":"edge-bundle"}\n')
 
     with pytest.raises(BundleError, match="version 2"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
 
 
 def test_a_bundle_signed_by_another_is_refused(tmp_path: Path) -> None:
@@ -191,10 +200,10 @@ def test_a_bundle_signed_by_another_is_refused(tmp_path: Path) -> None:
 
     path.write_bytes(signed(lines, Signer(b"x" * 32)))
     with pytest.raises(BundleError, match="not signed by the unit"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
 
     path.write_bytes(signed(lines))
-    read_bundle(path, tmp_path).close()
+    verify(path, tmp_path)
 
 
 @pytest.mark.parametrize("unit", ["../../etc/passwd", "cong 1", "", "x" * 40, "cong-1\u0000"])
@@ -205,7 +214,7 @@ def test_a_name_that_could_be_a_path_is_no_unit(tmp_path: Path, unit: str) -> No
     path.write_bytes(signed([msgspec.json.encode(fields) + b"\n", *scans]))
 
     with pytest.raises(BundleError, match="not a bundle"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
 
 
 def test_what_does_not_belong_into_a_bundle_is_refused_though_signed(tmp_path: Path) -> None:
@@ -221,14 +230,14 @@ def test_what_does_not_belong_into_a_bundle_is_refused_though_signed(tmp_path: P
     for what, lines in strangers.items():
         path.write_bytes(signed(lines))
         with pytest.raises(BundleError) as caught:
-            read_bundle(path, tmp_path)
+            verify(path, tmp_path)
         assert re.search("line [23] ", str(caught.value)), what
     path.write_bytes(signed([header, one, two], count=3))
     with pytest.raises(BundleError, match="damaged"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
     path.write_bytes(signed([header, one, two]) + b"more\n")
     with pytest.raises(BundleError, match=r"end is missing|damaged"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -236,9 +245,9 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
 
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         with pytest.raises(BundleError, match="not a file"):
-            read_bundle(path, tmp_path)
+            verify(path, tmp_path)
     with pytest.raises(BundleError, match="No such file"):
-        read_bundle(tmp_path / "missing", tmp_path)
+        verify(tmp_path / "missing", tmp_path)
 
 
 def test_a_stick_pulled_or_changed_after_the_check_changes_nothing(tmp_path: Path) -> None:
@@ -253,11 +262,11 @@ def test_a_receipt_confirms_each_scan_with_a_check_over_the_units_own(tmp_path: 
     scans = [a_scan(seq) for seq in [*range(1, 251), *range(300, 303)]]
     path = write_bundle(tmp_path, "pleiku", "cong-1", EPOCH, scans, KEY, FakeClock())
     with read_bundle(path, tmp_path) as bundle:
-        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), CENTRE)
 
     assert receipt.name == path.name + ".receipt"
     ids = {scan.seq: scan.id for scan in scans}
-    ranges = [r for message in read_receipt(receipt, "cong-1") for r in message.ranges]
+    ranges = [r for message in read_receipt(receipt, "cong-1", TRUSTED) for r in message.ranges]
     assert [(r.first, r.last) for r in ranges] == [(1, 100), (101, 200), (201, 250), (300, 302)]
     for r in ranges:
         assert r.check == check_of(ids[seq] for seq in range(r.first, r.last + 1))
@@ -268,20 +277,20 @@ def test_a_receipt_of_scattered_scans_keeps_to_the_contract(tmp_path: Path) -> N
     path = a_bundle(tmp_path)
     scattered = (a_scan(seq) for seq in range(1, 2401, 2))
     with read_bundle(path, tmp_path) as bundle:
-        receipt = write_receipt(path, bundle.header, receipt_ranges(scattered))
+        receipt = write_receipt(path, bundle.header, receipt_ranges(scattered), CENTRE)
 
-    assert [len(m.ranges) for m in read_receipt(receipt, "cong-1")] == [500, 500, 200]
+    assert [len(m.ranges) for m in read_receipt(receipt, "cong-1", TRUSTED)] == [500, 500, 200]
 
 
 def test_a_receipt_that_is_damaged_or_another_units_is_refused(tmp_path: Path) -> None:
     path = a_bundle(tmp_path)
     with read_bundle(path, tmp_path) as bundle:
-        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), CENTRE)
     whole = receipt.read_bytes()
     with pytest.raises(BundleError, match="a receipt for cong-1; this unit is cong-2"):
-        read_receipt(receipt, "cong-2")
+        read_receipt(receipt, "cong-2", TRUSTED)
 
-    chance, believed, refused = random.Random(5), read_receipt(receipt, "cong-1"), 0
+    chance, believed, refused = random.Random(5), read_receipt(receipt, "cong-1", TRUSTED), 0
     for _ in range(100):
         content = bytearray(whole)
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
@@ -289,16 +298,35 @@ def test_a_receipt_that_is_damaged_or_another_units_is_refused(tmp_path: Path) -
         refused += 1
         with suppress(BundleError):
             # The last letter of a base64 text has bits that mean nothing.
-            assert read_receipt(receipt, "cong-1") == believed
+            assert read_receipt(receipt, "cong-1", TRUSTED) == believed
             refused -= 1
     assert refused >= 95
     for end in range(0, len(whole), 7):
         receipt.write_bytes(whole[:end])
         with pytest.raises(BundleError):
-            read_receipt(receipt, "cong-1")
+            read_receipt(receipt, "cong-1", TRUSTED)
     receipt.write_bytes(b"\n" * 20_000_000)
     with pytest.raises(BundleError, match="too large"):
-        read_receipt(receipt, "cong-1")
+        read_receipt(receipt, "cong-1", TRUSTED)
+
+
+def test_a_receipt_that_anybody_else_made_is_not_believed(tmp_path: Path) -> None:
+    path = a_bundle(tmp_path)
+    with read_bundle(path, tmp_path) as bundle:
+        # Whoever finds the stick has all that is in it, and a key of their own.
+        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), KEY)
+    with pytest.raises(BundleError, match="not signed by this unit's centre"):
+        read_receipt(receipt, "cong-1", TRUSTED)
+
+    # The signature of a bundle is none of a receipt, though the same key made both.
+    *lines, trailer = receipt.read_bytes().splitlines(keepends=True)
+    stolen = msgspec.json.decode(trailer)
+    digest = hashlib.sha256(b"".join(lines)).digest()
+    signature = CENTRE.sign(b"edge bundle, version 1\n" + digest)
+    stolen["signature"] = base64.b64encode(signature).decode()
+    receipt.write_bytes(b"".join(lines) + msgspec.json.encode(stolen) + b"\n")
+    with pytest.raises(BundleError, match="not signed by this unit's centre"):
+        read_receipt(receipt, "cong-1", TRUSTED)
 
 
 def test_a_receipt_replaces_a_link_and_does_not_follow_it(tmp_path: Path) -> None:
@@ -308,7 +336,7 @@ def test_a_receipt_replaces_a_link_and_does_not_follow_it(tmp_path: Path) -> Non
         (tmp_path / name).symlink_to(victim)
 
     with read_bundle(path, tmp_path) as bundle:
-        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), CENTRE)
 
     assert victim.read_bytes() == b"untouched"
 
@@ -320,5 +348,5 @@ def test_the_key_in_a_header_is_32_bytes(tmp_path: Path) -> None:
     path.write_bytes(signed([msgspec.json.encode(fields) + b"\n"]))
 
     with pytest.raises(BundleError, match="not a bundle"):
-        read_bundle(path, tmp_path)
+        verify(path, tmp_path)
     assert BundleHeader.decode(header).key == KEY.public_key

@@ -1,6 +1,7 @@
 """The command `edge-collector`: reads its settings, opens things, and loops."""
 
 import argparse
+import base64
 import json
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from edge.collector.service import Collector, subscriptions
 from edge.collector.settings import CollectorSettings
 from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
+from edge.sealing import Signer, open_signer
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
 from edge.topics import topic
@@ -58,9 +60,14 @@ def main(args: list[str] | None = None) -> int:
     imports.add_argument(
         "--accept-new-key", action="store_true", help="for a unit that was set up anew"
     )
+    commands.add_parser(
+        "key",
+        parents=[cli.common_again()],
+        help="the public key by which units know receipts: their receipts.pub",
+    )
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
-    work = {"audit": _audit, "import": _import}.get(options.command, _run)
+    work = {"audit": _audit, "import": _import, "key": _key}.get(options.command, _run)
     return cli.run(lambda: work(options))
 
 
@@ -131,6 +138,7 @@ def _ask(settings: CollectorSettings, beside: Path, storage: Storage) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
+    key = _signer(settings, options)
     failed = False
     with closing(_storage(settings, options)) as storage:
         scratch = storage.database.folder or Path(tempfile.gettempdir())
@@ -141,6 +149,7 @@ def _import(options: argparse.Namespace) -> int:
                     storage,
                     SystemClock(),
                     scratch=scratch,
+                    key=key,
                     batch_scans=settings.batch_scans,
                     accept_new_key=options.accept_new_key,
                 )
@@ -152,6 +161,16 @@ def _import(options: argparse.Namespace) -> int:
             line = json.dumps(asdict(imported)) if options.json else imported.line()
             print(cli.printable(line), flush=True)
     return 1 if failed else 0
+
+
+def _key(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    print(base64.b64encode(_signer(settings, options).public_key).decode())
+    return 0
+
+
+def _signer(settings: CollectorSettings, options: argparse.Namespace) -> Signer:
+    return open_signer(config.secret_path(settings.receipt_key_file, options.config.parent))
 
 
 if __name__ == "__main__":

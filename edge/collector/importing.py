@@ -8,7 +8,7 @@ from edge.bundle import Bundle, read_bundle, receipt_ranges, write_receipt
 from edge.clock import Clock
 from edge.errors import BundleError
 from edge.messages import Scan
-from edge.sealing import key_id
+from edge.sealing import Signer, key_id
 from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 
@@ -42,10 +42,13 @@ def import_bundle(
     clock: Clock,
     *,
     scratch: Path,
+    key: Signer,
     batch_scans: int = 500,
     accept_new_key: bool = False,
 ) -> Imported:
-    """Store the bundle *path* and write its receipt beside it. Importing again is harmless.
+    """Store the bundle *path* and write its receipt, signed with the centre's *key*, beside it.
+
+    Importing again is harmless.
 
     Raises BundleError, having stored nothing of it, for one that is damaged, or signed with another
     key than the unit's earlier ones. Only when the receipt cannot be written are its scans stored.
@@ -57,7 +60,7 @@ def import_bundle(
         while batch := list(islice(scans, batch_scans)):
             new += _store(batch, bundle, storage, clock)
         # Committed. The receipt is made of what is rows now.
-        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+        receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), key)
         return Imported(
             bundle=str(path),
             unit=bundle.header.unit,

@@ -17,6 +17,7 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     areas: Annotated[tuple[str, ...], Meta(min_length=1)] = ("+",)
     batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 500
     batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    receipt_key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/receipts.key"
     gap_ask_s: Annotated[float, Meta(ge=10, le=86_400)] = 300.0
     broker: BrokerSettings = BrokerSettings()
     storage: StorageSettings = StorageSettings()

@@ -17,6 +17,7 @@ from edge.provision.deployment import (
     BASIS,
     BASIS_KEY,
     BASIS_PUBLIC,
+    RECEIPT_KEY,
     SETUP_KEY,
     TRACING_PUBLIC,
     Deployment,
@@ -38,6 +39,7 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
         number=unit.card,
         setup_key=key.public_key,
         tracing_key=read_key(folder / TRACING_PUBLIC),
+        receipts_key=Signer(read_key(folder / RECEIPT_KEY)).public_key,
         unit=unit.on_its_card(),
         broker=CardBroker(url=broker_url(settings)),
         identity=CardIdentity(

@@ -310,6 +310,7 @@ def _write_collector(folder: Path, settings: ProvisionSettings, authority: Issue
 # Made by edge-provision for the deployment "{settings.deployment.name}". Goes to /etc/edge/ on
 # the collector's machine, with the other files of this folder. Manual: config/collector.toml.
 id = "collector"
+receipt_key_file = "{Path(RECEIPT_KEY).name}"
 
 [broker]
 url = "mqtts://{_in_url(broker.host)}:{broker.port}"

@@ -17,7 +17,7 @@ from edge.mqtt import Connection
 from edge.scanner import check, power, self_test
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
-from edge.scanner.carrier import Carrier, export, take_receipt
+from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
 from edge.scanner.decoder import Decoder
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
@@ -182,6 +182,7 @@ def _scan(options: argparse.Namespace) -> int:
             settings.carry.sticks,
             settings.unit,
             lambda: open_signer(Path(settings.carry.key_file)),
+            read_centre(config.secret_path(settings.carry.receipt_key_file, beside)),
             indicator,
             clock,
         )
@@ -316,8 +317,10 @@ def _export(options: argparse.Namespace) -> int:
 def _receipt(options: argparse.Namespace) -> int:
     settings = config.load(options.config, ScannerSettings)
     folder = _outbox_folder(options)
+    centre = read_centre(config.secret_path(settings.carry.receipt_key_file, options.config.parent))
     with Outbox(folder, max_bytes=sys.maxsize, keep_free_bytes=0) as outbox:
-        print(f"{take_receipt(outbox, options.receipt, settings.unit.id)} scans are confirmed")
+        forgotten = take_receipt(outbox, options.receipt, settings.unit.id, centre)
+        print(f"{forgotten} scans are confirmed")
     return 0
 
 

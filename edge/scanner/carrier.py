@@ -2,8 +2,8 @@
 
 A stick is ours if it has a file called MARKER at its top; where sticks are mounted is a setting.
 Whatever else is on it is left alone. The stick gets a bundle of all pending scans, once for each
-time it is plugged in; a receipt that came back on it is believed only where its checks fit our own
-scans, as with confirmations over the network.
+time it is plugged in. A receipt that came back on it is believed only if the centre signed it, and
+only where its checks fit our own scans, as with confirmations over the network.
 """
 
 import glob
@@ -20,7 +20,7 @@ from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.settings import UnitSettings
-from edge.sealing import Signer
+from edge.sealing import Signer, Verifier, read_key
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,26 @@ def export(outbox: Path, to: Path, unit: UnitSettings, key: Signer, clock: Clock
         return write_bundle(to, unit.area, unit.id, epoch, scans, key, clock)
 
 
-def take_receipt(outbox: Outbox, path: Path, unit: str) -> int:
+def read_centre(path: Path) -> Verifier | None:
+    """Who tells receipts of the centre whose public key is in *path*; None if there is no file.
+
+    Raises SealError for a file that holds no key.
+    """
+    return Verifier(read_key(path)) if path.exists() else None
+
+
+def take_receipt(outbox: Outbox, path: Path, unit: str, centre: Verifier | None) -> int:
     """Forget the scans that the receipt in *path* confirms; gives how many that were.
 
-    Raises BundleError if it cannot be read or is another unit's.
+    Raises BundleError if it cannot be read, is another unit's, or is not known to be of the
+    *centre*.
     """
-    return sum(_forget(outbox, message) for message in read_receipt(path, unit))
+    if centre is None:
+        raise BundleError(
+            f"{path}: this unit does not know its centre's key, so it believes no receipt; give it"
+            " the file that carry.receipt_key_file names (edge-collector key prints it)"
+        )
+    return sum(_forget(outbox, message) for message in read_receipt(path, unit, centre))
 
 
 class Carrier:
@@ -59,18 +73,21 @@ class Carrier:
         sticks: str,
         unit: UnitSettings,
         key: Callable[[], Signer],
+        centre: Verifier | None,
         indicator: Indicator,
         clock: Clock,
     ) -> None:
         """*folder*: of the outbox. *sticks*: a pattern for where they are mounted; "" for none.
 
-        *key* gives this unit's own signing key, and makes it when it is first needed.
+        *key* gives this unit's own signing key, and makes it when it is first needed. *centre* is
+        whose receipts are believed; None believes none.
         """
         self._outbox = outbox
         self._folder = folder
         self._sticks = sticks
         self._unit = unit
         self._key = key
+        self._centre = centre
         self._indicator = indicator
         self._clock = clock
         self._served: set[str] = set()
@@ -104,7 +121,7 @@ class Carrier:
     def _take_receipts(self, stick: Path) -> None:
         for path in sorted(stick.glob(f"edge-{self._unit.id}-*{SUFFIX}{RECEIPT_SUFFIX}")):
             try:
-                forgotten = take_receipt(self._outbox, path, self._unit.id)
+                forgotten = take_receipt(self._outbox, path, self._unit.id, self._centre)
             except BundleError as err:
                 log.warning("a receipt is passed over: %s", err)
             else:

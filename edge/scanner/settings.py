@@ -87,6 +87,7 @@ class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     sticks: str = "/media/*/*"
     key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/unit.key"
+    receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
 
 
 class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

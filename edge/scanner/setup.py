@@ -39,6 +39,7 @@ _AUTHORITY = "etc/edge/authority.pem"
 _TRACING = "etc/edge/tracing.pub"
 _BASIS_KEY = "etc/edge/basis.pub"
 _BASIS = "etc/edge/basis"
+_RECEIPTS = "etc/edge/receipts.pub"
 _WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
 _SERIAL = "proc/device-tree/serial-number"
 _RADIOS = "var/lib/systemd/rfkill"
@@ -154,6 +155,9 @@ def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
         files.append(_File(_BASIS_KEY, key.encode(), 0o644))
         for number, document in enumerate(card.basis.documents):
             files.append(_File(f"{_BASIS}/card-{number}.json", document.encode(), 0o644))
+    if card.receipts_key is not None:
+        key = msgspec.to_builtins(card.receipts_key)
+        files.append(_File(_RECEIPTS, f"{key}\n".encode(), 0o644))
     if card.wifi is not None:
         files.append(_File(_WIFI, _wifi_text(card.wifi).encode(), 0o600))
     files.append(_File(_SETTINGS, text.encode(), 0o644))

@@ -1,5 +1,6 @@
 """`edge-collector import`: scans on a stick become rows, once, and a receipt goes back."""
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from edge.bundle import read_receipt, write_bundle
 from edge.collector.__main__ import main
 from edge.messages import Scan, check_of
-from edge.sealing import Signer
+from edge.sealing import Signer, Verifier
 from edge.storage.rows import Report, StoredScan
 from edge.storage.storage import Storage
 from tests.fakes import FakeClock, a_health, a_scan
@@ -29,7 +30,8 @@ class Centre:
         self.home = folder / "home"
         self.home.mkdir()
         self.storage = Storage(self.home / "storage.db")
-        text = f'batch_scans = 7\n[storage]\nurl = "{self.home}/storage.db"\n'
+        text = 'batch_scans = 7\nreceipt_key_file = "receipts.key"\n'
+        text += f'[storage]\nurl = "{self.home}/storage.db"\n'
         (self.home / "collector.toml").write_text(text)
 
     def bundle(self, scans: list[Scan], unit: str = "cong-1", key: Signer = KEY) -> Path:
@@ -40,6 +42,11 @@ class Centre:
         code = main(["--config", str(self.home / "collector.toml"), "import", *map(str, args)])
         captured = self._capture.readouterr()
         return code, captured.out, captured.err
+
+    def verifier(self) -> Verifier:
+        """Knows this centre's receipts, by the key that its command prints."""
+        assert main(["--config", str(self.home / "collector.toml"), "key"]) == 0
+        return Verifier(base64.b64decode(self._capture.readouterr().out))
 
 
 @pytest.fixture
@@ -58,7 +65,8 @@ def test_a_bundle_becomes_rows_and_a_receipt_that_lets_the_unit_forget(centre: C
     assert (code, err) == (0, "")
     assert "40 scans of cong-1, 40 new, 0 repeats; signed with key" in out
     assert centre.storage.count() == 40
-    (message,) = read_receipt(path.with_name(path.name + ".receipt"), "cong-1")
+    receipt = path.with_name(path.name + ".receipt")
+    (message,) = read_receipt(receipt, "cong-1", centre.verifier())
     assert [(r.first, r.last, r.check) for r in message.ranges] == [
         (1, 40, check_of(scan.id for scan in scans))
     ]

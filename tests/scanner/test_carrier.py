@@ -8,22 +8,25 @@ import pytest
 from edge.bundle import read_bundle, receipt_ranges, write_receipt
 from edge.errors import BundleError
 from edge.messages import Scan
-from edge.scanner.carrier import MARKER, Carrier, export, take_receipt
+from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_receipt
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import UnitSettings
-from edge.sealing import open_signer
+from edge.sealing import Signer, Verifier, open_signer
 from tests.fakes import FakeClock, a_scan
 
 UNIT = UnitSettings(
     id="cong-1", area="pleiku", place="cho-1", direction="in", tracing_key_file="tracing.pub"
 )
+#: The centre's own key, and how a unit knows it.
+CENTRE = Signer(b"c" * 32)
+TRUSTED = Verifier(CENTRE.public_key)
 
 
 class Unit:
     """An outbox, a place where sticks are plugged in, and what the light says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, centre: Verifier | None = TRUSTED) -> None:
         self.folder = folder
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
         self.key = open_signer(folder / "unit.key")
@@ -34,6 +37,7 @@ class Unit:
             str(folder / "media" / "*"),
             UNIT,
             lambda: self.key,
+            centre,
             self,
             FakeClock(),
         )
@@ -72,7 +76,7 @@ def at_the_centre(stick: Path, tmp_path: Path) -> list[Scan]:
     (path,) = stick.glob("*.edgebundle")
     with read_bundle(path, tmp_path) as bundle:
         scans = list(bundle.scans())
-        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()))
+        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), CENTRE)
     return scans
 
 
@@ -141,12 +145,52 @@ def test_a_receipt_for_scans_that_are_not_ours_makes_us_forget_nothing(
         header = bundle.header
     # A copied card: the same name, epoch and numbers, but other scans.
     others = [a_scan(seq, unit.outbox.epoch) for seq in range(1, 6)]
-    receipt = write_receipt(path, header, receipt_ranges(others))
+    receipt = write_receipt(path, header, receipt_ranges(others), CENTRE)
 
-    assert take_receipt(unit.outbox, receipt, "cong-1") == 0
+    assert take_receipt(unit.outbox, receipt, "cong-1", TRUSTED) == 0
     assert unit.outbox.status().pending == 5
     with pytest.raises(BundleError, match="this unit is cong-2"):
-        take_receipt(unit.outbox, receipt, "cong-2")
+        take_receipt(unit.outbox, receipt, "cong-2", TRUSTED)
+
+
+def test_a_receipt_that_the_centre_did_not_sign_makes_us_forget_nothing(
+    unit: Unit, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit.put(5)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    away = unit.pull_out(stick)
+    unit.carrier.step()
+    (path,) = away.glob("*.edgebundle")
+    with read_bundle(path, tmp_path) as bundle:
+        # The ids are right, as whoever holds the stick can read them.
+        write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), Signer(b"x" * 32))
+    away.rename(stick)
+
+    unit.carrier.step()
+
+    assert unit.outbox.pending == 5
+    assert "not signed by this unit's centre" in caplog.text
+
+
+def test_a_unit_that_does_not_know_its_centre_believes_no_receipt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit = Unit(tmp_path, centre=read_centre(tmp_path / "receipts.pub"))
+    unit.put(2)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    away = unit.pull_out(stick)
+    unit.carrier.step()
+    at_the_centre(away, tmp_path)
+    away.rename(stick)
+
+    unit.carrier.step()
+
+    assert unit.shown == [Signal.CARRIED, Signal.CARRIED]
+    assert unit.outbox.pending == 2
+    assert "edge-collector key" in caplog.text
+    unit.outbox.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff" * 100, b"{}\n", b'{"v":1}\n' * 3])

@@ -61,7 +61,10 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_card_makes_a_unit_of_a_machine(machine: Machine) -> None:
-    card = a_card(wifi=WIFI, settings={"camera": {"source": "sample"}})
+    centre = Signer(b"c" * 32)
+    card = a_card(
+        wifi=WIFI, settings={"camera": {"source": "sample"}}, receipts_key=centre.public_key
+    )
     machine.insert(card)
 
     done = machine.start()
@@ -74,6 +77,8 @@ def test_a_card_makes_a_unit_of_a_machine(machine: Machine) -> None:
     assert settings.camera.source == "sample"
     key = config.secret_path(settings.unit.tracing_key_file, machine.root / "etc/edge")
     assert read_key(key) == card.tracing_key
+    receipts = config.secret_path(settings.carry.receipt_key_file, machine.root / "etc/edge")
+    assert read_key(receipts) == centre.public_key
 
 
 def test_what_is_secret_is_kept_for_its_reader_alone_and_gone_from_the_card(
