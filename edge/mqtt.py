@@ -105,10 +105,12 @@ class Connection:
         self._tls_context = tls_context(settings, folder) if tls else None
         self._client: _Client | None = None
         self._received: deque[Received] = deque()
-        self._unacknowledged: set[int] = set()
+        self._unacknowledged: dict[int, int] = {}
+        self._lost_about: set[int] = set()
         self._most_in_flight = packets.HIGHEST_ID
         self._mid = 0
         self._gathering = False
+        self._session_at: Address | None = None
         self._attempts = 0
         self._next_attempt = clock.monotonic()
         self._attempt_began = 0.0
@@ -123,6 +125,9 @@ class Connection:
         self.connected = False
         #: Grows with every established connection.
         self.session = 0
+        #: Whether the broker had kept the session of the connection before this one, and so most
+        #: likely what was handed to it then. Only a persistent one can be kept.
+        self.kept = False
         #: Why there is no connection, in one line; "" while there is one.
         self.trouble = "not connected yet"
         #: Set before an attempt to connect.
@@ -168,10 +173,11 @@ class Connection:
         self._received.clear()
         return messages
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, about: int = 0) -> bool:
         """Hand a message to the broker, QoS 1.
 
-        False, and nothing kept, if there is no broker, or if it takes no more for now.
+        False, and nothing kept, if there is no broker, or if it takes no more for now. *about*: a
+        number of the caller's that `take_lost` gives back if the broker may not have it.
         """
         sock = self._socket()
         if sock is None or not self.connected or self.in_flight >= self._most_in_flight:
@@ -180,8 +186,14 @@ class Connection:
         packet = packets.publish(topic.encode(), payload, mid, retain=retain, five=self._five)
         if not self._send(sock, packet):
             return False
-        self._unacknowledged.add(mid)
+        self._unacknowledged[mid] = about
         return True
+
+    def take_lost(self) -> set[int]:
+        """What was published `about` and not acknowledged when its connection ended, since the
+        last call. A broker may have it all the same."""
+        lost, self._lost_about = self._lost_about, set()
+        return lost
 
     def ack(self, message: Received) -> None:
         """Tell the broker that *message* is safe. Of an earlier connection it comes again."""
@@ -314,6 +326,7 @@ class Connection:
                     sock.close()
         self.connected = False
         self._received.clear()
+        self._lost_about.update(about for about in self._unacknowledged.values() if about)
         self._unacknowledged.clear()
 
     # One turn of the connection
@@ -398,7 +411,7 @@ class Connection:
         )
 
     def _take_acknowledgement(self, mid: int, reason: int) -> None:
-        self._unacknowledged.discard(mid)
+        self._unacknowledged.pop(mid, None)
         # Only MQTT 5 tells; 3.1.1 acknowledges what it then throws away.
         if reason >= 0x80:
             log.warning("broker: %s does not take a message: reason %d", self.address, reason)
@@ -429,7 +442,7 @@ class Connection:
         self,
         client: paho.Client,
         _: Any,
-        __: Any,
+        flags: paho.ConnectFlags,
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
@@ -437,6 +450,9 @@ class Connection:
             self._reason = f"refused by {self.address}: {reason}; check its user and rules for us"
             return
         self.session += 1
+        address = self._addresses[self._at]
+        self.kept = bool(flags.session_present) and address == self._session_at
+        self._session_at = address
         # In MQTT 5 a broker may say how many it takes.
         most = getattr(properties, "ReceiveMaximum", packets.HIGHEST_ID)
         self._most_in_flight = min(most, packets.HIGHEST_ID)

@@ -131,6 +131,11 @@ class FakeConnection:
         self.published: list[tuple[str, bytes, bool]] = []
         self._inbox: list[Received] = []
         self.woken = 0
+        #: Whether the broker still knows our session when it comes up.
+        self.kept = False
+        #: Whether it acknowledges what is published.
+        self.acknowledging = True
+        self._lost: set[int] = set()
 
     def come_up(self) -> None:
         """Let the connection be established, as a new session."""
@@ -168,10 +173,16 @@ class FakeConnection:
     def together(self) -> Iterator[None]:
         yield
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, about: int = 0) -> bool:
         if self.connected:
             self.published.append((topic, payload, retain))
+            if not self.acknowledging:
+                self._lost.add(about)
         return self.connected
+
+    def take_lost(self) -> set[int]:
+        lost, self._lost = self._lost, set()
+        return lost
 
     def wake(self) -> None:
         self.woken += 1

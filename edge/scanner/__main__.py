@@ -143,6 +143,8 @@ def _scan(options: argparse.Namespace) -> int:
                 topic(settings.unit.area, settings.unit.id, channel)
                 for channel in ("confirmed", "again")
             ],
+            # So that confirmations wait for us, and we learn whether the broker forgot us.
+            persistent=True,
         )
         stack.callback(connection.close)
         folder = Path(settings.outbox.folder)

@@ -2,21 +2,24 @@
 
 Unconfirmed scans are sent oldest first, within a bounded window. After a time without network, a
 share of the window is kept for scans that are made now, so that these do not stand behind the old;
-and what old ones take of the link can be limited. Nothing is queued here: after any loss of
-connection the window starts again from the outbox. Within one connection a scan is sent again on
-two grounds:
+and what old ones take of the link can be limited. A scan is sent again on four grounds:
 
+* *not taken*: the connection was lost before the broker had acknowledged it.
+* *forgotten*: the broker no longer knows our session, so it has lost its memory, or is another one.
+  While it knows it, what it had acknowledged is on its way, and so are confirmations.
 * *silence*: nothing was confirmed for a while. The oldest scan alone is sent again, at growing
   intervals, since a collector that was away for an hour should find one copy of each scan and not
   a thousand.
 * *overtaken*: a scan that was sent later has been confirmed, and some time later this one still is
-  not. Brokers keep the order of a topic, so it was lost, and it alone is sent again.
+  not. A broker keeps the order of a topic, except for what it delivers again after its own time for
+  that (NATS' ack_wait); if this was long enough, the scan was lost, and it alone is sent again.
 
 A confirmation is believed only where its check matches the ids of our own scans: another unit that
 runs under our name cannot make us forget anything.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +29,7 @@ from edge.errors import BadMessage
 from edge.messages import Again, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, LastWill
 from edge.scanner.boots import Boots
+from edge.scanner.budget import Budget
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import UnitSettings
@@ -35,15 +39,19 @@ log = logging.getLogger(__name__)
 
 #: Longest interval between two sendings of the oldest scan.
 RESEND_MAX_S = 120.0
+#: So many times as long as before the first sending again, a scan that was overtaken is waited for.
+OVERTAKEN = 4
 #: How many messages the broker may have unacknowledged. Far more scans may wait for their
 #: confirmation, which comes from further away, after a commit. More than this makes paho slower.
 IN_FLIGHT = 100
+#: So many scans are looked at together when the next to send are looked for.
+LOOK_AHEAD = 100
+#: A range that confirms more than this at once is none of ours.
+MOST_IN_A_RANGE = 10_000
 #: What was confirmed is written down with the next scan, or after this long without one.
 FLUSH_AFTER_S = 30.0
 #: So many health messages of a time without connection are sent in one turn.
 LATE_HEALTH = 20
-#: What a message costs beside its payload: MQTT, TCP, IP and the acknowledgements of each.
-OVERHEAD_BYTES = 150
 
 
 @dataclass
@@ -54,26 +62,15 @@ class _Sent:
     overtaken_at: float | None = None
 
 
-class Budget:
-    """How much may be sent: so many bytes a second, and a second's worth at once."""
+@dataclass
+class _Lane:
+    """Scans of the outbox that are sent in their order, beside those of another lane."""
 
-    def __init__(self, bytes_per_s: float, clock: Clock) -> None:
-        """*bytes_per_s* 0 is no limit."""
-        self._rate = bytes_per_s
-        self._clock = clock
-        self._left = bytes_per_s
-        self._at = clock.monotonic()
-
-    def is_left(self) -> bool:
-        """Whether something may be sent now."""
-        now = self._clock.monotonic()
-        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
-        self._at = now
-        return not self._rate or self._left > 0
-
-    def take(self, payload_bytes: int) -> None:
-        """A message of *payload_bytes* was sent."""
-        self._left -= payload_bytes + OVERHEAD_BYTES
+    #: All up to this number are under way, or gone.
+    sent_to: int
+    #: The number where it ends, if it does.
+    below: float = math.inf
+    is_empty: bool = False
 
 
 class Publisher:
@@ -112,8 +109,12 @@ class Publisher:
         self._live_room = round(window * live_share)
         self._budget = Budget(budget_kb_s * 1000, clock)
         self._resend_first_s = resend_s
+        self._overtaken_s = OVERTAKEN * resend_s
         self._health_s = health_s
         self._session = 0
+        self._sent: dict[int, _Sent] = {}
+        self._ids: dict[int, str] = {}
+        self._again: list[int] = []
         self._start_again()
         self._unwritten_since: float | None = None
         self._warned_of_double = False
@@ -183,16 +184,20 @@ class Publisher:
 
     def _start_again(self) -> None:
         now = self._clock.monotonic()
-        self._sent: dict[int, _Sent] = {}
-        self._ids: dict[int, str] = {}
+        lost = self._connection.take_lost()
+        for sent in self._sent.values():
+            # What the broker has may be delivered and confirmed in any order now.
+            sent.at, sent.overtaken_at = now, None
+        in_doubt = lost.intersection(self._sent) if self._connection.kept else set(self._sent)
+        self._again = sorted(in_doubt)
         self._resend_s = self._resend_first_s
         self._heard_at = now
         self._next_health = now
         # What was there before this connection is the backlog; what comes now is live.
-        self._live_from = self._outbox.next_seq if self._live_room else 1
-        self._live_sent = self._live_from - 1
-        self._backlog_sent = 0
-        self._has_backlog = self._live_from > 1
+        live_from = self._outbox.next_seq if self._live_room else 1
+        self._live_from = live_from
+        self._live = _Lane(live_from - 1)
+        self._backlog = _Lane(0, live_from, is_empty=live_from == 1)
 
     def _send_new(self) -> None:
         room = min(self._window - len(self._sent), IN_FLIGHT - self._connection.in_flight)
@@ -200,33 +205,40 @@ class Publisher:
             return
         if not self._sent:
             self._heard_at = self._clock.monotonic()
+        if self._backlog.is_empty:
+            self._send_lane(self._live, room)
+            return
         # While old scans are left, new ones have their share of the window and no more.
-        live_room = min(room, self._live_room - self._live_out()) if self._has_backlog else room
-        for scan in self._outbox.oldest(max(0, live_room), after=self._live_sent):
-            if not self._send(scan):
-                return
-            self._live_sent = scan.seq
-            room -= 1
-        if self._has_backlog and room > 0:
-            self._send_backlog(room)
+        live_room = min(room, self._live_room - self._live_out())
+        room -= self._send_lane(self._live, live_room)
+        self._send_lane(self._backlog, room, in_budget=True)
 
     def _live_out(self) -> int:
-        if self._live_sent < self._live_from:
+        if self._live.sent_to < self._live_from:
             return 0
         return sum(seq >= self._live_from for seq in self._sent)
 
-    def _send_backlog(self, room: int) -> None:
-        old = self._outbox.oldest(room, after=self._backlog_sent)
-        old = [scan for scan in old if scan.seq < self._live_from]
-        self._has_backlog = bool(old)
-        for scan in old:
-            if not self._budget.is_left() or not self._send(scan):
-                return
-            self._backlog_sent = scan.seq
+    def _send_lane(self, lane: _Lane, room: int, *, in_budget: bool = False) -> int:
+        """Send at most *room* scans of *lane* that are not under way; gives how many."""
+        count = 0
+        while count < room:
+            scans = self._outbox.oldest(max(room - count, LOOK_AHEAD), after=lane.sent_to)
+            scans = [scan for scan in scans if scan.seq < lane.below]
+            lane.is_empty = not scans
+            if not scans:
+                break
+            for scan in scans:
+                if scan.seq not in self._sent:
+                    out_of_budget = in_budget and not self._budget.is_left()
+                    if count == room or out_of_budget or not self._send(scan):
+                        return count
+                    count += 1
+                lane.sent_to = scan.seq
+        return count
 
     def _send(self, scan: Scan) -> bool:
         payload = self._boots.dated(scan).encode()
-        if not self._publish("scan", payload):
+        if not self._publish("scan", payload, scan.seq):
             return False
         self._budget.take(len(payload))
         self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
@@ -235,9 +247,14 @@ class Publisher:
 
     def _send_again(self) -> None:
         now = self._clock.monotonic()
+        while self._again:
+            sent = self._sent.get(self._again[0])
+            if sent is not None and not self._resend(sent, now):
+                break
+            del self._again[0]
         for sent in self._sent.values():
             overtaken = sent.overtaken_at
-            if overtaken is not None and now - overtaken >= self._resend_first_s:
+            if overtaken is not None and now - overtaken >= self._overtaken_s:
                 self._resend(sent, now)
                 # That asks as well as the oldest scan would.
                 self._heard_at = now
@@ -250,13 +267,15 @@ class Publisher:
             self._heard_at = now
             self._resend_s = min(self._resend_s * 2, RESEND_MAX_S)
 
-    def _resend(self, sent: _Sent, now: float) -> None:
+    def _resend(self, sent: _Sent, now: float) -> bool:
         if not self._budget.is_left() or self._connection.in_flight >= 2 * IN_FLIGHT:
-            return
-        if self._publish("scan", sent.payload):
-            self._budget.take(len(sent.payload))
-            sent.at = now
-            sent.overtaken_at = None
+            return False
+        if not self._publish("scan", sent.payload, sent.scan.seq):
+            return False
+        self._budget.take(len(sent.payload))
+        sent.at = now
+        sent.overtaken_at = None
+        return True
 
     def _send_health(self) -> None:
         now = self._clock.monotonic()
@@ -276,8 +295,8 @@ class Publisher:
             self._next_late = now + EVERY_S
             log_of_health.put(self._health())
 
-    def _publish(self, channel: str, payload: bytes) -> bool:
-        return self._connection.publish(self._topics[channel], payload)
+    def _publish(self, channel: str, payload: bytes, about: int = 0) -> bool:
+        return self._connection.publish(self._topics[channel], payload, about=about)
 
     def _publish_status(self, state: Literal["online", "stopped"]) -> None:
         status = self._status(state, self._connection.session)
@@ -314,13 +333,18 @@ class Publisher:
             self._forget(believed)
 
     def _is_ours(self, confirmed: ConfirmedRange) -> bool:
-        # Bounded by what we sent, whatever the message says.
-        if confirmed.last - confirmed.first >= len(self._ids):
+        # Bounded, whatever the message says.
+        if not 0 <= confirmed.last - confirmed.first < MOST_IN_A_RANGE:
             return False
         numbers = range(confirmed.first, confirmed.last + 1)
-        if not all(seq in self._ids for seq in numbers):
-            return False
-        if check_of(self._ids[seq] for seq in numbers) == confirmed.check:
+        ids = self._ids
+        if not all(seq in ids for seq in numbers):
+            # Sent before the last start, perhaps.
+            scans = self._outbox.oldest(len(numbers), after=confirmed.first - 1)
+            ids = ids | {scan.seq: scan.id for scan in scans}
+            if not all(seq in ids for seq in numbers):
+                return False
+        if check_of(ids[seq] for seq in numbers) == confirmed.check:
             return True
         if not self._warned_of_double:
             self._warned_of_double = True

@@ -244,6 +244,16 @@ def opened(
     )
 
 
+def seqs(outbox: Outbox) -> list[int]:
+    """The numbers of all pending scans."""
+    return [scan.seq for scan in outbox.oldest(1_000_000)]
+
+
+def segments(folder: Path) -> list[Path]:
+    """The files of the segments, in their order."""
+    return sorted(folder.glob("seg-*"))
+
+
 def put(outbox: Outbox, number: int = 1) -> list[Scan]:
     """Put so many new scans; gives them."""
     scans = []

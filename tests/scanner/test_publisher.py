@@ -17,9 +17,10 @@ from edge.messages import (
     check_of,
 )
 from edge.scanner.boots import Boots
+from edge.scanner.budget import OVERHEAD_BYTES
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
-from edge.scanner.publisher import FLUSH_AFTER_S, OVERHEAD_BYTES, RESEND_MAX_S, Publisher
+from edge.scanner.publisher import FLUSH_AFTER_S, RESEND_MAX_S, Publisher
 from edge.scanner.settings import UnitSettings
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
 
@@ -108,7 +109,7 @@ def test_only_what_is_confirmed_is_forgotten(unit: Unit) -> None:
     assert unit.publisher.confirmed == 1
 
 
-def test_everything_is_sent_again_after_a_lost_connection(unit: Unit) -> None:
+def test_everything_is_sent_again_to_a_broker_that_has_forgotten_us(unit: Unit) -> None:
     unit.put(3)
     unit.connection.come_up()
     assert unit.step() == [1, 2, 3]
@@ -119,6 +120,79 @@ def test_everything_is_sent_again_after_a_lost_connection(unit: Unit) -> None:
     unit.connection.come_up()
 
     assert unit.step() == [1, 2, 3, 4]
+    assert unit.step() == []
+
+
+def test_what_a_broker_has_is_not_sent_again_after_each_lost_connection(unit: Unit) -> None:
+    unit.put(10)
+    unit.connection.come_up()
+    assert len(unit.step()) == 10
+    unit.connection.kept = True
+
+    for _ in range(5):
+        unit.connection.go_down()
+        unit.step(1.0)
+        unit.connection.come_up()
+        assert unit.step() == []
+
+    unit.put(2)
+    unit.confirm(1, 10)
+    assert unit.step() == [11, 12]
+
+
+def test_what_the_broker_had_not_acknowledged_is_sent_again_with_the_next_connection(
+    unit: Unit,
+) -> None:
+    unit.put(4)
+    unit.connection.come_up()
+    unit.step()
+    unit.connection.acknowledging = False
+    unit.put(2)
+    assert unit.step() == [5, 6]
+    unit.connection.acknowledging = unit.connection.kept = True
+
+    unit.connection.go_down()
+    unit.step(1.0)
+    unit.connection.come_up()
+
+    assert unit.step() == [5, 6]
+    assert unit.step() == []
+
+
+def test_what_a_broker_lost_though_it_knows_us_is_sent_again(unit: Unit) -> None:
+    unit.put(5)
+    unit.connection.come_up()
+    unit.step()
+    unit.connection.kept = True
+    unit.connection.go_down()
+    unit.step(1.0)
+    unit.connection.come_up()
+    assert unit.step(0.1) == []
+    unit.put()
+    assert unit.step(0.1) == [6]
+
+    unit.confirm(1, 1)
+    unit.confirm(6, 6)
+    assert unit.step(0.1) == []
+    # It asks by the oldest, and is not answered.
+    assert unit.step(19.0) == [2]
+    assert unit.step(1.1) == [3, 4, 5]
+
+
+def test_a_confirmation_that_waited_for_us_over_a_restart_is_believed(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.put(5)
+    scans = unit.scans
+    unit.outbox.close()
+
+    unit = Unit(tmp_path)
+    unit.scans = scans
+    unit.connection.come_up()
+    unit.confirm(1, 4)
+
+    assert unit.step() == [5]
+    assert unit.pending() == 1
+    unit.outbox.close()
 
 
 def test_silence_sends_only_the_oldest_again_and_ever_more_rarely(unit: Unit) -> None:
@@ -161,15 +235,18 @@ def test_a_scan_that_was_overtaken_is_sent_again_alone(unit: Unit) -> None:
     unit.clock.advance(1)
     unit.put(2)
     unit.step()
-
     unit.confirm(2, 4)
     assert unit.step() == []
-    unit.put()
-    assert unit.step() == [5]
-    unit.confirm(5, 5)
 
-    assert unit.step(4.9) == []
-    assert unit.step(0.2) == [1]
+    again = {}
+    for second in range(2, 24, 2):
+        unit.put()
+        if 1 in unit.step(2.0):
+            again[second] = True
+        unit.confirm(max(unit.scans), max(unit.scans))
+        unit.step()
+
+    assert list(again) == [20]
 
 
 def test_a_lost_scan_is_sent_again_though_others_keep_being_confirmed(unit: Unit) -> None:
@@ -177,7 +254,7 @@ def test_a_lost_scan_is_sent_again_though_others_keep_being_confirmed(unit: Unit
     unit.connection.come_up()
     unit.step()
     again = []
-    for _ in range(20):
+    for _ in range(60):
         unit.clock.advance(1)
         unit.put()
         sent = unit.step()

@@ -1,0 +1,235 @@
+"""The outbox where room is short, and what is confirmed and kept for a while."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from edge.errors import OutboxFull
+from edge.scanner.outbox import KEEP_CONFIRMED, Outbox, read_outbox
+from edge.scanner.segment import room_for
+from tests.fakes import FakeClock, a_scan
+from tests.scanner.crash import opened, put, segments, seqs
+from tests.scanner.watched_disk import WatchedDisk
+
+# Full
+
+
+def test_at_its_limit_it_refuses_new_scans_and_keeps_the_old(folder: Path) -> None:
+    limit = 2 * room_for(4) + 10_000
+    with Outbox(folder, max_bytes=limit, keep_free_bytes=0, segment_scans=4) as outbox:
+        kept = put(outbox, 8)
+        names = sorted(os.listdir(folder))
+        for _ in range(5):
+            with pytest.raises(OutboxFull, match=f"8 scans have reached the limit of {limit}"):
+                put(outbox)
+        assert outbox.oldest(100) == kept
+        assert outbox.status().bytes <= limit
+        assert len(os.listdir(folder)) <= len(names) + 1
+
+        outbox.forget([(1, 4)])
+        kept = kept[4:] + put(outbox)
+        assert outbox.oldest(100) == kept
+
+
+def test_a_part_of_the_disk_stays_free(folder: Path, disk: WatchedDisk) -> None:
+    with Outbox(
+        folder, max_bytes=1 << 40, keep_free_bytes=1 << 30, segment_scans=4, disk=disk
+    ) as outbox:
+        kept = put(outbox, 2)
+        disk.free = 1 << 29
+        kept += put(outbox, 2)  # Their room is already there.
+        with pytest.raises(OutboxFull, match="must stay free"):
+            put(outbox)
+        disk.free = 1 << 31
+        kept += put(outbox)
+        assert outbox.oldest(100) == kept
+
+
+def test_on_a_full_disk_scans_can_be_sent_and_that_makes_room(
+    folder: Path, disk: WatchedDisk
+) -> None:
+    with opened(folder) as outbox:
+        kept = put(outbox, 6)
+        run = outbox.run
+    disk.fails = dict.fromkeys(("create", "write"), errno.ENOSPC)
+    for _ in range(3):
+        with opened(folder, disk) as outbox:
+            assert outbox.run > run
+            run = outbox.run
+            assert outbox.oldest(100) == kept
+            with pytest.raises(OutboxFull, match="disk is full"):
+                put(outbox)
+            outbox.flush()
+    with opened(folder, disk) as outbox:
+        outbox.forget([(1, 6)])
+        disk.fails.clear()
+        put(outbox)
+        assert seqs(outbox) == [7]
+
+
+def test_a_first_opening_on_a_full_disk_says_so(folder: Path, disk: WatchedDisk) -> None:
+    disk.fails = {"create": errno.ENOSPC}
+    with pytest.raises(OutboxFull, match="disk is full"):
+        opened(folder, disk)
+
+
+def test_the_status_says_how_much_room_is_left(folder: Path) -> None:
+    limit = 3 * room_for(4) + 10_000
+    with Outbox(folder, max_bytes=limit, keep_free_bytes=0, segment_scans=4) as outbox:
+        fills = []
+        for number in range(12):
+            status = outbox.status()
+            assert status.room_scans == 12 - number
+            fills.append(status.fill)
+            put(outbox)
+        assert fills == pytest.approx([number / 12 for number in range(12)], abs=1e-4)
+        assert (outbox.status().room_scans, outbox.status().fill) == (0, 1.0)
+
+        outbox.forget([(1, 4)])
+        assert outbox.status().room_scans == 4
+        assert outbox.status().fill == pytest.approx(8 / 12, abs=1e-4)
+
+
+def test_the_status_says_for_how_many_hours_the_room_will_do(folder: Path) -> None:
+    with Outbox(
+        folder, max_bytes=2 * room_for(16) + 9000, keep_free_bytes=0, segment_scans=16
+    ) as outbox:
+        assert outbox.status().hours_left is None
+        # One a minute; in between the unit was off for a night.
+        for boot, first_ms in (("a" * 32, 0), ("b" * 32, 5000)):
+            for minute in range(5):
+                outbox.put(
+                    a_scan(
+                        outbox.next_seq,
+                        outbox.epoch,
+                        boot=boot,
+                        uptime_ms=first_ms + minute * 60_000,
+                    )
+                )
+        status = outbox.status()
+        assert (status.scans_per_hour, status.room_scans) == (60.0, 22)
+        assert status.hours_left == pytest.approx(22 / 60, abs=0.1)
+        view = read_outbox(folder, max_bytes=1 << 30, keep_free_bytes=0).status()
+        assert view.scans_per_hour == 60.0
+        assert view.hours_left is not None
+
+
+def test_it_knows_beforehand_whether_a_scan_has_room(folder: Path, disk: WatchedDisk) -> None:
+    with Outbox(
+        folder, max_bytes=1 << 40, keep_free_bytes=1 << 30, segment_scans=4, disk=disk
+    ) as outbox:
+        assert outbox.has_room()
+        disk.events.clear()
+        assert outbox.has_room()
+        put(outbox, 3)
+        assert [event[0] for event in disk.events] == ["write", "sync"] * 3
+        disk.free = 1 << 29
+        assert outbox.has_room()
+        put(outbox)
+        assert not outbox.has_room()
+        disk.free = 1 << 31
+        assert outbox.has_room()
+        disk.read_only = True
+        assert not outbox.has_room()
+
+
+def test_it_knows_beforehand_that_the_disk_fails(folder: Path, disk: WatchedDisk) -> None:
+    with opened(folder, disk) as outbox:
+        kept = put(outbox, 4)
+        disk.fails = {"sync": errno.EIO}
+        for _ in range(5):
+            assert not outbox.has_room()
+        assert len(segments(folder)) <= 3
+        disk.fails.clear()
+        assert outbox.has_room()
+        assert outbox.oldest(9) == kept
+
+
+# Confirmed, and asked for again
+
+
+def kept_for(folder: Path, clock: FakeClock, **limits: int) -> Outbox:
+    return Outbox(
+        folder,
+        max_bytes=limits.get("max_bytes", 1 << 40),
+        keep_free_bytes=0,
+        segment_scans=4,
+        grace_s=60.0,
+        monotonic=clock.monotonic,
+        disk=WatchedDisk(),
+    )
+
+
+def test_confirmed_scans_can_be_recalled_for_a_while(folder: Path) -> None:
+    clock = FakeClock()
+    with kept_for(folder, clock) as outbox:
+        scans = put(outbox, 10)
+        outbox.forget([(1, 9)])
+        assert outbox.oldest(100) == scans[9:]
+
+        assert outbox.recall([(2, 3), (8, 20)]) == [*scans[1:3], *scans[7:]]
+        assert outbox.recall([(1, 10)], limit=3) == scans[:3]
+        assert outbox.status().pending == 1
+
+        clock.advance(61)
+        outbox.forget([(10, 10)])
+        assert outbox.recall([(1, 10)]) == scans[8:]
+
+
+def test_confirmed_scans_can_be_recalled_after_a_restart(folder: Path) -> None:
+    clock = FakeClock()
+    with kept_for(folder, clock) as outbox:
+        scans = put(outbox, 10)
+        outbox.forget([(1, 10)])
+    with kept_for(folder, clock) as outbox:
+        assert outbox.oldest(100) == []
+        assert outbox.recall([(1, 10)]) == scans
+        assert outbox.next_seq == 11
+
+
+def test_only_a_few_confirmed_segments_are_kept(folder: Path) -> None:
+    with kept_for(folder, FakeClock()) as outbox:
+        put(outbox, 4 * (KEEP_CONFIRMED + 5))
+        outbox.forget([(1, outbox.next_seq)])
+        assert len(segments(folder)) == KEEP_CONFIRMED + 1
+
+
+def test_confirmed_segments_give_way_to_new_scans(folder: Path) -> None:
+    with kept_for(folder, FakeClock(), max_bytes=3 * room_for(4) + 10_000) as outbox:
+        for _ in range(10):
+            scans = put(outbox, 4)
+            outbox.forget([(scans[0].seq, scans[-1].seq)])
+        kept = put(outbox, 12)
+        assert outbox.oldest(100) == kept
+        with pytest.raises(OutboxFull):
+            put(outbox)
+
+
+@pytest.mark.parametrize("what", ["create", "write"])
+def test_confirmed_segments_give_way_on_a_disk_that_others_filled(
+    folder: Path, disk: WatchedDisk, what: str
+) -> None:
+    with opened(folder, disk, grace_s=60.0) as outbox:
+        put(outbox, 8)
+        outbox.forget([(1, 8)])
+        assert len(segments(folder)) == 2
+        disk.fails = {what: errno.ENOSPC}
+        assert not outbox.has_room()
+        assert len(segments(folder)) == 1
+        disk.fails.clear()
+        put(outbox)
+        assert seqs(outbox) == [9]
+
+
+def test_a_segment_is_not_removed_before_an_older_one(folder: Path) -> None:
+    clock = FakeClock()
+    with kept_for(folder, clock) as outbox:
+        put(outbox, 12)
+        outbox.forget([(5, 8)])
+        clock.advance(59)
+        outbox.forget([(1, 4)])
+        clock.advance(2)
+        outbox.forget([(9, 9)])
+        assert len(segments(folder)) == 3
