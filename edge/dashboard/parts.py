@@ -7,6 +7,13 @@ from pathlib import Path
 from edge.clock import Clock
 from edge.dashboard.alarm_rules import Limits
 from edge.dashboard.alarms import Alarms, Watch
+from edge.dashboard.forwarding import (
+    CountSource,
+    Forwarder,
+    ForwardSettings,
+    ScanSource,
+    Source,
+)
 from edge.dashboard.mail import Mailer
 from edge.dashboard.people import People
 from edge.dashboard.posting import Poster
@@ -30,6 +37,8 @@ class Parts:
     watch: Watch
     teller: Teller
     reporting: Reporting
+    #: None where nothing is passed on.
+    forwarder: Forwarder | None
 
 
 def accounts(settings: DashboardSettings, database: Database) -> People:
@@ -68,4 +77,17 @@ def build(
         Reporting(
             database, places, clock, settings.title, settings.reports, mailer, mail.reports_to
         ),
+        _forwarder(settings.forward, database, clock, beside),
     )
+
+
+def _forwarder(
+    settings: ForwardSettings, database: Database, clock: Clock, beside: Path
+) -> Forwarder | None:
+    if not settings.url:
+        return None
+    source: Source = CountSource(database)
+    if settings.what == "scans":
+        source = ScanSource(database, settings.batch_scans)
+    receiver = Poster(settings.url, settings.key_file, beside, clock, settings.ca_file)
+    return Forwarder(settings.what, source, receiver, database, clock)

@@ -20,6 +20,8 @@ class Service:
         self._parts.watch.step()
         self._parts.teller.step()
         self._parts.reporting.step()
+        if self._parts.forwarder is not None:
+            self._parts.forwarder.step()
 
     def _note_heard(self) -> None:
         now = self._parts.clock.monotonic()

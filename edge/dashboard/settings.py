@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from edge.dashboard.alarms import AlarmSettings
+from edge.dashboard.forwarding import ForwardSettings
 from edge.dashboard.mail import MailSettings
 from edge.dashboard.reporting import ReportSettings
 from edge.storage.settings import StorageSettings
@@ -40,3 +41,4 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     reports: ReportSettings = ReportSettings()
     alarms: AlarmSettings = AlarmSettings()
     mail: MailSettings = MailSettings()
+    forward: ForwardSettings = ForwardSettings()

@@ -1,7 +1,7 @@
 """The command `edge-demo`, which `make run` calls: the main job on one machine, live.
 
-It starts a broker, a collector and a scanner as the services they are, each with a settings file of
-its own in one folder, and shows scans arriving until Ctrl-C.
+It starts a broker, a collector, a scanner and a dashboard as the services they are, each with a
+settings file of its own in one folder, and shows scans arriving until Ctrl-C.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from pathlib import Path
 
 from edge import cli
 from edge.clock import SystemClock, utc_text
-from edge.demo.broker import NatsBroker
+from edge.demo import dashboard
+from edge.demo.broker import NatsBroker, free_port
 from edge.demo.live import LiveTable
 from edge.errors import EdgeError
 from edge.files import replace_file
@@ -51,6 +52,7 @@ class Demo:
         self._folder: Path = options.folder.absolute()
         self._scanner_toml = self._folder / "scanner.toml"
         self._collector_toml = self._folder / "collector.toml"
+        self._dashboard_toml = self._folder / "dashboard.toml"
 
     def run(self) -> int:
         """Start everything, show it, stop it, and print totals. Gives the exit code."""
@@ -63,8 +65,10 @@ class Demo:
             watcher = self._watch(url, stack)
             collector = self._start("collector", self._collector_toml, stack)
             scanner = self._start("scanner", self._scanner_toml, stack)
+            account = self._start_dashboard(stack)
             print(f"khung hình / frames: {source}\nmáy chủ / broker: {url}")
-            print("Ctrl-C để dừng / to stop\n", flush=True)
+            print("Ctrl-C để dừng / to stop")
+            print(f"trang theo dõi / dashboard: {account}\n", flush=True)
             table = LiveTable()
             failed = self._show(watcher, table, scanner, collector)
             _end(scanner)
@@ -72,6 +76,14 @@ class Demo:
             _end(collector)
         self._print_totals(table, stored_before)
         return 1 if failed else 0
+
+    def _start_dashboard(self, stack: ExitStack) -> str:
+        """Start it on a port of its own; gives its address, and name and password."""
+        port, storage = free_port(), self._folder / "storage.db"
+        self._dashboard_toml.write_text(dashboard.settings(storage, port), encoding="utf-8")
+        password = dashboard.prepare(storage)
+        self._start("dashboard", self._dashboard_toml, stack)
+        return f"http://127.0.0.1:{port}/ ({dashboard.ACCOUNT}, {password})"
 
     def _start_broker(self, stack: ExitStack) -> str:
         broker = NatsBroker(self._folder / "broker")

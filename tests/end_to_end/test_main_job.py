@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 from edge.scanner.outbox import read_outbox
 from edge.scanner.sample import sample_script
@@ -101,6 +104,45 @@ def command_line(process: Path) -> str:
     except OSError:
         # It has ended since it was listed.
         return ""
+
+
+def test_the_dashboard_shows_the_samples_scans_live(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edge.demo", "--folder", str(tmp_path / "run")],
+            stdout=file,
+            stderr=file,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        told = re.compile(r"dashboard: (\S+) \((\w+), (\S+)\)")
+        eventually(lambda: told.search(output.read_text()), "the address", limit_s=60)
+        match = told.search(output.read_text())
+        assert match
+        url, name, password = match.groups()
+        browser = build_opener(HTTPCookieProcessor())
+        form = urlencode({"name": name, "password": password}).encode()
+        eventually(lambda: _opens(browser, f"{url}sign-in"), "a page", limit_s=60)
+        browser.open(f"{url}sign-in", form).read()
+
+        def scans() -> int:
+            page = browser.open(url).read().decode()
+            assert "Chợ Mẫu, cổng 1" in page
+            return int(page.partition('<span class="big">')[2].partition("<")[0])
+
+        eventually(lambda: scans() >= 2, "two scans on the page", limit_s=60)
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+
+
+def _opens(browser: OpenerDirector, url: str) -> bool:
+    try:
+        browser.open(url).read()
+    except URLError:
+        return False
+    return True
 
 
 def test_frames_that_are_not_there_are_one_clear_line(tmp_path: Path) -> None:
