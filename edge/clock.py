@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 # rather than adjtimex(), keeps working under ProtectClock=yes. chrony leaves nothing of the kind
 # to be read; where it is used, have its chrony-wait.service touch this file.
 SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
+#: For whatever sets the clock from a GNSS (GPS) receiver to touch when it did; on a tmpfs as well.
+GNSS = Path("/run/edge-gnss/synchronized")
 RTC = Path("/sys/class/rtc/rtc0")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -54,9 +56,14 @@ class SystemClock:
     """The clock of this machine."""
 
     def __init__(
-        self, synchronized: Path = SYNCHRONIZED, rtc: Path = RTC, boot_id: Path = BOOT_ID
+        self,
+        synchronized: Path = SYNCHRONIZED,
+        rtc: Path = RTC,
+        boot_id: Path = BOOT_ID,
+        gnss: Path = GNSS,
     ) -> None:
         self._synchronized = synchronized
+        self._gnss = gnss
         self._boot = boot_id.read_text().strip().replace("-", "")
         # Asked once: reading the hardware clock may take a millisecond.
         self._at_boot: Source = "rtc" if _set_from(rtc) else "none"
@@ -66,13 +73,18 @@ class SystemClock:
 
     def now(self) -> Moment:
         # The source first: read after the time, it could vouch for a time from before the step.
-        source: Source = "ntp" if os.path.exists(self._synchronized) else self._at_boot
+        source = self._source()
         return Moment(
             at=utc_text(time.time()),
             boot=self._boot,
             uptime_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
             clock=source,
         )
+
+    def _source(self) -> Source:
+        if os.path.exists(self._synchronized):
+            return "ntp"
+        return "gnss" if os.path.exists(self._gnss) else self._at_boot
 
 
 def _set_from(rtc: Path) -> bool:

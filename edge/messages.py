@@ -219,6 +219,8 @@ class Health(Message, frozen=True, kw_only=True):
     #: nothing is confirmed; null where that cannot be told.
     fill: Annotated[float, Meta(ge=0, le=1)] | None = None
     hours_left: Annotated[float, Meta(ge=0)] | None = None
+    #: The longest that keeping one of the last scans took: a card that wears out is slow first.
+    keep_ms_max: Annotated[float, Meta(ge=0)] = 0.0
     #: How often something like a code stayed in view without being read.
     unread: Count = 0
     #: How well the unit sees: "unjudged" at first, "good", or what is wrong (scanner/eye.py).

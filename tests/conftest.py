@@ -10,8 +10,12 @@ from typing import Protocol
 
 import pytest
 
+from edge.broker import BrokerSettings
+from edge.clock import SystemClock
 from edge.demo.broker import NatsBroker, free_port, listens
+from edge.mqtt import Connection
 from tests import postgresql
+from tests.connections import Connect
 from tests.postgresql import PostgresqlServer
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
@@ -121,3 +125,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     url = server.new_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Connect]:
+    """Makes connections and closes them after the test."""
+    made: list[Connection] = []
+
+    def make(url: str, name: str, *, clock: object = None, **how: object) -> Connection:
+        settings = BrokerSettings(url=url, **how.pop("settings", {}))  # type: ignore[arg-type]
+        made.append(
+            Connection(settings, tmp_path, name, clock or SystemClock(), **how)  # type: ignore[arg-type]
+        )
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()

@@ -8,6 +8,7 @@ import pytest
 from edge.clock import (
     LONGEST_UPTIME_MS,
     RTC_AGREES_S,
+    TRUST,
     SystemClock,
     boot_offset_ms,
     boot_time,
@@ -21,6 +22,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.synchronized = folder / "synchronized"
+        self.gnss = folder / "gnss"
         self.rtc = folder / "rtc0"
         self.rtc.mkdir()
         self.boot_id = folder / "boot_id"
@@ -31,7 +33,7 @@ class Machine:
         (self.rtc / "since_epoch").write_text(f"{int(time.time() - behind_s)}\n")
 
     def clock(self) -> SystemClock:
-        return SystemClock(self.synchronized, self.rtc, self.boot_id)
+        return SystemClock(self.synchronized, self.rtc, self.boot_id, self.gnss)
 
 
 @pytest.fixture
@@ -62,6 +64,20 @@ def test_a_hardware_clock_that_set_ours_is_named(machine: Machine) -> None:
 
     machine.synchronized.touch()
     assert machine.clock().now().clock == "ntp"
+
+
+def test_of_several_sources_the_one_to_believe_most_is_named(machine: Machine) -> None:
+    machine.has_rtc("1")
+    clock = machine.clock()
+    seen = [clock.now().clock]
+    for file in (machine.gnss, machine.synchronized):
+        file.touch()
+        seen.append(clock.now().clock)
+    machine.synchronized.unlink()
+    seen.append(clock.now().clock)
+
+    assert seen == ["rtc", "gnss", "ntp", "gnss"]
+    assert sorted(TRUST, key=TRUST.__getitem__) == ["none", "rtc", "gnss", "ntp"]
 
 
 @pytest.mark.parametrize(

@@ -1,56 +1,17 @@
 """The connection, on real brokers and on servers that only look like one."""
 
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from edge.broker import BrokerSettings, why
-from edge.clock import SystemClock
 from edge.demo.broker import NatsBroker, free_port
 from edge.errors import ConfigError
-from edge.mqtt import RETURN_S, Connection, LastWill, Received
-from tests.conftest import MOSQUITTO, Broker, Mosquitto
+from edge.mqtt import RETURN_S, Connection, LastWill
+from tests.conftest import Broker, Mosquitto
+from tests.connections import Connect, receive, until_connected
 from tests.fakes import FakeClock, eventually
-
-Connect = Callable[..., Connection]
-
-
-@pytest.fixture
-def connect(tmp_path: Path) -> Iterator[Connect]:
-    """Makes connections and closes them after the test."""
-    made: list[Connection] = []
-
-    def make(url: str, name: str, *, clock: object = None, **how: object) -> Connection:
-        settings = BrokerSettings(url=url, **how.pop("settings", {}))  # type: ignore[arg-type]
-        made.append(
-            Connection(settings, tmp_path, name, clock or SystemClock(), **how)  # type: ignore[arg-type]
-        )
-        return made[-1]
-
-    yield make
-    for connection in made:
-        connection.close()
-
-
-def until_connected(connection: Connection) -> None:
-    eventually(lambda: connection.connected, "connected", turn=lambda: connection.step(0.05))
-
-
-def receive(connection: Connection, count: int) -> list[Received]:
-    received: list[Received] = []
-
-    def turn() -> None:
-        connection.step(0.05)
-        received.extend(connection.take())
-
-    eventually(lambda: len(received) >= count, f"{count} messages", turn=turn)
-    return received
 
 
 def test_a_message_arrives_and_is_acknowledged(broker: Broker, connect: Connect) -> None:
@@ -406,70 +367,3 @@ def test_a_link_that_flaps_is_not_tried_ever_faster(nats: NatsBroker, connect: C
         waits.append(connection._next_attempt - clock.monotonic())
 
     assert waits[-1] >= 30
-
-
-def test_a_certificate_that_a_wrong_clock_rejects_is_called_a_matter_of_the_clock() -> None:
-    err = ssl.SSLCertVerificationError("certificate has expired")
-    err.verify_code, err.verify_message = 10, "certificate has expired"
-    clock = FakeClock()
-
-    assert "the clock of this unit is not set" in why(err, "broker:8883", clock.now())
-    clock.synchronized = True
-    assert "certificate is not accepted (certificate has expired)" in why(
-        err, "broker:8883", clock.now()
-    )
-
-
-def make_authority(folder: Path, name: str) -> None:
-    """An authority called *name*, and a certificate for this machine that it signed."""
-    folder.mkdir(exist_ok=True)
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    extend = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-copy_extensions", "copy"]
-    for command in (
-        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", f"/CN={name}"],
-        ["req", *key, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=cong-1", *extend],
-        ["x509", "-req", "-in", "own.csr", "-out", "own.pem", *sign],
-    ):
-        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
-
-
-def test_tls_with_certificates_on_both_sides(tmp_path: Path, connect: Connect) -> None:
-    if MOSQUITTO is None or shutil.which("openssl") is None:
-        pytest.skip("mosquitto or openssl is missing: sudo apt install mosquitto openssl")
-    make_authority(tmp_path, "ours")
-    make_authority(tmp_path / "theirs", "theirs")
-    for path in (tmp_path, tmp_path / "own.key", tmp_path / "theirs"):
-        path.chmod(0o755)
-    guarded = Mosquitto(
-        tmp_path,
-        f"cafile {tmp_path}/ca.pem\ncertfile {tmp_path}/own.pem\nkeyfile {tmp_path}/own.key\n"
-        "require_certificate true\nuse_identity_as_username true\nuser root\n",
-    )
-    url = guarded.url.replace("mqtt:", "mqtts:")
-    ours = {"ca_file": "ca.pem", "certificate_file": "own.pem", "key_file": "own.key"}
-    try:
-        trusted = connect(url, "cong-1", settings=ours, subscriptions=["t"])
-        until_connected(trusted)
-        trusted.publish("t", b"x" * 50_000)
-        assert len(receive(trusted, 1)[0].payload) == 50_000
-
-        for settings, words in (
-            (ours | {"ca_file": "theirs/ca.pem"}, "certificate is not accepted"),
-            ({"ca_file": "ca.pem"}, guarded.url.rpartition("/")[2]),
-        ):
-            refused = connect(url, "cong-2", settings=settings)
-            eventually(
-                lambda r=refused: r.trouble != "not connected yet",  # type: ignore[misc]
-                "trouble",
-                turn=lambda r=refused: r.step(0.05),  # type: ignore[misc]
-            )
-            assert words in refused.trouble
-            assert not refused.connected
-    finally:
-        guarded.stop()
-
-
-def test_certificates_that_cannot_be_used_are_named(tmp_path: Path, connect: Connect) -> None:
-    with pytest.raises(ConfigError, match="cannot use the certificates"):
-        connect("mqtts://127.0.0.1", "unit", settings={"ca_file": "missing.pem"})

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 ALARMS = (0.7, 0.9)
 #: Decode times are judged over this many frames.
 RECENT_FRAMES = 450
+#: How long keeping a scan takes is judged over this many.
+RECENT_SCANS = 100
 #: How often it is looked whether something has changed that should be said at once.
 LOOK_S = 5.0
 #: A card or a memory with less than this share of room is said to be low.
@@ -61,6 +63,7 @@ class HealthMeter:
         self._lock = threading.Lock()
         self._counts = Counts()
         self._decode_ms: deque[float] = deque(maxlen=RECENT_FRAMES)
+        self._keep_ms: deque[float] = deque(maxlen=RECENT_SCANS)
         self._alarmed = 0.0
         self._eye = EyeState()
 
@@ -71,10 +74,11 @@ class HealthMeter:
             self._frame_times.append(self._clock.monotonic())
             self._decode_ms.append(decode_ms)
 
-    def accepted(self) -> None:
-        """A code became a scan, kept on disk."""
+    def accepted(self, keep_s: float) -> None:
+        """A code became a scan, kept on disk, which took *keep_s*."""
         with self._lock:
             self._counts.accepted += 1
+            self._keep_ms.append(keep_s * 1000)
 
     def repeated(self) -> None:
         """A code that had been accepted just before was shown again."""
@@ -134,6 +138,7 @@ class HealthMeter:
                 damaged=outbox.damaged,
                 fill=outbox.fill,
                 hours_left=outbox.hours_left,
+                keep_ms_max=round(max(self._keep_ms, default=0.0), 1),
                 unread=self._counts.unread,
                 eye=self._eye.verdict,
                 brightness=self._eye.brightness,

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: A disk that cannot keep scans is asked again after this long, not for each frame.
 RETRY_S = 1.0
+#: A scan that takes this long to be kept keeps people waiting.
+SLOW_S = 1.0
 #: How often to see whether there is room, so that the light says so before somebody comes.
 ROOM_S = 5.0
 
@@ -119,7 +121,8 @@ class Scanner:
             self._meter.repeated()
             self._indicator.show(Signal.ALREADY_SEEN)
         elif self._keep(answer, now):
-            self._rereads.remember(content, self._unit.direction, now)
+            # As of now: while a slow disk was writing, nobody saw that the code was still in view.
+            self._rereads.remember(content, self._unit.direction, self._clock.monotonic())
 
     def _refuse(self, refusal: Refusal, sighting: Sighting) -> None:
         # Shown again at once it is refused again, but counted as the one code that it is.
@@ -134,6 +137,7 @@ class Scanner:
         if now < self._cannot_store_until:
             return False
         scan = self._scan(document)
+        began = self._clock.monotonic()
         try:
             self._outbox.put(scan)
         except OutboxError as err:
@@ -152,7 +156,10 @@ class Scanner:
         self._indicator.show(
             Signal.ACCEPTED if self._online() else Signal.STORED_OFFLINE, f"seq {scan.seq}"
         )
-        self._meter.accepted()
+        keep_s = self._clock.monotonic() - began
+        if keep_s >= SLOW_S:
+            log.warning("keeping a scan took %.1f s: the card may be worn out", keep_s)
+        self._meter.accepted(keep_s)
         self._kept()
         return True
 

@@ -1,12 +1,14 @@
 """The unit's boots: a scan from before the clock was set gets its true time, even much later."""
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.clock import utc_text
+from edge.messages import ClockSource
 from edge.scanner.boots import KEEP_BOOTS, RETRY_MS, Boots
 from tests.fakes import FakeClock, a_scan
 
@@ -96,6 +98,27 @@ def test_a_better_source_takes_the_place_of_a_worse_one(tmp_path: Path) -> None:
     assert boots.corrected(scan) == made
     assert Boots(path).corrected(scan) == made
     assert len(Boots(path)) == 1
+
+
+@pytest.mark.parametrize(("worse", "better"), list(combinations(["rtc", "gnss", "ntp"], 2)))
+def test_each_source_dates_scans_until_a_better_one_does(
+    tmp_path: Path, worse: ClockSource, better: ClockSource
+) -> None:
+    clock, boots = a_clock(), Boots(tmp_path / "boots.json")
+    scan, made = a_scan(**scanned(clock)), true_time(clock)
+    off = FakeClock(boot=clock.boot)
+    off.wrong_by_s = -7.0
+    boots.note(replace(off.now(), clock="none"))
+    assert boots.corrected(scan) is None
+
+    boots.note(replace(off.now(), clock=worse))
+    by_worse = boots.corrected(scan)
+    clock.synchronized = True
+    boots.note(replace(clock.now(), clock=better))
+    boots.note(replace(off.now(), clock=worse))
+
+    assert by_worse not in (None, made)
+    assert boots.corrected(scan) == made
 
 
 def test_only_the_last_boots_are_kept(tmp_path: Path) -> None:

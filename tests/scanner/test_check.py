@@ -109,7 +109,10 @@ def test_a_folder_in_memory_is_no_place_for_scans(
     assert "gone with the power" in found["disk"][1]
 
 
-def test_a_broker_that_is_away_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broker_that_is_away_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.scanner.check.BROKER_S", 0.5)
     code, found = check(settings(tmp_path, "mqtt://127.0.0.1:1"), capsys)
 
     assert code == 1

@@ -29,7 +29,7 @@ def test_counts_and_decode_times_are_told() -> None:
     meter = a_meter(FilledOutbox(), FakeClock())  # type: ignore[arg-type]
     for ms in range(1, 101):
         meter.frame(float(ms))
-    meter.accepted()
+    meter.accepted(0.25)
     meter.refused("payment")
     meter.refused("payment")
     meter.unread()

@@ -35,6 +35,8 @@ class Gate:
         self.opener = Opener(read_key(folder / "tracing.key"))
         self.clock = FakeClock()
         self.disk_full = False
+        self.disk_takes_s = 0.0
+        self.told_while_keeping: list[Signal] = []
         self.online = True
         self.in_view: list[bytes] = []
         self.shown: list[tuple[Signal, str, int]] = []
@@ -65,6 +67,8 @@ class Gate:
             def put(self, scan: Scan) -> None:
                 if gate.disk_full:
                     raise OutboxFull("no room")
+                gate.clock.advance(gate.disk_takes_s)
+                gate.told_while_keeping += [signal for signal, *_ in gate.shown]
                 gate.outbox.put(scan)
 
         self.scanner = Scanner(
@@ -268,6 +272,22 @@ def test_no_scan_says_more_of_a_person_than_the_kind_of_document(gate: Gate) -> 
     sizes = {len(scan.sealed) for scan in gate.scans()}
     assert len(gate.scans()) > 8
     assert len(sizes) == 1
+
+
+def test_a_disk_that_takes_seconds_makes_nobody_hear_a_beep_early_and_stops_nothing(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate.disk_takes_s = 7.0
+
+    assert gate.see(CARD, seconds=3) == [Signal.ACCEPTED]
+
+    assert gate.told_while_keeping == []
+    # Held in view all the while, it is one scan, however long the disk took.
+    assert len(gate.scans()) == 1
+    assert gate.meter.health().keep_ms_max == 7000.0
+    assert "the card may be worn out" in caplog.text
+    gate.disk_takes_s = 0.0
+    assert gate.see(PERSONAL) == [Signal.ACCEPTED]
 
 
 def test_a_light_for_lost_scans_stays_until_one_is_kept(gate: Gate) -> None:

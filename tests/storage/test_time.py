@@ -1,6 +1,7 @@
 """The time of rows: kept as the unit said it, and beside it the best that is known."""
 
 import random
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,24 @@ def test_rows_of_a_boot_are_corrected_when_its_clock_becomes_known(
     assert [at for _, at, _, _ in storage.times("cong-1")] == [WRONG.format(n) for n in range(1, 5)]
     assert qualities(storage) == (0, 3, 1)
     assert storage.times("cong-2")[0][3] == "unsynced"
+
+
+@pytest.mark.parametrize(("worse", "better"), list(combinations(["rtc", "gnss", "ntp"], 2)))
+def test_rows_are_dated_by_each_source_until_a_better_one_is_known(
+    storage: Storage, worse: str, better: str
+) -> None:
+    put(storage, undated(1))
+    early = known(40, worse) | {"at": "2021-07-02T00:59:33.000Z"}
+
+    tell(storage, a_health(**early))
+    by_worse = storage.times("cong-1")[0][2]
+    tell(storage, a_health(**known(50, better)))
+    tell(storage, a_health(**early))
+    put(storage, undated(2))
+
+    assert by_worse == "2021-07-02T00:58:54.000Z"
+    assert storage.times("cong-1")[1][2] == RIGHT.format(2)
+    assert qualities(storage) == (0, 2, 0)
 
 
 def test_rows_that_come_after_their_boot_was_known_are_corrected_at_once(
