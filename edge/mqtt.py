@@ -457,7 +457,11 @@ class Connection:
         most = getattr(properties, "ReceiveMaximum", packets.HIGHEST_ID)
         self._most_in_flight = min(most, packets.HIGHEST_ID)
         if self._subscriptions:
-            client.subscribe([(subscription, 1) for subscription in self._subscriptions])
+            # Without a session that outlives the connection, QoS 1 keeps nothing that is not asked
+            # for again anyway; and it costs some brokers a queue on disk for each client: of 3,000
+            # that came back at once, a NATS server refused nearly all.
+            qos = 1 if self._persistent else 0
+            client.subscribe([(subscription, qos) for subscription in self._subscriptions])
         else:
             self._established()
 

@@ -55,7 +55,7 @@ def publish(topic: bytes, payload: bytes, mid: int, *, retain: bool, five: bool)
     if five:
         head += b"\0"  # no properties
     first = PUBLISH | 2 | retain
-    return b"%c%b%b%b" % (first, _length(len(head) + len(payload)), head, payload)
+    return b"%c%b%b%b" % (first, length_bytes(len(head) + len(payload)), head, payload)
 
 
 def puback(mid: int) -> bytes:
@@ -86,7 +86,8 @@ def read_puback(body: bytes) -> tuple[int, int]:
     return int.from_bytes(body[:2]), body[2] if len(body) > 2 else 0
 
 
-def _length(length: int) -> bytes:
+def length_bytes(length: int) -> bytes:
+    """How a packet says that *length* bytes follow."""
     if length < 0x80:
         return b"%c" % length
     digits = bytearray()

@@ -1,0 +1,1 @@
+"""The role that plays many units at once, to size a deployment and to test one."""

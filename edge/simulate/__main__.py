@@ -1,0 +1,230 @@
+"""The command `edge-simulate`: plays many units, and proves what became of their scans."""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge import cli
+from edge.errors import ConfigError
+from edge.sealing import Sealer, make_key_pair, read_key
+from edge.simulate.service import Fleet, Plan
+from edge.simulate.unit import SimulatedUnit, Wrong
+from edge.storage.storage import Storage
+
+#: How often the state is told, in seconds.
+TELL_S = 5.0
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command with *args*; gives its exit code."""
+    options = _parser().parse_args(args)
+    cli.set_up_logging(options.verbose)
+    return cli.run(lambda: simulate(options))
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Play the units until all is confirmed, and check. Gives the exit code."""
+    chance = random.Random(options.seed)
+    base, began = _start(options.start), time.time()
+
+    def clock() -> float:
+        return base + time.time() - began
+
+    units = make_units(options, chance, _sealer(options), base)
+    _tell(f"{len(units)} units, {sum(unit.made for unit in units)} scans wait already")
+    began = time.time()
+    fleet = Fleet(units, _plan(options), chance, clock)
+    drained_s = _play(fleet, options, clock)
+    fleet.close()
+    found = facts(fleet, units, drained_s)
+    missing = _missing(options.storage, units) if options.storage else 0
+    if options.storage:
+        found["rows_missing_or_double"] = missing
+    print(json.dumps(found) if options.json else _lines(found))
+    return 0 if fleet.is_done and not missing else 1
+
+
+def make_units(
+    options: argparse.Namespace, chance: random.Random, sealer: Sealer, now: float
+) -> list[SimulatedUnit]:
+    """The units of a fleet, with what waits in their outboxes. The same for the same seed."""
+    units = []
+    for number in range(options.units):
+        faulty = chance.random() < options.clock_faults
+        units.append(
+            SimulatedUnit(
+                name=f"{options.name}-{number:05}",
+                area=f"{options.area}-{number % options.areas + 1}",
+                place=f"{options.name}-cho-{number // 2:05}",
+                direction="in" if number % 2 else "out",
+                sealer=sealer,
+                chance=random.Random(chance.randbytes(8)),
+                booted_at=now - options.backlog_s - chance.uniform(60, 86_400),
+                wrong=Wrong(chance.uniform(60, 40_000), now + chance.uniform(0, 120))
+                if faulty
+                else Wrong(),
+                weight=chance.uniform(0.2, 1.8),
+            )
+        )
+    share = options.rate / sum(unit.weight for unit in units)
+    for unit in units:
+        at = now - options.backlog_s
+        while options.backlog_s and (at := at + unit.chance.expovariate(share * unit.weight)) < now:
+            unit.scan(at)
+    return units
+
+
+def facts(fleet: Fleet, units: list[SimulatedUnit], drained_s: float) -> dict[str, Any]:
+    """What became of a fleet."""
+    totals = fleet.totals
+    latencies = totals.latencies_s or [0.0]
+    return {
+        "units": len(units),
+        "made": totals.made,
+        "confirmed": totals.confirmed,
+        "not_confirmed": fleet.pending,
+        "published": totals.sent,
+        "sent_again": sum(unit.sent_again for unit in units),
+        "connections": totals.connections,
+        "connections_lost": totals.failures,
+        "outages": totals.outages,
+        "seconds": round(drained_s, 1),
+        "confirmed_a_second": round(totals.confirmed / max(drained_s, 1e-9)),
+        "latency_s_median": round(statistics.median(latencies), 2),
+        "latency_s_max": round(max(latencies), 1),
+    }
+
+
+@dataclass
+class _Told:
+    at: float = 0.0
+
+
+def _play(fleet: Fleet, options: argparse.Namespace, clock: Callable[[], float]) -> float:
+    """Let it run; gives the seconds until everything was confirmed, or until the limit."""
+    began, told = time.monotonic(), _Told()
+    limit = options.seconds + options.drain_s
+    with cli.stop_signals() as stopping:
+        while not fleet.is_done and not stopping():
+            fleet.step()
+            now = time.monotonic() - began
+            if now - told.at >= TELL_S:
+                told.at = now
+                _tell(
+                    f"{now:5.0f} s: {fleet.connected} connected, {fleet.totals.made} made,"
+                    f" {fleet.totals.confirmed} confirmed, {fleet.pending} wait"
+                )
+            if now > limit:
+                _tell(f"given up after {limit:.0f} s")
+                break
+    return time.monotonic() - began
+
+
+def _missing(url: str, units: list[SimulatedUnit]) -> int:
+    """How many scans that were made are not a row once in storage."""
+    with closing(Storage(url)) as storage:
+        rows = {row.unit: row for row in storage.units()}
+    wrong = 0
+    for unit in units:
+        row = rows.get(unit.name)
+        there = row.held[unit.epoch].count(1, unit.made) if row and unit.epoch in row.held else 0
+        wrong += unit.made - there + (row.doubles if row else 0)
+    return wrong
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    password = ""
+    if options.password_file:
+        password = options.password_file.read_text(encoding="utf-8").strip()
+    return Plan(
+        broker=options.broker,
+        rate=options.rate,
+        scan_for_s=options.seconds,
+        user=options.username,
+        password=password,
+        outages_a_day=options.outages_a_day,
+        outage_s=options.outage_s,
+        health_s=options.health_s,
+        rush_hours=bool(options.start),
+        spread_s=options.spread_s,
+        subscription_qos=options.subscription_qos,
+    )
+
+
+def _start(start: str) -> float:
+    """The moment at which the simulation begins: now, or today at *start* of Vietnam's clock."""
+    if not start:
+        return time.time()
+    try:
+        hours, minutes = (int(part) for part in start.split(":"))
+    except ValueError:
+        raise ConfigError(f"--start is {start!r}; it must be like 06:30") from None
+    midnight = (time.time() + 7 * 3600) // 86_400 * 86_400 - 7 * 3600
+    return midnight + hours * 3600 + minutes * 60
+
+
+def _sealer(options: argparse.Namespace) -> Sealer:
+    if options.tracing_key:
+        return Sealer(read_key(options.tracing_key))
+    # Nobody will ever open these.
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder) / "tracing.pub"
+        make_key_pair(public, Path(folder) / "tracing.key")
+        return Sealer(read_key(public))
+
+
+def _lines(found: dict[str, Any]) -> str:
+    return "\n".join(f"{name.replace('_', ' '):<24} {value}" for name, value in found.items())
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-simulate",
+        description="Play many units at a broker, with the real messages and seals."
+        " / Mô phỏng nhiều thiết bị quét gửi lên máy chủ MQTT.",
+        epilog="Exit codes: 0 everything was confirmed (and is a row once), 1 not, 2 bad usage.",
+    )
+    number = parser.add_argument
+    number("--broker", default="mqtt://127.0.0.1:1883", help="default: %(default)s")
+    number("--username", default="")
+    number("--password-file", type=Path)
+    number("--units", type=int, default=100, help="each has a connection; default: %(default)s")
+    number("--areas", type=int, default=1, help="into so many areas; default: %(default)s")
+    number("--rate", type=float, default=10.0, help="scans a second of all; default: %(default)s")
+    number("--seconds", type=float, default=60.0, help="so long people pass; default: %(default)s")
+    number("--drain-s", type=float, default=600.0, help="then wait so long for confirmations")
+    number("--backlog-s", type=float, default=0.0, help="scans of so long wait at the beginning")
+    number("--spread-s", type=float, default=0.0, help="units connect within so long, a real"
+           " unit within 60 s after an hour without a broker; default: all at once")  # fmt: skip
+    number("--subscription-qos", type=int, default=0, choices=(0, 1), help="as units do: 0")
+    number("--start", default="", help="hour in Vietnam at which it begins, such as 06:30: people"
+           " then come as that hour has it, up to three times the rate")  # fmt: skip
+    number("--outages-a-day", type=float, default=0.0, help="of each unit's network")
+    number("--outage-s", type=float, default=60.0, help="their mean length; default: %(default)s")
+    number("--clock-faults", type=float, default=0.0, help="share of units whose clock is not set")
+    number("--health-s", type=float, default=60.0, help="default: %(default)s")
+    number("--seed", type=int, default=1, help="the same fleet and people for the same number")
+    number("--name", default="sim", help="units are called <name>-00001; default: %(default)s")
+    number("--area", default="sim", help="areas are called <area>-1; default: %(default)s")
+    number("--tracing-key", type=Path, help="public key to seal to; default: one made for this")
+    number("--storage", default="", help="in the end look in this storage for each scan")
+    number("--json", action="store_true", help="print the result as one JSON object")
+    number("-v", "--verbose", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

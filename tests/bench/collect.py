@@ -1,0 +1,360 @@
+"""How fast the collector stores what waits at the broker, beside what the engine alone can do.
+
+    python -m tests.bench.collect [--scans N] [--rounds R] [--units U] [--run L] [--rows N]
+
+The same scans each time, from U units in runs of L (a backlog comes in runs, live scans singly):
+
+raw        the engine's own batch insert of the rows into the day's table with all its indexes:
+           executemany on SQLite, COPY on PostgreSQL, 500 to a transaction, nothing else
+store      Storage.store, 500 to a transaction: rows, numbers, units, counts, feed
+collector  the whole: a backlog at a NATS server, decoded, stored, acknowledged and confirmed
+single     Storage.store, one scan to a transaction
+
+With --rows N, instead: store N scans over many days, and tell how the rate changes as rows grow.
+All run in turn in one process; ratios are of the medians of the rounds.
+"""
+
+import argparse
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.clock import SystemClock, utc_text
+from edge.collector.service import Collector, subscriptions
+from edge.demo.broker import NatsBroker
+from edge.messages import Scan
+from edge.mqtt import BrokerSettings, Connection
+from edge.storage.days import table_of
+from edge.storage.rows import StoredScan
+from edge.storage.scans import COLUMNS
+from edge.storage.storage import Storage
+from edge.topics import topic
+from tests.postgresql import PostgresqlServer
+
+BATCH = 500
+#: So many transactions of one scan are timed.
+SINGLES = 200
+START = 1_625_187_600  # 2 July 2021, 08:00 in Vietnam
+NOW = utc_text(START + 36_000)
+#: As a server is set up that has this to do; nothing that gives up a commit.
+SERVER = ("shared_buffers=512MB", "max_wal_size=4GB", "checkpoint_timeout=15min")
+
+
+class Figure:
+    """What one way took, per scan."""
+
+    def __init__(self, scans: int) -> None:
+        self._scans = scans
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def end(self) -> tuple[float, float]:
+        """Scans a second, and microseconds of this process's CPU for each."""
+        took_s, cpu_s = time.perf_counter() - self._began, time.process_time() - self._cpu
+        return self._scans / took_s, 1e6 * cpu_s / self._scans
+
+
+def main() -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scans", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--units", type=int, default=1000)
+    parser.add_argument("--run", type=int, default=20)
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if options.rows:
+            grow(folder, options)
+        else:
+            compare(folder, options)
+    return 0
+
+
+def compare(folder: Path, options: argparse.Namespace) -> None:
+    """Each way beside the others, on each engine."""
+    scans = make_scans(random.Random(1), options.scans, options.units, options.run)
+    print("| engine | way | scans/s | of raw | CPU us a scan, ours | spread of scans/s |")
+    print("|---|---|---|---|---|---|")
+    bare = [bare_paho(folder / f"paho{n}", scans) for n in range(options.rounds)]
+    for engine in options.engines:
+        ways: dict[str, list[tuple[float, float]]] = {}
+        for turn in range(options.rounds):
+            for way in (raw, store, single, collect):
+                with new_storage(folder / f"{engine}-{way.__name__}-{turn}", engine) as url:
+                    ways.setdefault(way.__name__, []).append(way(url, scans, folder))
+        of_raw = statistics.median(rate for rate, _ in ways["raw"])
+        for way_name, figures in ways.items():
+            line(engine, way_name, figures, of_raw)
+    line("none", "bare paho receives, acknowledges and forgets", bare, 0)
+
+
+def line(engine: str, way: str, figures: Sequence[tuple[float, float]], of_raw: float) -> None:
+    """One line of the table."""
+    rates = [rate for rate, _ in figures]
+    rate, cpu = statistics.median(rates), statistics.median(cpu for _, cpu in figures)
+    share = f"{rate / of_raw:.0%}" if of_raw else ""
+    spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
+    print(f"| {engine} | {way} | {rate:,.0f} | {share} | {cpu:.1f} | {spread} |", flush=True)
+
+
+def grow(folder: Path, options: argparse.Namespace) -> None:
+    """How the rate changes as rows grow: by windows of a tenth."""
+    chance = random.Random(1)
+    for engine in options.engines:
+        with new_storage(folder / f"{engine}-grow", engine) as url:
+            storage = Storage(url)
+            seqs = [0] * options.units
+            first, window = 0.0, options.rows // 10
+            print(f"| {engine}: rows | scans/s | of the first | CPU us a scan |")
+            print("|---|---|---|---|", flush=True)
+            for turn in range(10):
+                busy_s = cpu_s = 0.0
+                for done in range(0, window, BATCH * 20):
+                    # 21 days in all, whatever the number of rows.
+                    at = START + 21 * 86_400 * (turn * window + done) / options.rows
+                    scans = make_scans(
+                        chance, BATCH * 20, options.units, options.run, at=at, seqs=seqs
+                    )
+                    began, cpu = time.perf_counter(), time.process_time()
+                    for batch in batches(scans):
+                        storage.store(batch, utc_text(at + 600))
+                    busy_s += time.perf_counter() - began
+                    cpu_s += time.process_time() - cpu
+                rate = window / busy_s
+                first = first or rate
+                print(
+                    f"| {(turn + 1) * window:,} | {rate:,.0f} | {rate / first:.0%}"
+                    f" | {1e6 * cpu_s / window:.1f} |",
+                    flush=True,
+                )
+            days = storage.days()
+            began = time.perf_counter()
+            storage.expire(days[1])
+            took_ms = 1e3 * (time.perf_counter() - began)
+            print(f"\none day of {len(days)} dropped in {took_ms:.0f} ms\n", flush=True)
+            storage.close()
+
+
+def make_scans(
+    chance: random.Random,
+    count: int,
+    units: int,
+    run: int,
+    *,
+    at: float = START,
+    seqs: list[int] | None = None,
+) -> list[StoredScan]:
+    """*count* scans of *units*, in runs of *run* from one unit; a box in each as a real one."""
+    seqs = [0] * units if seqs is None else seqs
+    scans: list[StoredScan] = []
+    while len(scans) < count:
+        unit = chance.randrange(units)
+        for _ in range(min(run, count - len(scans))):
+            seqs[unit] += 1
+            scans.append(
+                StoredScan(
+                    "bench",
+                    f"cong-{unit}",
+                    Scan(
+                        id=chance.randbytes(16).hex(),
+                        epoch=f"{unit:016x}",
+                        seq=seqs[unit],
+                        place=f"cho-{unit // 4}",
+                        direction="in",
+                        document="cccd",
+                        at=utc_text(at + len(scans) / 1000),
+                        boot=f"{unit:032x}",
+                        uptime_ms=seqs[unit] * 1000,
+                        clock="ntp",
+                        key="0" * 8,
+                        sealed=chance.randbytes(368),
+                    ),
+                )
+            )
+    return scans
+
+
+def batches(scans: Sequence[StoredScan], size: int = BATCH) -> Iterator[Sequence[StoredScan]]:
+    """*scans* in batches."""
+    for start in range(0, len(scans), size):
+        yield scans[start : start + size]
+
+
+@contextmanager
+def new_storage(folder: Path, engine: str) -> Iterator[str]:
+    """Where an empty storage is."""
+    if engine == "sqlite":
+        folder.mkdir()
+        yield str(folder / "storage.db")
+        return
+    server = PostgresqlServer(folder, SERVER)
+    try:
+        yield server.new_database()
+    finally:
+        server.stop()
+
+
+def store(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]:
+    """What storage alone takes."""
+    storage = Storage(url)
+    storage.store(scans[:1], NOW)
+    figure = Figure(len(scans) - 1)
+    for batch in batches(scans[1:]):
+        storage.store(batch, NOW)
+    result = figure.end()
+    assert storage.count() == len(scans)
+    storage.close()
+    return result
+
+
+def single(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]:
+    """What a transaction for each scan takes."""
+    storage = Storage(url)
+    storage.store(scans[:1], NOW)
+    figure = Figure(SINGLES)
+    for scan in scans[1 : SINGLES + 1]:
+        storage.store([scan], NOW)
+    result = figure.end()
+    storage.close()
+    return result
+
+
+def raw(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]:
+    """What the engine alone takes for the rows."""
+    storage = Storage(url)
+    storage.store(scans[:1], NOW)
+    rows = [_row(number, stored) for number, stored in enumerate(scans[1:], start=10**6)]
+    table = table_of(scans[0].scan.at[:10])
+    names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+    with storage.database.reading() as connection:
+        settings: Any = connection.connection.driver_connection
+        if storage.database.engine == "sqlite":
+            kept = {
+                name: settings.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("synchronous", "cache_size", "wal_autocheckpoint")
+            }
+    storage.close()
+    figure: Figure
+    if not url.startswith("postgresql"):
+        db = sqlite3.connect(url, isolation_level=None)
+        for name, value in kept.items():
+            db.execute(f"PRAGMA {name} = {value}")
+        figure = Figure(len(rows))
+        for start in range(0, len(rows), BATCH):
+            db.execute("BEGIN IMMEDIATE")
+            insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+            db.executemany(insert, rows[start : start + BATCH])
+            db.execute("COMMIT")
+        result = figure.end()
+        db.close()
+        return result
+    with psycopg.connect(url) as server, server.cursor() as cursor:
+        figure = Figure(len(rows))
+        for start in range(0, len(rows), BATCH):
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+                for row in rows[start : start + BATCH]:
+                    copy.write_row(row)
+            server.commit()
+        return figure.end()
+
+
+def _row(number: int, stored: StoredScan) -> tuple[Any, ...]:
+    scan = stored.scan
+    values = {name: getattr(scan, name, None) for name in COLUMNS} | {
+        "number": number,
+        "unit": stored.unit,
+        "area": stored.area,
+        "time": scan.at,
+        "time_quality": "synced",
+        "received": NOW,
+    }
+    return tuple(values[name] for name in COLUMNS)
+
+
+def collect(url: str, scans: Sequence[StoredScan], folder: Path) -> tuple[float, float]:
+    """What the whole collector takes for a backlog."""
+    with backlog(Path(tempfile.mkdtemp(dir=folder)), "collector", scans) as broker:
+        storage = Storage(url)
+        connection = _connection(broker, "collector")
+        collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH)
+        figure = Figure(len(scans))
+        while collector.totals.stored < len(scans) or connection.in_flight:
+            collector.step(1.0)
+        result = figure.end()
+        connection.disconnect(2.0)
+        storage.close()
+    return result
+
+
+def bare_paho(folder: Path, scans: Sequence[StoredScan]) -> tuple[float, float]:
+    """What paho alone takes to receive and acknowledge the same backlog."""
+    folder.mkdir()
+    with backlog(folder, "bare", scans) as broker:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, "bare", clean_session=False, manual_ack=True
+        )
+        received = [0]
+
+        def acknowledge(_: paho.Client, __: object, message: paho.MQTTMessage) -> None:
+            received[0] += 1
+            client.ack(message.mid, message.qos)
+
+        client.on_message = acknowledge
+        client.connect("127.0.0.1", broker.port)
+        figure = Figure(len(scans))
+        while received[0] < len(scans):
+            client.loop(1.0)
+        result = figure.end()
+        client.disconnect()
+    return result
+
+
+@contextmanager
+def backlog(folder: Path, name: str, scans: Sequence[StoredScan]) -> Iterator[NatsBroker]:
+    """A broker that holds *scans* for the session *name*."""
+    broker = NatsBroker(folder)
+    try:
+        session = _connection(broker, name)
+        while not session.connected:
+            session.step(0.1)
+        session.disconnect(2.0)
+        sender = Connection(BrokerSettings(url=broker.url), folder, "sender", SystemClock())
+        while not sender.connected:
+            sender.step(0.1)
+        for stored in scans:
+            while sender.in_flight >= 100:
+                sender.step(1.0)
+            sender.publish(topic(stored.area, stored.unit, "scan"), stored.scan.encode())
+        sender.disconnect(30.0)
+        yield broker
+    finally:
+        broker.stop()
+
+
+def _connection(broker: NatsBroker, name: str) -> Connection:
+    return Connection(
+        BrokerSettings(url=broker.url),
+        Path(),
+        name,
+        SystemClock(),
+        subscriptions=subscriptions(["bench"]),
+        persistent=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Many simulated units on real brokers with a real collector: all confirmed, each a row once."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError
+from edge.simulate.__main__ import main
+from edge.simulate.service import Fleet, Plan
+from edge.storage.storage import Storage
+from tests.conftest import Broker
+from tests.end_to_end.parts import Service, collector_settings
+
+
+@pytest.fixture
+def collector(broker: Broker, tmp_path: Path) -> Service:
+    return Service("collector", tmp_path, collector_settings(broker.url, tmp_path / "storage.db"))
+
+
+def test_a_fleet_with_a_backlog_and_faults_is_stored_once(
+    broker: Broker, collector: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collector.start()
+    options = {
+        "--broker": broker.url,
+        "--storage": str(tmp_path / "storage.db"),
+        "--units": "100",
+        "--areas": "3",
+        "--rate": "20",
+        "--seconds": "5",
+        "--backlog-s": "60",
+        "--spread-s": "2",
+        "--clock-faults": "0.2",
+        # Each unit about once in these seconds.
+        "--outages-a-day": "15000",
+        "--outage-s": "0.5",
+        "--drain-s": "90",
+    }
+    try:
+        code = main([word for option in options.items() for word in option] + ["--json"])
+    finally:
+        collector.stop()
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0, found
+    assert found["confirmed"] == found["made"] > 700
+    assert found["rows_missing_or_double"] == 0
+    assert found["outages"] > 30
+    assert found["connections"] > 100
+    storage = Storage(tmp_path / "storage.db")
+    assert storage.count() == found["made"]
+    assert {row.area for row in storage.units()} == {"sim-1", "sim-2", "sim-3"}
+    assert sum(row.corrected for row in storage.units()) > 0
+    storage.close()
+
+
+def test_scans_that_nobody_confirms_are_told(
+    broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--units 3 --rate 50 --seconds 1 --drain-s 0.5 --json"
+    code = main(["--broker", broker.url, *options.split()])
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert found["not_confirmed"] == found["made"] > 0
+
+
+def test_a_broker_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="mqtt://host:port"):
+        Fleet([], Plan(broker="http://x", rate=1, scan_for_s=1), random.Random(1), lambda: 0.0)
