@@ -9,7 +9,7 @@ ARGS ?=
 
 ARCH ?= amd64 arm64
 
-.PHONY: deb run test check bench chaos camera contract lock clean
+.PHONY: deb debian run test check bench chaos camera contract lock clean
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -62,6 +62,11 @@ contract:
 deb:
 	@provisioning/bootstrap.sh test
 	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch || exit 1; done
+
+## A unit's life on Debian 12 and 13, booted by their own systemd; as root, and with minutes to spare.
+debian:
+	@provisioning/bootstrap.sh test
+	@EDGE_DEBIAN=1 $(PYTHON_ENV) -m pytest tests/debian $(ARGS)
 
 ## Resolve requirements.lock anew; needs uv.
 lock:

@@ -40,6 +40,10 @@ if [ "$goal" = test ]; then
     command -v ip >/dev/null || [ -x /usr/sbin/ip ] || need iproute2 "networks of their own for the services under test"
     command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || need debootstrap "a Debian 13 in which the Pi's camera software is tested"
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || need mosquitto "a second kind of broker to test with"
+    if [ "$(id -u)" -eq 0 ]; then
+        command -v systemd-nspawn >/dev/null || need systemd-container "a Debian of its own to boot units in"
+        command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || need debootstrap "making that Debian"
+    fi
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || need chromium "a real browser to test the pages with"
 fi
 

@@ -33,6 +33,15 @@ ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 SYSTEM = {"numpy", "setuptools"}
 #: Where our Python packages lie, for nobody else to import.
 PRIVATE = "usr/lib/edge-scanner"
+#: What systemd runs on a unit.
+UNITS = (
+    "edge-scanner.service",
+    "edge-setup.service",
+    "edge-reboot.path",
+    "edge-reboot.service",
+    "edge-poweroff.path",
+    "edge-poweroff.service",
+)
 #: What pip leaves behind that says where and by whom, rather than what.
 LEAVINGS = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json")
 
@@ -161,8 +170,7 @@ def _copy_ours(tree: Path, version: str) -> None:
     for source, folder, name in (
         (PARTS / "edge-scanner.sh", "usr/bin", "edge-scanner"),
         (PARTS / "sysusers.conf", "usr/lib/sysusers.d", "edge-scanner.conf"),
-        (ROOT / "systemd/edge-scanner.service", "usr/lib/systemd/system", ""),
-        (ROOT / "systemd/edge-setup.service", "usr/lib/systemd/system", ""),
+        *((ROOT / "systemd" / name, "usr/lib/systemd/system", "") for name in UNITS),
         (ROOT / "systemd/50-edge-watchdog.conf", "usr/lib/systemd/system.conf.d", ""),
         (ROOT / "README.md", "usr/share/doc/edge-scanner", ""),
         (ROOT / "CHANGELOG.md", "usr/share/doc/edge-scanner", ""),

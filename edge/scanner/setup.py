@@ -82,7 +82,12 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
             files, settings = _files(card, root)
         except CardError as err:
             return _tell(folder, Setup(False, str(err), _present_settings(root)))
-        _apply(card, files, root)
+        # Each file says itself who may read it; the scanner must be able to read its settings.
+        before = os.umask(0o022)
+        try:
+            _apply(card, files, root)
+        finally:
+            os.umask(before)
         move_file(folder / FILE, folder / APPLIED)
         _wipe(folder / APPLIED)
         facts = identity_facts(card)

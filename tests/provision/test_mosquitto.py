@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge import certificates, topics
 from edge.certificates import Authority, Issued
 from edge.clock import SystemClock
-from edge.demo.broker import free_port, listens
+from edge.demo.broker import free_port
 from edge.mqtt import BrokerSettings, Connection, Received
 from edge.provision import mosquitto
 from edge.provision.deployment import AUTHORITY, AUTHORITY_KEY, BROKER, utc_now
@@ -24,6 +23,7 @@ from edge.scanner.publisher import Publisher
 from edge.scanner.settings import UnitSettings
 from tests.conftest import MOSQUITTO
 from tests.fakes import a_health, a_scan, eventually
+from tests.provision.broker import DeploymentBroker
 from tests.provision.deployments import a_deployment
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="sudo apt install mosquitto")
@@ -44,35 +44,7 @@ class Site:
             broker_folder=str(folder / "gia-lai/broker"),
         )
         self.identities = {name: self.deployment.certify(name, utc_now())[1] for name in ("a", "b")}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        """Run it as it was configured, but for its user, log and what it keeps."""
-        assert MOSQUITTO is not None
-        written = (self.deployment.folder / BROKER / mosquitto.CONFIGURATION_FILE).read_text()
-        here = written.replace("/var/lib/mosquitto/", f"{self.folder}/")
-        assert here != written
-        (self.folder / "here.conf").write_text(f"{here}user root\nlog_type information\n")
-        log = (self.folder / "broker.log").open("ab")
-        self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self.folder / "here.conf")], stdout=log, stderr=log
-        )
-        log.close()
-        eventually(lambda: listens(self.port), "mosquitto listens")
-
-    def stop(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def reload(self) -> None:
-        """What `systemctl reload mosquitto` does, and wait until it was done."""
-        assert self._process is not None
-        log = self.folder / "broker.log"
-        before = log.read_text().count("Reloading config")
-        self._process.send_signal(1)
-        eventually(lambda: log.read_text().count("Reloading config") > before, "it reloads")
+        self.broker = DeploymentBroker(self.deployment, folder)
 
     def connection(
         self, name: str, issued: Issued | None = None, *, subscriptions: tuple[str, ...] = ()
@@ -113,7 +85,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     running = Site(tmp_path_factory.mktemp("site"))
     yield running
-    running.stop()
+    running.broker.stop()
 
 
 def connect(*connections: Connection) -> None:
@@ -334,7 +306,7 @@ def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(tmp_path: Pat
     )
 
     site.deployment.revoke("a", utc_now())
-    site.reload()
+    site.broker.reload()
     outbox.put(a_scan(epoch=outbox.epoch))
     acknowledged: list[bool] = []
 
@@ -357,7 +329,7 @@ def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(tmp_path: Pat
     outbox.close()
     other.close()
     collector.close()
-    site.stop()
+    site.broker.stop()
 
 
 def received(connection: Connection) -> list[tuple[str, bytes]]:

@@ -96,6 +96,23 @@ def test_what_is_secret_is_kept_for_its_reader_alone_and_gone_from_the_card(
     assert not any(secret in machine.on_the_card()["result.txt"] for secret in secrets)
 
 
+def test_the_scanner_can_read_its_settings_however_strict_the_service_is(
+    machine: Machine,
+) -> None:
+    machine.insert(a_card(basis=CardBasis(key=bytes(32), documents=("one",))))
+    before = os.umask(0o077)
+    try:
+        machine.start()
+    finally:
+        os.umask(before)
+
+    modes = {name: mode for name, (_, mode) in machine.files().items()}
+    assert modes["etc/edge/scanner.toml"] == 0o644
+    assert modes["etc/edge/basis/card-0.json"] == 0o644
+    assert (machine.root / "etc/edge/basis").stat().st_mode & 0o777 == 0o755
+    assert modes["var/lib/edge/identity/unit.key"] == 0o600
+
+
 def test_the_wireless_network_is_what_networkmanager_reads(machine: Machine) -> None:
     machine.insert(a_card(wifi=WIFI))
 

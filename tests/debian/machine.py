@@ -1,0 +1,187 @@
+"""A Debian that is booted by its own systemd, in systemd-nspawn: a unit without its board.
+
+Its tree is made once by debootstrap and kept; each machine writes into a layer of its own. It
+shares the network of this machine, so that it reaches the broker of a test.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import eventually
+
+#: A start, and what is installed in it, on a machine that has much else to do.
+START_S = 240.0
+
+DEBOOTSTRAP = shutil.which("debootstrap") or shutil.which("debootstrap", path="/usr/sbin")
+
+#: The one that `make test` makes; `make debian` makes both.
+SHORT = "bookworm"
+
+#: What a systemd says of itself that takes orders.
+STATES = ("initializing", "starting", "running", "degraded")
+
+#: Where trees are kept between runs; `make debian` makes what is missing.
+TREES = Path(os.environ.get("EDGE_TREES", Path.home() / ".cache/edge-scanner/trees"))
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,python3,python3-numpy,ca-certificates,iproute2,procps,libpam-systemd"
+)
+ZBAR = {"bookworm": "libzbar0", "trixie": "libzbar0t64"}
+
+
+def why_not(suite: str) -> str:
+    """Why no machine of *suite* can be booted here; "" if one can."""
+    if os.geteuid() != 0:
+        return "booting a Debian needs root: sudo make debian"
+    for tool in ("systemd-nspawn", "nsenter", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            return f"{tool} is missing: sudo apt install systemd-container util-linux dpkg"
+    if not (TREES / suite).is_dir():
+        if suite != SHORT and not os.environ.get("EDGE_DEBIAN"):
+            return f"there is no tree of {suite} in {TREES}: sudo make debian makes it, in minutes"
+        if DEBOOTSTRAP is None:
+            return "debootstrap is missing: sudo apt install debootstrap"
+    return ""
+
+
+def make_tree(suite: str) -> Path:
+    """The tree of *suite*, made if need be."""
+    tree = TREES / suite
+    if not tree.is_dir():
+        TREES.mkdir(parents=True, exist_ok=True)
+        new = TREES / f"{suite}.new"
+        shutil.rmtree(new, ignore_errors=True)
+        include = f"--include={PACKAGES},{ZBAR[suite]}"
+        done = subprocess.run(
+            [DEBOOTSTRAP or "debootstrap", "--variant=minbase", include, suite, new],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"debootstrap cannot make {suite}: {done.stdout[-300:]}")
+        new.rename(tree)
+    return tree
+
+
+class Machine:
+    """One machine. It is off until it is switched on."""
+
+    def __init__(self, tree: Path, folder: Path) -> None:
+        self.root = folder / "root"
+        self._log = folder / "console.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._init = 0
+        for name in ("root", "upper", "work"):
+            (folder / name).mkdir()
+        options = f"lowerdir={tree},upperdir={folder}/upper,workdir={folder}/work"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+
+    def switch_on(self) -> None:
+        """Start it as a board does, with the kernel's command line of its boot partition.
+
+        Returns at once. A container would keep that line over a reboot, so whatever asks for one
+        switches it off instead, and the test switches it on again.
+        """
+        line = (self.root / "boot/firmware/cmdline.txt").read_text().split()
+        words = [w.replace("=reboot", "=exit") for w in line if w.startswith("systemd.")]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("systemd-nspawn", "--quiet", "-b", "-D", str(self.root)),
+                    *("--register=no", "--keep-unit", "--kill-signal=SIGKILL"),
+                    *(f"--machine=edge-{os.getpid()}", "--resolv-conf=off", "--timezone=off"),
+                    *words,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                start_new_session=True,
+            )
+
+    def wait_until_off(self) -> None:
+        """Until it has switched itself off."""
+        assert self._process is not None
+        self._process.wait(START_S)
+
+    def wait_until_up(self) -> None:
+        """Until its systemd takes orders."""
+        eventually(self._find_init, "the machine has started", limit_s=START_S)
+        eventually(
+            lambda: self.run("systemctl", "is-system-running").strip() in STATES,
+            "its systemd answers",
+            limit_s=START_S,
+        )
+
+    def cut_the_power(self) -> None:
+        """Every process of it is gone at once."""
+        assert self._process is not None
+        if self._find_init():
+            os.kill(self._init, signal.SIGKILL)
+        self._process.wait(60)
+        self._init = 0
+
+    def throw_away(self) -> None:
+        """Off, and nothing of it remains mounted."""
+        if self._process is not None and self._process.poll() is None:
+            self.cut_the_power()
+        subprocess.run(["umount", "--lazy", self.root], check=False)
+
+    def run(self, *command: str) -> str:
+        """What *command* says inside; "" where it cannot be run."""
+        done = subprocess.run(
+            ["nsenter", "-t", str(self._init), "-a", "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        return done.stdout.decode(errors="replace")
+
+    def property(self, unit: str, name: str) -> str:
+        """What its systemd says of *unit*."""
+        return self.run("systemctl", "show", "--value", "-p", name, unit).strip()
+
+    def main_pid(self, unit: str) -> int:
+        """The main process of *unit*, as it is numbered inside; 0 for none."""
+        said = self.property(unit, "MainPID")
+        return int(said) if said.isdigit() else 0
+
+    def kill(self, unit: str, name: str) -> None:
+        """Send a signal to the main process of *unit*."""
+        self.run("kill", f"-{name}", str(self.main_pid(unit)))
+
+    def console(self) -> str:
+        """The end of what it wrote on its console, for a test that fails."""
+        return self._log.read_text(errors="replace")[-4000:]
+
+    def _find_init(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the machine is off: {self.console()}"
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        try:
+            pids = [int(pid) for pid in children.read_text().split()]
+            # Before it is systemd it is a helper, which goes away.
+            found = [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "systemd\n"]
+        except OSError:
+            return False
+        self._init = found[0] if found else 0
+        return bool(found)
+
+
+def until_active(machine: Machine, unit: str, after: int = 0, limit_s: float = START_S) -> int:
+    """Wait until *unit* is active with another main process than *after*; gives the process."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        pid = machine.main_pid(unit)
+        if machine.property(unit, "ActiveState") == "active" and pid not in (0, after):
+            return pid
+        said = machine.run("journalctl", "-b", "-n", "40", "--no-pager", "-u", unit)
+        assert time.monotonic() < deadline, f"{unit} is not active: {said}\n{machine.console()}"
+        time.sleep(0.2)
