@@ -21,6 +21,7 @@ from edge.dashboard.pages.now import NowPages
 from edge.dashboard.pages.place import PlacePages
 from edge.dashboard.pages.reports import ReportPages
 from edge.dashboard.pages.setting_up import SetUpPages
+from edge.dashboard.pages.tracing import TracingPages
 from edge.dashboard.pages.units import UnitPages
 from edge.dashboard.parts import Parts
 from edge.dashboard.show import ASSETS, Pages
@@ -46,6 +47,7 @@ class Application:
             *ReportPages(show, parts.reporting).pages(),
             *SetUpPages(show, database, places).pages(),
             *PeoplePages(show, parts.people).pages(),
+            *TracingPages(show, settings.tracing.socket, parts.clock).pages(),
         ]
 
     def asgi(self) -> Starlette:

@@ -20,6 +20,7 @@ Right = Literal[
     "see set-up",
     "change register",
     "manage people",
+    "trace",
 ]
 
 _RIGHTS: dict[Right, frozenset[Role]] = {
@@ -31,6 +32,7 @@ _RIGHTS: dict[Right, frozenset[Role]] = {
     "see set-up": frozenset({"operator", "technician"}),
     "change register": frozenset({"operator"}),
     "manage people": frozenset({"operator"}),
+    "trace": frozenset({"desk"}),
 }
 
 

@@ -27,6 +27,12 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
 
 
+class TracingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the tracing desk of this machine listens."""
+
+    socket: str = ""
+
+
 class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in dashboard.toml."""
 
@@ -42,3 +48,4 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     alarms: AlarmSettings = AlarmSettings()
     mail: MailSettings = MailSettings()
     forward: ForwardSettings = ForwardSettings()
+    tracing: TracingSettings = TracingSettings()

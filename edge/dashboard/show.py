@@ -26,6 +26,7 @@ MENU: tuple[tuple[str, str, str, Right], ...] = (
     ("/coverage", "Độ phủ", "Coverage", "see coverage"),
     ("/reports", "Báo cáo", "Reports", "see coverage"),
     ("/set-up", "Thiết lập", "Set-up", "see set-up"),
+    ("/tracing", "Truy vết", "Tracing", "trace"),
     ("/people", "Người dùng", "People", "manage people"),
 )
 

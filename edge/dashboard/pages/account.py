@@ -66,7 +66,11 @@ class AccountPages:
             return self._form(ask, text, 403)
         self._of_name.forgive(f"{name} {address}")
         log.info("%s signed in from %s", name, address)
-        answer = RedirectResponse(own_path(ask.field("to")), 303)
+        to = own_path(ask.field("to"))
+        viewer = self._people.viewer(secret, ask.now)
+        if to == "/" and viewer is not None and viewer.may("trace"):
+            to = "/tracing"
+        answer = RedirectResponse(to, 303)
         answer.set_cookie(
             SESSION_COOKIE, secret, httponly=True, samesite="lax", secure=_is_https(ask)
         )
