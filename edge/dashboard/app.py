@@ -16,6 +16,7 @@ from edge.dashboard.metrics import metrics
 from edge.dashboard.pages.account import AccountPages
 from edge.dashboard.pages.accounts import PeoplePages
 from edge.dashboard.pages.alarms import AlarmPages
+from edge.dashboard.pages.areas import AreaPages
 from edge.dashboard.pages.coverage import CoveragePages
 from edge.dashboard.pages.now import NowPages
 from edge.dashboard.pages.place import PlacePages
@@ -39,11 +40,12 @@ class Application:
         self._door = Door(parts.people, parts.clock, show)
         self.pages: Sequence[Page] = [
             *AccountPages(show, parts.people, parts.clock).pages(),
-            *NowPages(show, database, places, settings).pages(),
+            *NowPages(show, database, places, parts.totals, settings).pages(),
             *PlacePages(show, database, places, settings).pages(),
             *UnitPages(show, database, settings).pages(),
             *AlarmPages(show, database, places, parts.alarms).pages(),
             *CoveragePages(show, database, places).pages(),
+            *AreaPages(show, database, places).pages(),
             *ReportPages(show, parts.reporting).pages(),
             *SetUpPages(show, database, places).pages(),
             *PeoplePages(show, parts.people).pages(),

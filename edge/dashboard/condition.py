@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
-from edge.clock import utc_seconds
+from edge.clock import utc_seconds, utc_text
 from edge.storage.fleet import FleetUnit
 
 UnitCondition = Literal["offline", "silent", "troubled", "working"]
@@ -40,7 +41,7 @@ def condition_of(unit: FleetUnit, now: str, silent_after_s: float) -> UnitCondit
     """How *unit* is at *now*."""
     if unit.state in ("offline", "stopped"):
         return "offline"
-    if unit.seen is None or _age_s(unit.seen, now) > silent_after_s:
+    if unit.seen is None or unit.seen < _before(now, silent_after_s):
         return "silent"
     return "troubled" if troubles_of(unit, now) else "working"
 
@@ -49,7 +50,7 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
     """What is wrong with *unit* by its own word, and by what storage saw."""
     health = unit.health
     found = []
-    if any(at and _age_s(at, now) < DOUBLE_S for at in (unit.doubled, unit.taken_over)):
+    if any(at and at > _before(now, DOUBLE_S) for at in (unit.doubled, unit.taken_over)):
         found.append(_DOUBLE)
     if health.get("clock") == "none":
         found.append(_CLOCK)
@@ -75,13 +76,15 @@ def condition_of_place(
         return "failing"
     if away:
         return "partly"
-    if last_scan is None or _age_s(last_scan, now) > quiet_after_s:
+    if last_scan is None or last_scan < _before(now, quiet_after_s):
         return "quiet"
     return "working"
 
 
-def _age_s(at: str, now: str) -> float:
-    return utc_seconds(now) - utc_seconds(at)
+@lru_cache(maxsize=256)
+def _before(now: str, seconds: float) -> str:
+    """So long before *now*. Times of storage are all of one form: their order is that of text."""
+    return utc_text(utc_seconds(now) - seconds)
 
 
 def _number(value: Any) -> float:

@@ -20,6 +20,7 @@ from edge.dashboard.posting import Poster
 from edge.dashboard.reporting import Reporting
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.telling import Teller
+from edge.dashboard.totals import Totals
 from edge.storage.database import Database
 from edge.storage.places import Places
 
@@ -37,6 +38,7 @@ class Parts:
     watch: Watch
     teller: Teller
     reporting: Reporting
+    totals: Totals
     #: None where nothing is passed on.
     forwarder: Forwarder | None
 
@@ -77,6 +79,7 @@ def build(
         Reporting(
             database, places, clock, settings.title, settings.reports, mailer, mail.reports_to
         ),
+        Totals(database, clock),
         _forwarder(settings.forward, database, clock, beside),
     )
 

@@ -15,6 +15,7 @@ from edge.dashboard.mail import Mailer
 from edge.dashboard.reports import FORMS, Period, Report, due, file_of, report_of
 from edge.errors import DeliveryError, PrintingError
 from edge.files import replace_file
+from edge.storage import counts
 from edge.storage.database import Database
 from edge.storage.places import Places
 
@@ -74,7 +75,12 @@ class Reporting:
             return
         at = self._clock.now().at
         kept = {(report.period, report.last): report for report in self.kept()}
+        with self._database.reading() as connection:
+            first = counts.first_day(connection)
         for period, last in due(at, self._settings.hour):
+            if first is None or last < first:
+                # Before there was anything to report.
+                continue
             try:
                 report = kept.get((period, last)) or self._make(period, last, at)
                 self._deliver(report)

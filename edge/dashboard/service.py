@@ -17,6 +17,7 @@ class Service:
     def step(self) -> None:
         """One turn: whatever is due. Raises StorageError."""
         self._note_heard()
+        self._parts.totals.step()
         self._parts.watch.step()
         self._parts.teller.step()
         self._parts.reporting.step()

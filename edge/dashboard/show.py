@@ -24,6 +24,7 @@ MENU: tuple[tuple[str, str, str, Right], ...] = (
     ("/units", "Thiết bị", "Units", "see units"),
     ("/alarms", "Cảnh báo", "Alarms", "see alarms"),
     ("/coverage", "Độ phủ", "Coverage", "see coverage"),
+    ("/areas", "Sơ đồ", "Map", "see coverage"),
     ("/reports", "Báo cáo", "Reports", "see coverage"),
     ("/set-up", "Thiết lập", "Set-up", "see set-up"),
     ("/tracing", "Truy vết", "Tracing", "trace"),

@@ -36,6 +36,15 @@ _SUMS = (
 )
 
 
+def first_day(connection: Connection) -> date | None:
+    """The first local day with a scan, or on which a unit was heard of; None before either."""
+    days = [
+        connection.execute(text(f"SELECT min(day) FROM {table}")).scalar_one()
+        for table in ("scans_by_day", "heard_by_day")
+    ]
+    return min((date.fromisoformat(day) for day in days if day), default=None)
+
+
 def by_place(connection: Connection, first: date, last: date) -> dict[str, Count]:
     """Scans of each place that had any, on the local days *first* to *last*."""
     rows = connection.execute(
@@ -45,7 +54,7 @@ def by_place(connection: Connection, first: date, last: date) -> dict[str, Count
         ),
         _days(first, last),
     )
-    return {row.place: _count(row) for row in rows}
+    return {row.place: _count(row) for row in rows.all()}
 
 
 def by_day(
@@ -60,7 +69,7 @@ def by_day(
             places,
         )
     )
-    return {date.fromisoformat(row.day): _count(row) for row in rows}
+    return {date.fromisoformat(row.day): _count(row) for row in rows.all()}
 
 
 def by_unit(connection: Connection, first: date, last: date, place: str) -> dict[str, Count]:
@@ -73,7 +82,7 @@ def by_unit(connection: Connection, first: date, last: date, place: str) -> dict
             [place],
         )
     )
-    return {row.unit: _count(row) for row in rows}
+    return {row.unit: _count(row) for row in rows.all()}
 
 
 def by_quarter(
@@ -88,7 +97,7 @@ def by_quarter(
             places,
         )
     )
-    found = {row.quarter: _count(row) for row in rows}
+    found = {row.quarter: _count(row) for row in rows.all()}
     return [found.get(quarter, Count()) for quarter in range(QUARTERS)]
 
 
@@ -117,7 +126,7 @@ def by_hour(
         )
     )
     hours = [Count()] * 24
-    for row in rows:
+    for row in rows.all():
         hours[row.quarter // 4] += _count(row)
     return hours
 

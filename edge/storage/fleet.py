@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 _COLUMNS = (
     "unit, area, state, place, direction, software, last_scan, seen, unsynced, doubled, taken_over,"
@@ -36,9 +36,16 @@ class FleetUnit:
 
 def units(connection: Connection) -> list[FleetUnit]:
     """Every unit that was ever heard of, by name."""
-    return [
-        _unit(row) for row in connection.execute(text(f"SELECT {_COLUMNS} FROM unit ORDER BY unit"))
-    ]
+    rows = connection.execute(text(f"SELECT {_COLUMNS} FROM unit ORDER BY unit"))
+    return [_unit(row) for row in rows.all()]
+
+
+def units_of(connection: Connection, place: str) -> list[FleetUnit]:
+    """The units of *place*, by name."""
+    rows = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM unit WHERE place = :place ORDER BY unit"), {"place": place}
+    )
+    return [_unit(row) for row in rows.all()]
 
 
 def unit_named(connection: Connection, name: str) -> FleetUnit | None:
@@ -49,11 +56,15 @@ def unit_named(connection: Connection, name: str) -> FleetUnit | None:
     return None if row is None else _unit(row)
 
 
-def _unit(row: Any) -> FleetUnit:
-    fields = dict(row._mapping)
-    health = fields.pop("health")
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _unit(row: Row[Any]) -> FleetUnit:
+    fields: list[Any] = list(row)
+    health = fields[-1]
     try:
-        said = msgspec.json.decode(health) if health else {}
-    except msgspec.DecodeError:
-        said = {}
-    return FleetUnit(**fields, health=said if isinstance(said, dict) else {})
+        fields[-1] = _decode(health) if health else {}
+    except msgspec.MsgspecError:
+        # Of a collector that is newer, or older, than this.
+        fields[-1] = {}
+    return FleetUnit(*fields)

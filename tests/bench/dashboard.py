@@ -126,6 +126,7 @@ def measure(deployment: Deployment, rounds: int) -> list[str]:
         *(f"/coverage?by={by}" for by in ("commune", "province", "sector", "body")),
         "/coverage?by=commune&period=week",
         "/coverage/places?by=commune&which=silent",
+        "/areas",
         "/reports",
         "/reports/daily/{day}/pdf",
         "/set-up",

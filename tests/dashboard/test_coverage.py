@@ -111,6 +111,7 @@ def test_hostile_names_are_shown_as_text(deployment: Deployment) -> None:
         "/coverage?by=body",
         "/coverage?by=province&last=2025-08-01",
         "/coverage/places?by=body",
+        "/areas?day=2025-08-01",
         f"/?find={HOSTILE}",
         f"/units?find={HOSTILE}",
     ):

@@ -61,6 +61,7 @@ def inbox() -> Iterator[tuple[Inbox, MailSettings]]:
 
 
 def reporting(deployment: Deployment, folder: Path, **more: Any) -> Reporting:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1, day=date(2021, 6, 20))
     settings = ReportSettings(folder=str(folder), copy_to=more.pop("copy_to", ""))
     return Reporting(
         deployment.database, Places(), deployment.clock, "Sở Y tế Mẫu", settings, **more
@@ -166,6 +167,21 @@ def test_hostile_names_are_text_in_every_form(deployment: Deployment) -> None:
     assert "/Annots" not in pdf.pages[0]
 
 
+def test_nothing_is_reported_of_the_days_before_there_was_anything(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    work = deployment.parts.reporting
+    work.step()
+    assert work.kept() == []
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1, day=date(2021, 6, 30))
+
+    deployment.clock.advance(60)
+    work.step()
+
+    made = {(report.period, report.last) for report in work.kept()}
+    assert made == {("daily", date(2021, 6, 30)), ("daily", date(2021, 7, 1))}
+
+
 def test_a_report_is_made_once_and_kept_in_every_form(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -232,6 +248,7 @@ def test_a_mail_server_that_is_away_gets_the_report_later(
 
 
 def test_a_report_is_opened_from_its_page(deployment: Deployment) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1, day=date(2021, 6, 20))
     deployment.parts.reporting.step()
     client = deployment.client("department")
     page = client.get("/reports").text

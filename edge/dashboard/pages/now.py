@@ -18,6 +18,7 @@ from edge.dashboard.condition import (
 from edge.dashboard.local_time import local, local_day
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
+from edge.dashboard.totals import Totals
 from edge.dashboard.web import Ask, Page
 from edge.register import Place
 from edge.storage import counts, fleet
@@ -49,9 +50,15 @@ class NowPages:
     """The first page."""
 
     def __init__(
-        self, show: Pages, database: Database, places: Places, settings: DashboardSettings
+        self,
+        show: Pages,
+        database: Database,
+        places: Places,
+        totals: Totals,
+        settings: DashboardSettings,
     ) -> None:
         self._show, self._database, self._places = show, database, places
+        self._totals = totals
         self._silent_after_s = settings.silent_after_min * 60
         self._quiet_after_s = settings.quiet_after_min * 60
 
@@ -67,11 +74,13 @@ class NowPages:
             register = self._places.all(connection)
             units = fleet.units(connection)
             by_place = counts.by_place(connection, today, today)
-            quarters = [
-                count
-                for day in (today - timedelta(days=1), today)
-                for count in counts.by_quarter(connection, day, own)
-            ]
+            quarters: list[Count] = []
+            for day in (today - timedelta(days=1), today):
+                quarters += (
+                    self._totals.quarters(day)
+                    if own is None
+                    else counts.by_quarter(connection, day, own)
+                )
         lines = self._lines(ask, register, units, by_place)
         shown = [
             line
