@@ -5,12 +5,14 @@ name, a later key replacing an earlier one. The whole is checked once against a 
 key that is not known is an error with a guess.
 """
 
+import copy
 import difflib
 import json
 import math
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,14 +29,24 @@ _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 def load(path: Path, settings: type[T]) -> T:
     """The settings in *path* and its drop-ins. Raises ConfigError that names the file and key."""
+    return check(read(path), settings, str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables in *path* and its drop-ins, unchecked. Raises ConfigError that names the file."""
     tables = [_read(path)]
     folder = path.with_suffix(".d")
     if folder.is_dir():
         tables += [_read(drop_in) for drop_in in sorted(folder.glob("*.toml"))]
-    merged: dict[str, Any] = {}
+    return merged(tables)
+
+
+def merged(tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """All *tables* in one, a later key replacing an earlier one."""
+    whole: dict[str, Any] = {}
     for table in tables:
-        _merge(merged, table)
-    return check(merged, settings, str(path))
+        _merge(whole, table)
+    return whole
 
 
 def check(table: dict[str, Any], settings: type[T], source: str) -> T:
@@ -81,7 +93,8 @@ def _merge(into: dict[str, Any], table: dict[str, Any]) -> None:
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
-            into[key] = value
+            # A copy: what was merged must not change with what it was merged into.
+            into[key] = copy.deepcopy(value)
 
 
 def _explain(text: str, table: dict[str, Any], settings: type) -> str:

@@ -8,8 +8,9 @@ from this file by `python -m edge.contract`, and a test keeps them true.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -156,6 +157,8 @@ class Status(Message, frozen=True, kw_only=True):
     place: Name
     direction: Direction
     software: Annotated[str, Meta(max_length=40)]
+    #: The revision of the desired settings by which it runs.
+    config: Hex16 = "0" * 16
     epoch: Hex16
     #: The moment this was made, from which the centre learns when the boot began; for a last will
     #: that was before it connected.
@@ -317,6 +320,59 @@ def flag_bits(flags: Iterable[str]) -> int:
     return sum(1 << FLAGS.index(flag) for flag in set(flags))
 
 
+CommandAction = Literal[
+    "identify", "self_test", "restart", "reboot", "diagnostics", "pause", "resume"
+]
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """Asks a unit to do something once. `<unit>/cmd`, QoS 1, never retained.
+
+    One that comes again is answered again and not done again; one that has expired is not done.
+    """
+
+    v: Literal[1] = 1
+    id: Hex32
+    action: CommandAction
+    expires: Utc
+
+
+class Config(Message, frozen=True, kw_only=True):
+    """The settings that a unit should have beside its own file. `<unit>/config`, not retained.
+
+    It takes the place of the one before. The unit checks it, tries it, and goes back to what it had
+    if it loses its broker or its camera by it.
+    """
+
+    v: Literal[1] = 1
+    #: `revision_of` the settings.
+    revision: Hex16
+    #: Tables and keys as in scanner.toml.
+    settings: dict[str, dict[str, Any]]
+
+
+class Answer(Message, frozen=True, kw_only=True):
+    """What became of a command or of desired settings. `<unit>/answer`, QoS 1, not retained."""
+
+    v: Literal[1] = 1
+    about: Literal["command", "config"]
+    #: The command's id, or the settings' revision.
+    to: Annotated[str, Meta(pattern=_whole("[0-9a-f]{16}|[0-9a-f]{32}"))]
+    state: Literal["executing", "successful", "failed"]
+    at: Utc
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    #: What a self-test or diagnostics found.
+    detail: Annotated[str, Meta(max_length=30_000)] = ""
+
+
+def revision_of(settings: dict[str, dict[str, Any]]) -> str:
+    """The `revision` of desired *settings*; "0" * 16 of none."""
+    if not settings:
+        return "0" * 16
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 #: Each message that travels, by its channel.
 CHANNEL_MESSAGES: dict[str, type[Message]] = {
     "scan": Scan,
@@ -324,6 +380,9 @@ CHANNEL_MESSAGES: dict[str, type[Message]] = {
     "again": Again,
     "status": Status,
     "health": Health,
+    "cmd": Command,
+    "config": Config,
+    "answer": Answer,
 }
 
 

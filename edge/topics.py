@@ -5,6 +5,9 @@
     edge/v1/<area>/<unit>/again        centre to unit: ranges that are missing there
     edge/v1/<area>/<unit>/status       unit to centre, retained: online, stopped, offline
     edge/v1/<area>/<unit>/health       unit to centre: counts and measurements
+    edge/v1/<area>/<unit>/cmd          centre to unit: do something, once; its name and id are in it
+    edge/v1/<area>/<unit>/config       centre to unit: the settings that it should have
+    edge/v1/<area>/<unit>/answer       unit to centre: what became of a command or of settings
 
 The unit's id is one fixed level, so that a broker rule can bind it to the unit's certificate; the
 area is another, so that collectors can share the work by area on any broker. Nothing personal, and
@@ -18,8 +21,8 @@ from edge.errors import BadTopic
 
 ROOT = "edge/v1"
 #: Which way each channel goes; a broker's rules are made from these.
-TO_CENTRE = ("scan", "status", "health")
-TO_UNIT = ("confirmed", "again")
+TO_CENTRE = ("scan", "status", "health", "answer")
+TO_UNIT = ("confirmed", "again", "cmd", "config")
 CHANNELS = (*TO_CENTRE, *TO_UNIT)
 
 #: What an area, a unit or a place may be called: also what a certificate's name is checked against.

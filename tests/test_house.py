@@ -111,6 +111,8 @@ def test_the_readme_says_what_each_signal_and_each_command_means() -> None:
         "outbox list",
         "edge-scanner check",
         "edge-collector audit",
+        "edge-collector command",
+        "edge-collector desired",
         "edge-dashboard people add",
     ):
         assert command in readme

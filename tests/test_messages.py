@@ -9,6 +9,9 @@ from edge.errors import BadMessage
 from edge.messages import (
     MAX_MESSAGE_BYTES,
     Again,
+    Answer,
+    Command,
+    Config,
     Confirmed,
     ConfirmedRange,
     Health,
@@ -30,6 +33,11 @@ MESSAGES: list[Message] = [
     CONFIRMED,
     AGAIN,
     a_health(refused={"payment": 2}),
+    Command(id="c" * 32, action="identify", expires="2021-07-02T01:40:00.000Z"),
+    Config(revision="d" * 16, settings={"camera": {"frame_rate": 10.0}}),
+    Answer(
+        about="command", to="c" * 32, state="failed", at="2021-07-02T01:31:00.000Z", reason="late"
+    ),
 ]
 
 
@@ -53,7 +61,7 @@ def test_a_message_comes_back_as_it_went(message: Message) -> None:
     ],
 )
 def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: str) -> None:
-    for message in (Scan, Confirmed, Again, Status, Health):
+    for message in (Scan, Confirmed, Again, Status, Health, Command, Config, Answer):
         with pytest.raises(BadMessage, match=reason):
             message.decode(payload)
 
@@ -99,7 +107,7 @@ def test_no_mutation_of_a_message_does_more_than_be_refused() -> None:
         payload = bytearray(chance.choice(MESSAGES).encode())
         for _ in range(chance.randrange(1, 5)):
             payload[chance.randrange(len(payload))] = chance.randrange(256)
-        for message in (Scan, Confirmed, Again, Status, Health):
+        for message in (Scan, Confirmed, Again, Status, Health, Command, Config, Answer):
             reason = ""
             try:
                 message.decode(bytes(payload))

@@ -13,12 +13,14 @@ from edge import cli, config
 from edge.clock import SystemClock
 from edge.collector import audit
 from edge.collector.asking import requests
+from edge.collector.commanding import add_commands, run_command, run_desired
 from edge.collector.importing import import_bundle
 from edge.collector.service import Collector, subscriptions
 from edge.collector.settings import CollectorSettings
 from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
 from edge.sealing import Signer, open_signer
+from edge.storage.control import Control
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
 from edge.topics import topic
@@ -65,9 +67,17 @@ def main(args: list[str] | None = None) -> int:
         parents=[cli.common_again()],
         help="the public key by which units know receipts: their receipts.pub",
     )
+    add_commands(commands)
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
-    work = {"audit": _audit, "import": _import, "key": _key}.get(options.command, _run)
+    works = {
+        "audit": _audit,
+        "import": _import,
+        "key": _key,
+        "command": _control,
+        "desired": _control,
+    }
+    work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
 
 
@@ -106,6 +116,14 @@ def _run(options: argparse.Namespace) -> int:
 def _storage(settings: CollectorSettings, options: argparse.Namespace) -> Storage:
     where = settings.storage
     return Storage(where.url, where.password(options.config.parent))
+
+
+def _control(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    with closing(_storage(settings, options)) as storage:
+        control = Control(storage.database)
+        run = run_command if options.command == "command" else run_desired
+        return run(control, options)
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from edge.clock import Clock
 from edge.collector.asking import Asker
+from edge.collector.commanding import Commander
 from edge.errors import BadMessage, BadTopic
-from edge.messages import Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, Received
+from edge.storage.control import Control
 from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
-from edge.topics import every_unit, parse, topic
+from edge.topics import TO_CENTRE, every_unit, parse, topic
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Collector:
         self._batch_scans = batch_scans
         self._batch_wait_s = batch_wait_s
         self._asker = Asker(connection, storage, clock, gap_ask_s=gap_ask_s)
+        self._commander = Commander(connection, Control(storage.database), clock)
         self._batch: list[Received] = []
         self._session = -1
         self._began = 0.0
@@ -83,6 +86,7 @@ class Collector:
         if self._batch and self._connection.connected and (quiet or self._due()):
             self.store_batch()
         self._asker.step()
+        self._commander.step()
 
     def store_batch(self) -> None:
         """Store what is in hand, acknowledge it, confirm it."""
@@ -92,14 +96,17 @@ class Collector:
         scans: list[StoredScan] = []
         set_aside: list[SetAside] = []
         reports: list[Report] = []
+        heard: list[tuple[str, Answer | Status]] = []
         for message in batch:
             try:
-                self._sort(message, scans, reports)
+                self._sort(message, scans, reports, heard)
             except (BadMessage, BadTopic) as err:
                 set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
         new = self._storage.store(scans, now, set_aside) if scans or set_aside else 0
         if reports:
             self._storage.store_reports(reports, now)
+        for unit, said in heard:
+            self._commander.heard(unit, said)
         # Committed. Not before here does anybody hear that a scan is safe.
         with self._connection.together():
             # First, since a unit whose window is full waits for it.
@@ -108,7 +115,13 @@ class Collector:
                 self._connection.ack(message)
         self._count(scans, new, set_aside)
 
-    def _sort(self, message: Received, scans: list[StoredScan], reports: list[Report]) -> None:
+    def _sort(
+        self,
+        message: Received,
+        scans: list[StoredScan],
+        reports: list[Report],
+        heard: list[tuple[str, Answer | Status]],
+    ) -> None:
         place = parse(message.topic)
         area, unit = place.area, place.unit
         if place.channel == "scan":
@@ -116,6 +129,9 @@ class Collector:
         elif place.channel == "status" and message.payload:
             status = Status.decode(message.payload)
             reports.append(Report(area, unit, status, message.retain))
+            heard.append((unit, status))
+        elif place.channel == "answer":
+            heard.append((unit, Answer.decode(message.payload)))
         elif place.channel == "health":
             reports.append(Report(area, unit, Health.decode(message.payload), message.retain))
 
@@ -187,4 +203,4 @@ def confirmed_ranges(numbers: dict[int, list[str]]) -> list[ConfirmedRange]:
 
 def subscriptions(areas: Sequence[str]) -> list[str]:
     """What a collector of *areas* listens to."""
-    return [every_unit(area, channel) for area in areas for channel in ("scan", "status", "health")]
+    return [every_unit(area, channel) for area in areas for channel in TO_CENTRE]

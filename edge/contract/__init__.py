@@ -21,6 +21,9 @@ _SENDERS = {
     "again": "collector",
     "status": "unit",
     "health": "unit",
+    "cmd": "collector",
+    "config": "collector",
+    "answer": "unit",
 }
 _RETAINED = ("status",)
 

@@ -19,6 +19,7 @@ from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
 from edge.scanner.decoder import Decoder
+from edge.scanner.desired import DESIRED, Desired
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
@@ -30,6 +31,7 @@ from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
 from edge.scanner.reading import read_files
+from edge.scanner.remote import RecentLines, Remote
 from edge.scanner.repair import REPAIR, Ladder, mended_camera
 from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
@@ -37,7 +39,7 @@ from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
-from edge.topics import topic
+from edge.topics import TO_UNIT, topic
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +119,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _scan(options: argparse.Namespace) -> int:
-    settings = config.load(options.config, ScannerSettings)
     beside = options.config.parent
     clock = SystemClock()
+    folder = Path(config.load(options.config, ScannerSettings).outbox.folder)
+    desired = Desired(folder / DESIRED, clock)
+    settings = desired.load(options.config)
     notifier = Notifier()
+    recent = RecentLines()
     with ExitStack() as stack:
+        logging.getLogger().addHandler(recent)
+        stack.callback(logging.getLogger().removeHandler, recent)
         indicator = open_indicator(settings.indicator, sys.stdout)
         stack.callback(indicator.close)
         indicator.rest(Signal.NOT_COLLECTING)
@@ -140,14 +147,12 @@ def _scan(options: argparse.Namespace) -> int:
             settings.unit.id,
             clock,
             subscriptions=[
-                topic(settings.unit.area, settings.unit.id, channel)
-                for channel in ("confirmed", "again")
+                topic(settings.unit.area, settings.unit.id, channel) for channel in TO_UNIT
             ],
             # So that confirmations wait for us, and we learn whether the broker forgot us.
             persistent=True,
         )
         stack.callback(connection.close)
-        folder = Path(settings.outbox.folder)
         ladder = Ladder(folder / REPAIR, clock, lambda: power.ask(power.REBOOT))
         meter = HealthMeter(
             outbox, clock, ladder, software=__version__, machine=lambda: read_machine(folder)
@@ -163,6 +168,7 @@ def _scan(options: argparse.Namespace) -> int:
             health=meter.health,
             health_changed=meter.changed,
             health_log=HealthLog(folder / HEALTH_LOG),
+            config=lambda: desired.revision,
             boots=boots,
             window=settings.publisher.window,
             live_share=settings.publisher.live_share,
@@ -170,10 +176,13 @@ def _scan(options: argparse.Namespace) -> int:
             resend_s=settings.publisher.resend_s,
             health_s=settings.publisher.health_s,
         )
+        remote = Remote(
+            publisher, desired, settings, options.config, clock, indicator, meter.health, recent
+        )
         publishing = stack.enter_context(
             Beside(
                 "publisher",
-                lambda: publisher.step(1.0),
+                lambda: remote.step(1.0),
                 wake=publisher.wake,
                 end=lambda: publisher.stop(GOODBYE_S),
             )
@@ -199,7 +208,8 @@ def _scan(options: argparse.Namespace) -> int:
         stack.callback(pipeline.close)
         if pipeline.zbar_missing:
             log.warning("reading with zxing-cpp alone: %s", pipeline.zbar_missing)
-        watchdog = Watchdog(notifier, publishing, stack.enter_context(cli.stop_signals()))
+        stopping = stack.enter_context(cli.stop_signals())
+        watchdog = Watchdog(notifier, publishing, lambda: stopping() or remote.wants_end)
         try:
             camera = stack.enter_context(
                 closing(
@@ -219,6 +229,7 @@ def _scan(options: argparse.Namespace) -> int:
         # A card that has lost scans wants a technician. Scanning goes on, and the first scan that
         # is kept turns the light off until the next start.
         resting = Signal.FAULT if outbox.status().damaged else None
+        permission = Permission(settings.basis, beside, settings.unit.place, clock)
         scanner = Scanner(
             camera,
             pipeline,
@@ -232,7 +243,7 @@ def _scan(options: argparse.Namespace) -> int:
             settings.unit,
             eye=Eye(),
             resting=resting,
-            closed=Permission(settings.basis, beside, settings.unit.place, clock).reason,
+            closed=lambda: remote.closed() or permission.reason(),
             online=lambda: publisher.connected,
             kept=publisher.wake,
         )
@@ -250,7 +261,7 @@ def _scan(options: argparse.Namespace) -> int:
         except CameraError:
             _show_fault(indicator, publishing)
             raise
-        ladder.ending("stopped")
+        ladder.ending("command" if remote.wants_end else "stopped")
         notifier.stopping()
     return 0
 

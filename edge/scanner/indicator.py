@@ -34,6 +34,7 @@ class Signal(Enum):
     FAULT = "fault"
     CARRIED = "carried"
     NOT_CARRIED = "not_carried"
+    IDENTIFY = "identify"
     SET_UP = "set_up"
     NOT_SET_UP = "not_set_up"
 
@@ -181,6 +182,19 @@ PATTERNS: dict[Signal, Pattern] = {
         ),
         "Không chép được ra USB",
         "Could not be copied to the USB stick",
+    ),
+    # Light: running, for ten seconds. Sound: a very short one each second.
+    Signal.IDENTIFY: Pattern(
+        (
+            Step(0.1, red=True, tone_hz=MIDDLE_HZ),
+            Step(0.1, yellow=True),
+            Step(0.1, red=True),
+            Step(0.1, yellow=True),
+            Step(0.6),
+        )
+        * 10,
+        "Đây là máy đang được tìm",
+        "This is the unit that is looked for",
     ),
     # Light: short, short, long. Sound: the same, going up.
     Signal.SET_UP: Pattern(

@@ -20,20 +20,21 @@ runs under our name cannot make us forget anything.
 
 import logging
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from edge.clock import Clock
 from edge.errors import BadMessage
-from edge.messages import Again, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.messages import Again, Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, LastWill
 from edge.scanner.boots import Boots
 from edge.scanner.budget import Budget
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import UnitSettings
-from edge.topics import topic
+from edge.topics import CHANNELS, topic
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ MOST_IN_A_RANGE = 10_000
 FLUSH_AFTER_S = 30.0
 #: So many health messages of a time without connection are sent in one turn.
 LATE_HEALTH = 20
+#: So many commands and desired settings may wait for their turn; more is somebody's mistake.
+OTHERS = 50
+NO_CONFIG = "0" * 16
 
 
 @dataclass
@@ -88,6 +92,7 @@ class Publisher:
         boots: Boots,
         health_changed: Callable[[], bool] = lambda: False,
         health_log: HealthLog | None = None,
+        config: Callable[[], str] = lambda: NO_CONFIG,
         window: int = 1000,
         live_share: float = 0.25,
         budget_kb_s: float = 0.0,
@@ -103,6 +108,8 @@ class Publisher:
         self._boots = boots
         self._health_changed = health_changed
         self._health_log = health_log
+        self._config = config
+        self._others: deque[tuple[str, bytes]] = deque(maxlen=OTHERS)
         self._next_late = clock.monotonic() + EVERY_S
         self._clock_source = clock.now().clock
         self._window = window
@@ -118,10 +125,7 @@ class Publisher:
         self._start_again()
         self._unwritten_since: float | None = None
         self._warned_of_double = False
-        self._topics = {
-            channel: topic(unit.area, unit.id, channel)
-            for channel in ("scan", "confirmed", "again", "status", "health")
-        }
+        self._topics = {channel: topic(unit.area, unit.id, channel) for channel in CHANNELS}
         #: How many scans were confirmed since the start.
         self.confirmed = 0
 
@@ -148,6 +152,8 @@ class Publisher:
                 self._take_confirmation(message.payload)
             elif message.topic == self._topics["again"]:
                 self._answer(message.payload)
+            else:
+                self._others.append((message.topic.rpartition("/")[2], message.payload))
         if self._connection.connected:
             if self._connection.session != self._session:
                 self._session = self._connection.session
@@ -164,6 +170,15 @@ class Publisher:
     def wake(self) -> None:
         """There is a new scan: end the wait of `step`."""
         self._connection.wake()
+
+    def take_others(self) -> Iterator[tuple[str, bytes]]:
+        """What else came in, (channel, payload), oldest first: commands and desired settings."""
+        while self._others:
+            yield self._others.popleft()
+
+    def answer(self, answer: Answer) -> bool:
+        """Send *answer*; False if there is no connection."""
+        return self._publish("answer", answer.encode())
 
     def stop(self, timeout_s: float) -> None:
         """Say goodbye; what is in flight is finished, within *timeout_s*."""
@@ -311,6 +326,7 @@ class Publisher:
             place=self._unit.place,
             direction=self._unit.direction,
             software=self._software,
+            config=self._config(),
             epoch=self._outbox.epoch,
             at=now.at,
             boot=now.boot,

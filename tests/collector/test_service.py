@@ -277,4 +277,4 @@ def test_what_a_collector_of_two_areas_hears() -> None:
 
     assert "edge/v1/chu-se/+/scan" in heard
     assert "edge/v1/pleiku/+/status" in heard
-    assert len(heard) == 6
+    assert len(heard) == 8

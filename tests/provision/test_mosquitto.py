@@ -130,7 +130,7 @@ def own(site: Site, channel: str, unit: str) -> str:
 
 def test_each_side_writes_and_reads_its_own(site: Site) -> None:
     unit = site.connection(
-        "a", subscriptions=(own(site, "confirmed", "a"), own(site, "again", "a"))
+        "a", subscriptions=tuple(own(site, channel, "a") for channel in topics.TO_UNIT)
     )
     collector = site.collector()
     connect(collector, unit)

@@ -1,0 +1,181 @@
+"""Sends commands and desired settings to units, and `edge-collector command` and `desired`.
+
+Whoever commands writes a row; the running collector sends it. So what was asked is on record before
+it is done, and nobody needs a second connection under the collector's name.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, get_args
+
+from edge import cli
+from edge.clock import Clock, SystemClock
+from edge.errors import ControlError
+from edge.messages import Answer, CommandAction, Status
+from edge.mqtt import Connection
+from edge.storage.control import OPEN, CommandRow, ConfigRow, Control
+from edge.topics import topic
+
+#: How often the tables are looked at.
+LOOK_S = 1.0
+CONFIG_LOOK_S = 5.0
+
+
+class Commander:
+    """Part of the collector's turn."""
+
+    def __init__(self, connection: Connection, control: Control, clock: Clock) -> None:
+        self._connection = connection
+        self._control = control
+        self._clock = clock
+        self._next_look = self._next_config_look = clock.monotonic()
+
+    def step(self) -> None:
+        """Send what is due. Raises StorageError."""
+        now = self._clock.monotonic()
+        if not self._connection.connected or now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        at = self._clock.now().at
+        for area, unit, command in self._control.due_commands(at):
+            if self._connection.publish(topic(area, unit, "cmd"), command.encode()):
+                self._control.command_sent(command.id, at)
+        if now < self._next_config_look:
+            return
+        self._next_config_look = now + CONFIG_LOOK_S
+        for area, unit, wished in self._control.due_configs(at):
+            if self._connection.publish(topic(area, unit, "config"), wished.encode()):
+                self._control.config_sent(unit, wished.revision, at)
+
+    def heard(self, unit: str, message: Answer | Status) -> None:
+        """*unit* answered, or said that it is there. Raises StorageError."""
+        at = self._clock.now().at
+        if isinstance(message, Answer):
+            self._control.answered(unit, message, at)
+        elif message.state == "online":
+            self._control.runs_by(unit, message.config, at)
+
+
+def add_commands(commands: Any) -> None:
+    """Give the parser of `edge-collector` what is said here."""
+    command = commands.add_parser(
+        "command",
+        parents=[cli.common_again()],
+        help="command units, or see who commanded what",
+        description="Actions: " + ", ".join(get_args(CommandAction)) + ". Without an action: the"
+        " newest commands and what became of them. Exit code 1 if one was not successful.",
+    )
+    command.add_argument("action", nargs="?", choices=get_args(CommandAction), metavar="ACTION")
+    command.add_argument("units", nargs="*", metavar="UNIT")
+    command.add_argument("--by", default="", help="who asks; default: the user of this computer")
+    command.add_argument("--minutes", type=float, default=10.0, help="then it has expired")
+    command.add_argument("--wait", type=float, default=30.0, metavar="S", help="for the answers")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    desired = commands.add_parser(
+        "desired",
+        parents=[cli.common_again()],
+        help="the settings that units should have",
+        description="Without a scope: what each unit should have and has. With one (all, area:NAME,"
+        " place:NAME, unit:NAME) and KEY=VALUE...: set these, as in camera.frame_rate=10; KEY="
+        " takes one out.",
+    )
+    desired.add_argument("scope", nargs="?", metavar="SCOPE")
+    desired.add_argument("keys", nargs="*", metavar="KEY=VALUE")
+    desired.add_argument("--by", default="", help="who asks; default: the user of this computer")
+    desired.add_argument("--history", action="store_true", help="who desired what, newest first")
+    desired.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run_command(control: Control, options: argparse.Namespace) -> int:
+    """`edge-collector command`; gives the exit code. Raises ControlError."""
+    if options.action is None:
+        _print((vars(row), command_line(row)) for row in control.commands())
+        return 0
+    if not options.units:
+        raise ControlError("which units? edge-collector command ACTION UNIT...")
+    by, now = options.by or who(), SystemClock().now().at
+    asked = [
+        control.command(unit, options.action, by, now, options.minutes * 60).id
+        for unit in options.units
+    ]
+    rows = _wait(lambda: [control.find(command_id) for command_id in asked], options.wait)
+    _print(((vars(row), command_line(row)) for row in rows), as_json=options.json)
+    return 0 if all(row.state == "successful" for row in rows) else 1
+
+
+def run_desired(control: Control, options: argparse.Namespace) -> int:
+    """`edge-collector desired`; gives the exit code. Raises ControlError."""
+    if options.history:
+        for when, by, scope, settings in control.history():
+            print(cli.printable(f"{when}  {by}  {scope}  {settings}"))
+        return 0
+    if options.scope is not None:
+        wished = control.desired(options.scope)
+        for key in options.keys:
+            set_key(wished, key)
+        if options.keys:
+            control.desire(options.scope, wished, options.by or who(), SystemClock().now().at)
+        print(json.dumps(wished))
+        return 0
+    _print(((vars(row), config_line(row)) for row in control.configs()), as_json=options.json)
+    return 0
+
+
+def set_key(tables: dict[str, dict[str, Any]], text: str) -> None:
+    """Do in *tables* what TABLE.KEY=VALUE says; without a value the key goes. Raises ControlError.
+
+    A value is JSON, or, where it is none, text.
+    """
+    path, equals, value = text.partition("=")
+    table, dot, key = path.partition(".")
+    if not (equals and dot and table and key):
+        raise ControlError(f"{text!r} must be TABLE.KEY=VALUE, as in camera.frame_rate=10")
+    if value:
+        try:
+            tables.setdefault(table, {})[key] = json.loads(value)
+        except ValueError:
+            tables.setdefault(table, {})[key] = value
+        return
+    tables.get(table, {}).pop(key, None)
+    if not tables.get(table, {"": ""}):
+        del tables[table]
+
+
+def who() -> str:
+    """Who sits at this computer, for the record."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def command_line(row: CommandRow) -> str:
+    """One command for people."""
+    reason = f": {row.reason}" if row.reason else ""
+    detail = f"\n{row.detail}" if row.detail else ""
+    return f"{row.asked}  {row.asked_by}  {row.unit}  {row.action}  {row.state}{reason}{detail}"
+
+
+def config_line(row: ConfigRow) -> str:
+    """What one unit should have, and has, for people."""
+    state = "has it" if row.desired == row.running else row.state or "not sent yet"
+    reason = f": {row.reason}" if row.reason and row.desired != row.running else ""
+    return f"{row.unit}  {row.desired}  {state}{reason}  {json.dumps(row.settings)}"
+
+
+def _wait(look: Callable[[], list[CommandRow]], seconds: float) -> list[CommandRow]:
+    until = time.monotonic() + seconds
+    rows = look()
+    while any(row.state in OPEN for row in rows) and time.monotonic() < until:
+        time.sleep(0.3)
+        rows = look()
+    return rows
+
+
+def _print(rows: Iterable[tuple[dict[str, Any], str]], as_json: bool = False) -> None:
+    for facts, line in rows:
+        # Only line ends of our own: what a unit wrote cannot act on a terminal.
+        text = json.dumps(facts) if as_json else "\n".join(map(cli.printable, line.split("\n")))
+        print(text, file=sys.stdout, flush=True)

@@ -1,0 +1,245 @@
+"""The settings that the centre wishes for this unit: checked, tried, kept, or taken back.
+
+They lie over the unit's own file. New ones are tried with a start of the service: if the unit then
+has frames, and its broker where that was touched, within the time of the trial, they stay. If not,
+or if the service does not even start, those before are in force again, by the unit itself.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from edge import config
+from edge.clock import Clock
+from edge.errors import ConfigError
+from edge.files import replace_file
+from edge.messages import Answer, Config, revision_of
+from edge.scanner.settings import ScannerSettings
+
+log = logging.getLogger(__name__)
+
+#: The file, in the folder of the outbox.
+DESIRED = "desired.json"
+
+#: How long new settings may take to prove themselves, over all starts of the service in that time.
+TRIAL_S = 60.0
+#: So many starts may a trial take: settings with which the service does not start end here.
+TRIAL_STARTS = 4
+
+#: What may be wished for. Who a unit is, its keys, its legal basis and where its scans lie are not
+#: for the network to change: whoever holds the broker would hold them too.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "unit": ("direction", "trip"),
+    "broker": ("url", "fallback_url", "protocol", "keepalive_s", "connect_timeout_s"),
+    "camera": (),
+    "reading": (),
+    "outbox": ("max_mb", "keep_free_mb", "own_blocks"),
+    "indicator": (),
+    "publisher": (),
+}
+
+Tables = dict[str, dict[str, Any]]
+NONE = revision_of({})
+
+
+class _Record(Struct, kw_only=True):
+    revision: str = NONE
+    settings: Tables = field(default_factory=dict)
+    before_revision: str = NONE
+    before_settings: Tables = field(default_factory=dict)
+    #: A trial under way: since when, in which boot, how many starts it has seen.
+    trial: bool = False
+    boot: str = ""
+    since_ms: int = 0
+    starts: int = 0
+    needs_broker: bool = False
+    needs_camera: bool = False
+    #: What was taken back last, and why.
+    refused: str = ""
+    reason: str = ""
+    #: Whether the centre has yet to hear how the last trial ended.
+    told: bool = True
+
+
+class Desired:
+    """The desired settings of this unit. Used by one thread."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """*path* is where they are kept."""
+        self._path = path
+        self._clock = clock
+        self._record = _read(path)
+        #: Whether the service has to start anew for them.
+        self.wants_start = False
+
+    @property
+    def revision(self) -> str:
+        """What is in force."""
+        return self._record.revision
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether what is in force has yet to prove itself."""
+        return self._record.trial
+
+    def load(self, own: Path) -> ScannerSettings:
+        """The settings in force: those in the file *own* with the desired ones over them.
+
+        To be called once at each start. Raises ConfigError for the unit's own.
+        """
+        tables = config.read(own)
+        settings = config.check(tables, ScannerSettings, str(own))
+        if self._record.trial:
+            self._record.starts += 1
+            self._write()
+            if self._record.starts > TRIAL_STARTS:
+                self._take_back("the service does not start with them")
+            elif self._is_over():
+                self._take_back(f"not well within {TRIAL_S:.0f} s")
+        try:
+            return _over(tables, self._record.settings, own)
+        except ConfigError as err:
+            # As after a change of the unit's own file. It scans by that alone.
+            log.error("the desired settings are left out: %s", err)
+            return settings
+
+    def take(self, wished: Config, own: Path, *, well: bool) -> Answer | None:
+        """The centre wishes for *wished*; the answer, None if that is in force already.
+
+        *own* is the unit's own file; *well*: it has frames now, so that losing them would be due to
+        the new settings.
+        """
+        record = self._record
+        if wished.revision == record.revision:
+            return None if record.trial else self._answer(wished.revision, "successful")
+        if wished.revision == record.refused:
+            return self._answer(wished.revision, "failed", record.reason)
+        if record.trial:
+            return self._answer(wished.revision, "failed", "another is on trial; send it again")
+        try:
+            _check(wished, own)
+        except ConfigError as err:
+            log.warning("desired settings that cannot be: %s", err)
+            return self._answer(wished.revision, "failed", str(err))
+        now = self._clock.now()
+        changed = _changed_tables(record.settings, wished.settings)
+        log.info("trying desired settings %s: %s", wished.revision, ", ".join(sorted(changed)))
+        self._record = _Record(
+            revision=wished.revision,
+            settings=wished.settings,
+            before_revision=record.revision,
+            before_settings=record.settings,
+            trial=True,
+            boot=now.boot,
+            since_ms=now.uptime_ms,
+            needs_broker="broker" in changed,
+            needs_camera=well,
+            told=False,
+        )
+        # Unlike elsewhere it must be on disk: what is tried without being kept is not taken back.
+        replace_file(self._path, [msgspec.json.encode(self._record)])
+        self.wants_start = True
+        return self._answer(wished.revision, "executing")
+
+    def step(self, *, connected: bool, well: bool) -> None:
+        """Judge a trial. *connected* and *well*: whether there is a broker, and are frames, now."""
+        record = self._record
+        if not record.trial or self.wants_start:
+            return
+        lacks = [
+            what
+            for what, is_lacking in (
+                ("no broker", record.needs_broker and not connected),
+                ("no frames", record.needs_camera and not well),
+            )
+            if is_lacking
+        ]
+        if not lacks and record.starts:
+            log.info("desired settings %s are good", record.revision)
+            record.trial, record.refused = False, ""
+            self._write()
+        elif self._is_over():
+            self._take_back(f"{' and '.join(lacks)} within {TRIAL_S:.0f} s")
+            self.wants_start = True
+
+    def tell(self, publish: Callable[[Answer], bool]) -> None:
+        """Tell the centre how the last trial ended, if it has not heard it."""
+        record = self._record
+        if record.told or record.trial:
+            return
+        answer = (
+            self._answer(record.refused, "failed", record.reason)
+            if record.refused
+            else self._answer(record.revision, "successful")
+        )
+        if publish(answer):
+            record.told = True
+            self._write()
+
+    def _is_over(self) -> bool:
+        now = self._clock.now()
+        if now.boot != self._record.boot:
+            # The power went meanwhile: the time of the trial begins anew, its starts go on.
+            self._record.boot, self._record.since_ms = now.boot, now.uptime_ms
+            self._write()
+        return now.uptime_ms - self._record.since_ms > TRIAL_S * 1000
+
+    def _take_back(self, reason: str) -> None:
+        record = self._record
+        reason = f"taken back: {reason}"
+        log.error("desired settings %s are %s", record.revision, reason)
+        self._record = _Record(
+            revision=record.before_revision,
+            settings=record.before_settings,
+            refused=record.revision,
+            reason=reason,
+            told=False,
+        )
+        self._write()
+
+    def _answer(self, revision: str, state: Any, reason: str = "") -> Answer:
+        at = self._clock.now().at
+        return Answer(about="config", to=revision, state=state, at=at, reason=reason[:500])
+
+    def _write(self) -> None:
+        # A disk that takes nothing is told by the outbox, and stops no scanning from here.
+        with suppress(OSError):
+            replace_file(self._path, [msgspec.json.encode(self._record)])
+
+
+def _read(path: Path) -> _Record:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Record)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return _Record()
+
+
+def _check(wished: Config, own: Path) -> None:
+    if revision_of(wished.settings) != wished.revision:
+        raise ConfigError("the revision is not that of the settings")
+    for table, keys in wished.settings.items():
+        if table not in ALLOWED:
+            raise ConfigError(f"{table}: not for the centre to set; change it on the unit")
+        for key in keys:
+            if ALLOWED[table] and key not in ALLOWED[table]:
+                raise ConfigError(
+                    f"{table}.{key}: not for the centre to set; change it on the unit"
+                )
+    _over(config.read(own), wished.settings, own)
+
+
+def _over(own: dict[str, Any], desired: Tables, source: Path) -> ScannerSettings:
+    return config.check(config.merged([own, desired]), ScannerSettings, f"{source} with desired")
+
+
+def _changed_tables(before: Tables, after: Tables) -> set[str]:
+    return {
+        table
+        for table in before.keys() | after.keys()
+        if before.get(table, {}) != after.get(table, {})
+    }

@@ -1,0 +1,156 @@
+"""Carries out what the centre commands: each once, in time, and with an answer.
+
+What was done is kept on disk, so that a command that comes again, also after a restart, is answered
+and not done again.
+"""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from edge.clock import Clock, utc_seconds
+from edge.errors import EdgeError
+from edge.files import replace_file
+from edge.messages import Answer, Command
+
+log = logging.getLogger(__name__)
+
+#: The file, in the folder of the outbox.
+ORDERS = "orders.json"
+#: So many commands are remembered, far more than come within the life of one.
+REMEMBERED = 100
+
+#: What does a command: it gives what was found, and may raise an EdgeError with the reason.
+Act = Callable[[], str]
+
+
+class _Done(Struct):
+    id: str
+    action: str
+    state: str
+    reason: str = ""
+
+
+class _Record(Struct, kw_only=True):
+    done: list[_Done] = field(default_factory=list)
+    paused: bool = False
+
+
+class Orders:
+    """The commands of this unit. One thread calls all of it; `paused` may be read by any."""
+
+    def __init__(
+        self, path: Path, clock: Clock, acts: Mapping[str, Act], endings: Mapping[str, Act]
+    ) -> None:
+        """*acts* do what each command says at once; *endings* end the service for it."""
+        self._path = path
+        self._clock = clock
+        self._record = _read(path)
+        #: Whether the centre told this unit to pause.
+        self.paused = self._record.paused
+        self._acts = {"pause": self._pause, "resume": self._resume, **acts}
+        self._endings = endings
+        self._untold: deque[Answer] = deque(maxlen=REMEMBERED)
+        for done in self._record.done:
+            if done.state == "executing":
+                # It ended the run before this one, as it was told to.
+                done.state = "successful"
+                self._untold.append(self._answer(done))
+        if self._untold:
+            self._write()
+
+    def take(self, command: Command) -> None:
+        """Do *command*, unless it was done or has expired; its answers wait for `tell`."""
+        for done in self._record.done:
+            if done.id == command.id:
+                self._untold.append(self._answer(done))
+                return
+        done = _Done(command.id, command.action, "failed")
+        detail = ""
+        if self._has_expired(command):
+            done.reason = f"expired at {command.expires}"
+        elif ending := self._endings.get(command.action):
+            # Kept before it is done: afterwards there is nobody to keep it.
+            done.state = "executing"
+            self._keep(done)
+            log.warning("the centre commands: %s", command.action)
+            self._try(done, ending)
+        elif act := self._acts.get(command.action):
+            log.info("the centre commands: %s", command.action)
+            detail = self._try(done, act)
+            if not done.reason:
+                done.state = "successful"
+        else:
+            done.reason = "this unit does not know how"
+        if done.state != "executing":
+            self._keep(done)
+        self._untold.append(self._answer(done, detail))
+
+    def tell(self, publish: Callable[[Answer], bool]) -> None:
+        """Send the answers that wait, as far as *publish* takes them."""
+        while self._untold and publish(self._untold[0]):
+            self._untold.popleft()
+
+    def _try(self, done: _Done, act: Act) -> str:
+        try:
+            return act()[:30_000]
+        except EdgeError as err:
+            done.state, done.reason = "failed", str(err)[:500]
+            return ""
+
+    def _has_expired(self, command: Command) -> bool:
+        now = self._clock.now()
+        # A clock that nothing has set cannot tell. It came over a connection, so it is not old.
+        return now.clock != "none" and utc_seconds(now.at) > utc_seconds(command.expires)
+
+    def _pause(self) -> str:
+        self._record.paused = self.paused = True
+        return ""
+
+    def _resume(self) -> str:
+        self._record.paused = self.paused = False
+        return ""
+
+    def _answer(self, done: _Done, detail: str = "") -> Answer:
+        return Answer(
+            about="command",
+            to=done.id,
+            state=done.state,  # type: ignore[arg-type]
+            at=self._clock.now().at,
+            reason=done.reason,
+            detail=detail,
+        )
+
+    def _keep(self, done: _Done) -> None:
+        self._record.done = [it for it in self._record.done if it.id != done.id] + [done]
+        del self._record.done[:-REMEMBERED]
+        self._write()
+
+    def _write(self) -> None:
+        # A disk that takes nothing is told by the outbox.
+        with suppress(OSError):
+            replace_file(self._path, [msgspec.json.encode(self._record)])
+
+
+def _read(path: Path) -> _Record:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Record)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return _Record()
+
+
+def findings(parts: Mapping[str, Callable[[], str]]) -> str:
+    """What each of *parts* says of itself, as JSON lines; what raises an EdgeError is not ok."""
+    lines = []
+    for part, look in parts.items():
+        try:
+            lines.append(json.dumps({"part": part, "ok": True, "text": look()}))
+        except EdgeError as err:
+            lines.append(json.dumps({"part": part, "ok": False, "text": str(err)}))
+    return "\n".join(lines)

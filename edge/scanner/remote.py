@@ -1,0 +1,163 @@
+"""What the centre may do with this unit: its commands and its desired settings.
+
+Part of the publisher's turn, and on its thread.
+"""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge import cli
+from edge.clock import Clock
+from edge.errors import BadMessage, CameraError, EdgeError
+from edge.messages import Command, Config, Health
+from edge.scanner import power
+from edge.scanner.desired import ALLOWED, Desired
+from edge.scanner.indicator import Indicator, Signal
+from edge.scanner.orders import ORDERS, Orders, findings
+from edge.scanner.publisher import Publisher
+from edge.scanner.settings import ScannerSettings
+
+log = logging.getLogger(__name__)
+
+#: A unit whose last frame is older than this sees nothing.
+BLIND_S = 5.0
+#: So many lines of the log are kept in memory for diagnostics.
+LINES = 200
+
+
+class Remote:
+    """Takes what the centre sends and sees to it that it is answered."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        desired: Desired,
+        settings: ScannerSettings,
+        own: Path,
+        clock: Clock,
+        indicator: Indicator,
+        health: Callable[[], Health],
+        recent: "RecentLines",
+    ) -> None:
+        """*own* is the unit's own file of settings."""
+        self._publisher = publisher
+        self._desired = desired
+        self._settings = settings
+        self._own = own
+        self._indicator = indicator
+        self._health = health
+        self._recent = recent
+        self._ending = False
+        self._orders = Orders(
+            Path(settings.outbox.folder) / ORDERS,
+            clock,
+            acts={
+                "identify": self._identify,
+                "self_test": self._self_test,
+                "diagnostics": self._diagnostics,
+            },
+            endings={"restart": self._end, "reboot": self._reboot},
+        )
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether the service is to end, to be started anew."""
+        return self._ending or self._desired.wants_start
+
+    def closed(self) -> str:
+        """Why nothing may be collected now; "" if it may."""
+        return "paused by the centre" if self._orders.paused else ""
+
+    def step(self, timeout_s: float) -> None:
+        """One turn of the publisher; then what came in, what is on trial, what is to be told."""
+        self._publisher.step(timeout_s)
+        for channel, payload in self._publisher.take_others():
+            try:
+                if channel == "cmd":
+                    self._orders.take(Command.decode(payload))
+                else:
+                    self._wish(Config.decode(payload))
+            except BadMessage as err:
+                log.warning("what the centre sent cannot be read: %s", err)
+        self._desired.step(connected=self._publisher.connected, well=self._sees())
+        if self._publisher.connected:
+            self._desired.tell(self._publisher.answer)
+            self._orders.tell(self._publisher.answer)
+
+    def _wish(self, wished: Config) -> None:
+        answer = self._desired.take(wished, self._own, well=self._sees())
+        if answer is not None:
+            self._publisher.answer(answer)
+
+    def _sees(self) -> bool:
+        age_s = self._health().frame_age_s
+        return age_s is not None and age_s <= BLIND_S
+
+    def _identify(self) -> str:
+        self._indicator.show(Signal.IDENTIFY)
+        return ""
+
+    def _self_test(self) -> str:
+        health = self._health()
+
+        def camera() -> str:
+            if not self._sees():
+                raise CameraError(f"no frame for {health.frame_age_s} s")
+            return f"{health.frame_rate} frames a second"
+
+        def room() -> str:
+            if health.fill is not None and health.fill >= 0.9:
+                raise EdgeError(f"the outbox is {100 * health.fill:.0f} % full")
+            return f"{health.pending} scans wait"
+
+        def supply() -> str:
+            if health.machine.under_voltage:
+                raise EdgeError("the supply is too weak: another adapter, a shorter cable")
+            return "good" if health.machine.under_voltage is not None else "does not tell"
+
+        def eye() -> str:
+            if health.eye not in ("good", "unjudged"):
+                raise EdgeError(health.eye)
+            return health.eye
+
+        parts = {"camera": camera, "eye": eye, "outbox": room, "supply": supply}
+        return findings(parts | {"clock": lambda: health.clock})
+
+    def _diagnostics(self) -> str:
+        tables: dict[str, Any] = msgspec.to_builtins(self._settings)
+        # No secret has its place in these, nor the name of a file with one.
+        shown = {
+            table: {key: value for key, value in tables[table].items() if not keys or key in keys}
+            for table, keys in ALLOWED.items()
+        }
+        facts = {"config": self._desired.revision, "settings": shown}
+        health = json.loads(self._health().encode())
+        return json.dumps(facts | {"health": health, "log": list(self._recent.lines)[-60:]})
+
+    def _end(self) -> str:
+        self._ending = True
+        return ""
+
+    def _reboot(self) -> str:
+        if not power.ask(power.REBOOT):
+            raise EdgeError("this unit cannot start its machine anew: enable edge-reboot.path")
+        return self._end()
+
+
+class RecentLines(logging.Handler):
+    """Keeps the last lines of the log in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(cli.PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+        self.lines: deque[str] = deque(maxlen=LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep *record*."""
+        self.lines.append(self.format(record)[:300])

@@ -1,0 +1,274 @@
+"""What units are commanded and what settings they should have; the record of who asked for it."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+
+from edge.clock import utc_seconds, utc_text
+from edge.config import merged
+from edge.errors import ControlError
+from edge.messages import Answer, Command, CommandAction, Config, revision_of
+from edge.storage.database import Database
+
+#: A command that was sent and not answered is sent again after this long; units do none twice.
+AGAIN_S = 15.0
+#: Desired settings are sent again after this long, a trial being over by then.
+CONFIG_AGAIN_S = 150.0
+#: What is neither answered nor refused.
+OPEN = ("waiting", "sent", "executing")
+
+Tables = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class CommandRow:
+    """One command, and what became of it."""
+
+    id: str
+    unit: str
+    action: str
+    asked_by: str
+    asked: str
+    expires: str
+    state: str
+    changed: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ConfigRow:
+    """The desired settings of a unit, and what it made of them."""
+
+    unit: str
+    desired: str
+    running: str
+    state: str
+    reason: str
+    settings: Tables
+
+
+class Control:
+    """The tables of control, in the database of the storage. For one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.migrate("edge.storage.control")
+
+    def command(
+        self, unit: str, action: CommandAction, by: str, now: str, expires_s: float
+    ) -> CommandRow:
+        """Ask *unit* to do *action*. Raises ControlError for a unit that nobody has heard of."""
+        self._must_be_known(unit)
+        row = CommandRow(
+            id=uuid.uuid4().hex,
+            unit=unit,
+            action=action,
+            asked_by=by,
+            asked=now,
+            expires=utc_text(utc_seconds(now) + expires_s),
+            state="waiting",
+            changed=now,
+            reason="",
+            detail="",
+        )
+        self._change(
+            "INSERT INTO command (id, unit, action, asked_by, asked, expires, state, changed)"
+            " VALUES (:id, :unit, :action, :asked_by, :asked, :expires, :state, :changed)",
+            **vars(row),
+        )
+        return row
+
+    def commands(self, unit: str | None = None, limit: int = 100) -> list[CommandRow]:
+        """The newest commands, of all units or of *unit*, newest first."""
+        where = "WHERE unit = :unit" if unit else ""
+        columns = ", ".join(CommandRow.__annotations__)
+        rows = self._ask(
+            f"SELECT {columns} FROM command {where} ORDER BY asked DESC, id LIMIT :limit",
+            limit=limit,
+            **({"unit": unit} if unit else {}),
+        )
+        return [CommandRow(*row) for row in rows]
+
+    def find(self, command_id: str) -> CommandRow:
+        """The command *command_id*."""
+        columns = ", ".join(CommandRow.__annotations__)
+        (row,) = self._ask(f"SELECT {columns} FROM command WHERE id = :id", id=command_id)
+        return CommandRow(*row)
+
+    def due_commands(self, now: str) -> Iterator[tuple[str, str, Command]]:
+        """(area, unit, command) of what is to be sent now to units that are there.
+
+        What has expired is said to be so and not sent.
+        """
+        again = utc_text(utc_seconds(now) - AGAIN_S)
+        for command_id, unit, area, action, expires, state, changed, unit_state in self._ask(
+            "SELECT c.id, c.unit, u.area, c.action, c.expires, c.state, c.changed, u.state"
+            " FROM command c JOIN unit u ON u.unit = c.unit WHERE c.state IN ('waiting', 'sent')"
+            " ORDER BY c.asked"
+        ):
+            if expires <= now:
+                self._change(
+                    "UPDATE command SET state = 'expired', changed = :now WHERE id = :id"
+                    " AND state IN ('waiting', 'sent')",
+                    id=command_id,
+                    now=now,
+                )
+            elif unit_state == "online" and (state == "waiting" or changed <= again):
+                yield area, unit, Command(id=command_id, action=action, expires=expires)
+
+    def command_sent(self, command_id: str, now: str) -> None:
+        """The command was given to the broker."""
+        self._change(
+            "UPDATE command SET state = 'sent', changed = :now"
+            " WHERE id = :id AND state IN ('waiting', 'sent')",
+            id=command_id,
+            now=now,
+        )
+
+    def answered(self, unit: str, answer: Answer, now: str) -> None:
+        """*unit* says what became of a command of its own, or of its desired settings."""
+        if answer.about == "command":
+            self._change(
+                "UPDATE command SET state = :state, reason = :reason, changed = :now,"
+                " detail = CASE WHEN :detail = '' THEN detail ELSE :detail END"
+                # An answer that comes late does not open again what has ended.
+                " WHERE id = :id AND unit = :unit AND state IN ('waiting', 'sent', 'executing',"
+                " 'expired')",
+                id=answer.to,
+                unit=unit,
+                state=answer.state,
+                reason=answer.reason,
+                detail=answer.detail,
+                now=now,
+            )
+            return
+        self._config_row(unit, now)
+        self._change(
+            "UPDATE unit_config SET state = :state, reason = :reason, changed = :now,"
+            " revision = CASE WHEN :state = 'successful' THEN :to ELSE revision END"
+            " WHERE unit = :unit AND asked = :to",
+            unit=unit,
+            to=answer.to,
+            state=answer.state,
+            reason=answer.reason,
+            now=now,
+        )
+
+    def runs_by(self, unit: str, revision: str, now: str) -> None:
+        """*unit* says, as at each connection, by which desired settings it runs."""
+        self._config_row(unit, now)
+        self._change(
+            "UPDATE unit_config SET revision = :revision WHERE unit = :unit",
+            unit=unit,
+            revision=revision,
+        )
+
+    def desire(self, scope: str, settings: Tables, by: str, now: str) -> None:
+        """From now on *settings* are desired of *scope*, in place of those before; {} for none.
+
+        Raises ControlError for a scope that is none.
+        """
+        kind, _, name = scope.partition(":")
+        if scope != "all" and (kind not in ("area", "place", "unit") or not name):
+            raise ControlError(f"scope {scope!r} must be all, area:NAME, place:NAME or unit:NAME")
+        self._change(
+            "INSERT INTO desired (scope, settings, set_by, set_at)"
+            " VALUES (:scope, :settings, :by, :now)",
+            scope=scope,
+            settings=json.dumps(settings, sort_keys=True),
+            by=by,
+            now=now,
+        )
+
+    def history(self, limit: int = 100) -> list[tuple[str, str, str, str]]:
+        """(when, who, scope, settings) of what was desired, newest first."""
+        return self._ask(
+            "SELECT set_at, set_by, scope, settings FROM desired ORDER BY number DESC LIMIT :limit",
+            limit=limit,
+        )
+
+    def desired(self, scope: str) -> Tables:
+        """What is desired of *scope* itself."""
+        return self._scopes().get(scope, {})
+
+    def configs(self) -> list[ConfigRow]:
+        """The desired settings of each unit, by name."""
+        scopes = self._scopes()
+        return [
+            ConfigRow(unit, revision_of(wished), running, state, reason, wished)
+            for unit, area, place, running, state, reason in self._ask(
+                "SELECT u.unit, u.area, u.place, coalesce(c.revision, ''), coalesce(c.state, ''),"
+                " coalesce(c.reason, '') FROM unit u LEFT JOIN unit_config c ON c.unit = u.unit"
+                " ORDER BY u.unit"
+            )
+            for wished in [_wished(scopes, area, place, unit)]
+        ]
+
+    def due_configs(self, now: str) -> Iterator[tuple[str, str, Config]]:
+        """(area, unit, settings) of what is to be sent now to units that are there and differ."""
+        scopes = self._scopes()
+        rows = self._ask(
+            "SELECT u.unit, u.area, u.place, c.revision, c.asked, c.sent, c.state FROM unit u"
+            " JOIN unit_config c ON c.unit = u.unit WHERE u.state = 'online' ORDER BY u.unit"
+        )
+        again = utc_text(utc_seconds(now) - CONFIG_AGAIN_S)
+        for unit, area, place, running, asked, sent, state in rows:
+            wished = _wished(scopes, area, place, unit)
+            revision = revision_of(wished)
+            if revision == running:
+                continue
+            if revision == asked and (state == "failed" or sent > again):
+                continue
+            yield area, unit, Config(revision=revision, settings=wished)
+
+    def config_sent(self, unit: str, revision: str, now: str) -> None:
+        """Desired settings were given to the broker."""
+        self._change(
+            "UPDATE unit_config SET asked = :revision, sent = :now, state = '', reason = ''"
+            " WHERE unit = :unit",
+            unit=unit,
+            revision=revision,
+            now=now,
+        )
+
+    def _scopes(self) -> dict[str, Tables]:
+        return {
+            scope: json.loads(settings)
+            for scope, settings in self._ask(
+                "SELECT scope, settings FROM desired d WHERE number ="
+                " (SELECT max(number) FROM desired n WHERE n.scope = d.scope)"
+            )
+        }
+
+    def _config_row(self, unit: str, now: str) -> None:
+        self._change(
+            "INSERT INTO unit_config (unit, revision, changed) VALUES (:unit, '', :now)"
+            " ON CONFLICT (unit) DO NOTHING",
+            unit=unit,
+            now=now,
+        )
+
+    def _must_be_known(self, unit: str) -> None:
+        if not self._ask("SELECT unit FROM unit WHERE unit = :unit", unit=unit):
+            raise ControlError(
+                f"no unit called {unit!r} was ever heard of; see edge-collector audit"
+            )
+
+    def _change(self, sql: str, **values: object) -> None:
+        with self._database.writing("control units") as connection:
+            connection.execute(sqlalchemy.text(sql), values)
+
+    def _ask(self, sql: str, **values: object) -> list[Any]:
+        with self._database.reading("control units") as connection:
+            return [tuple(row) for row in connection.execute(sqlalchemy.text(sql), values)]
+
+
+def _wished(scopes: dict[str, Tables], area: str, place: str, unit: str) -> Tables:
+    """What is desired of one unit: the nearer scope wins, key by key."""
+    names = ("all", f"area:{area}", f"place:{place}", f"unit:{unit}")
+    return merged(scopes.get(name, {}) for name in names)

@@ -1,0 +1,238 @@
+"""Desired settings: checked, tried, kept or taken back, over restarts and power cuts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.messages import Answer, Config, revision_of
+from edge.scanner.desired import NONE, TRIAL_S, TRIAL_STARTS, Desired
+from edge.scanner.settings import ScannerSettings
+from tests.fakes import FakeClock
+
+OWN = """
+[unit]
+id = "cong-1"
+area = "pleiku"
+place = "cho-1"
+direction = "in"
+tracing_key_file = "tracing.pub"
+[broker]
+url = "mqtt://192.0.2.1:1883"
+[camera]
+frame_rate = 12.0
+"""
+
+
+def wish(**tables: dict[str, Any]) -> Config:
+    return Config(revision=revision_of(tables), settings=tables)
+
+
+class Unit:
+    """A unit over all its starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.own = folder / "scanner.toml"
+        self.own.write_text(OWN)
+        self.clock = FakeClock()
+        self.connected = self.well = True
+        self.told: list[Answer] = []
+        self.settings: ScannerSettings
+        self.start()
+
+    def start(self) -> None:
+        self.desired = Desired(self.folder / "desired.json", self.clock)
+        self.settings = self.desired.load(self.own)
+
+    def take(self, wished: Config) -> Answer | None:
+        return self.desired.take(wished, self.own, well=self.well)
+
+    def step(self, seconds: float = 1.0) -> None:
+        """A turn; ended by it, the service starts again."""
+        self.clock.advance(seconds)
+        self.desired.step(connected=self.connected, well=self.well)
+        if self.connected:
+            self.desired.tell(self._publish)
+        if self.desired.wants_start:
+            self.start()
+
+    def _publish(self, answer: Answer) -> bool:
+        self.told.append(answer)
+        return True
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Unit:
+    return Unit(tmp_path)
+
+
+def test_good_settings_are_tried_and_stay(unit: Unit) -> None:
+    wished = wish(camera={"frame_rate": 10.0}, reading={"budget_ms": 20.0})
+    answer = unit.take(wished)
+    assert answer is not None
+    assert (answer.state, unit.desired.wants_start) == ("executing", True)
+    assert unit.settings.camera.frame_rate == 12.0
+
+    unit.step()
+    assert unit.settings.camera.frame_rate == 10.0
+    unit.step()
+
+    assert [(a.state, a.to) for a in unit.told] == [("successful", wished.revision)]
+    assert not unit.desired.on_trial
+    unit.start()
+    assert unit.settings.reading.budget_ms == 20.0
+    assert unit.desired.revision == wished.revision
+
+
+def test_what_is_in_force_already_changes_nothing_however_often_it_comes(unit: Unit) -> None:
+    wished = wish(camera={"frame_rate": 10.0})
+    unit.take(wished)
+    unit.step()
+    unit.step()
+    file = (unit.folder / "desired.json").stat().st_mtime_ns
+
+    for _ in range(100):
+        answer = unit.take(wished)
+        assert answer is not None
+        assert answer.state == "successful"
+
+    assert not unit.desired.wants_start
+    assert (unit.folder / "desired.json").stat().st_mtime_ns == file
+
+
+def test_settings_that_cost_the_broker_are_taken_back(unit: Unit) -> None:
+    unit.take(wish(camera={"frame_rate": 10.0}))
+    unit.step()
+    unit.step()
+    unit.told.clear()
+    broken = wish(broker={"url": "mqtt://192.0.2.9:1"}, camera={"frame_rate": 10.0})
+    unit.take(broken)
+    unit.connected = False
+    unit.step()
+    assert unit.settings.broker.url == "mqtt://192.0.2.9:1"
+    for _ in range(int(TRIAL_S) + 2):
+        unit.step()
+
+    assert unit.settings.broker.url == "mqtt://192.0.2.1:1883"
+    assert unit.settings.camera.frame_rate == 10.0
+    unit.connected = True
+    unit.step()
+    (answer,) = unit.told
+    assert (answer.state, answer.to) == ("failed", broken.revision)
+    assert "no broker within" in answer.reason
+    # Not once more, however often the centre sends it.
+    again = unit.take(broken)
+    assert again is not None
+    assert (again.state, unit.desired.wants_start) == ("failed", False)
+
+
+def test_settings_that_cost_the_camera_are_taken_back(unit: Unit) -> None:
+    unit.take(wish(camera={"source": "webcam:9"}))
+    unit.well = False
+    for _ in range(int(TRIAL_S) + 3):
+        unit.step()
+
+    assert unit.settings.camera.source == "pi"
+    assert [(a.state, "no frames" in a.reason) for a in unit.told] == [("failed", True)]
+
+
+def test_a_broker_that_is_away_anyhow_is_no_reason_where_it_was_not_touched(unit: Unit) -> None:
+    unit.take(wish(camera={"frame_rate": 10.0}))
+    unit.connected = False
+    unit.step()
+    unit.step()
+
+    assert unit.settings.camera.frame_rate == 10.0
+    assert not unit.desired.on_trial
+
+
+def test_a_camera_that_was_blind_before_is_no_reason(unit: Unit) -> None:
+    unit.well = False
+    unit.take(wish(publisher={"health_s": 30.0}))
+    unit.step()
+    unit.step()
+
+    assert unit.settings.publisher.health_s == 30.0
+
+
+def test_settings_with_which_the_service_does_not_start_are_taken_back(unit: Unit) -> None:
+    unit.take(wish(indicator={"kind": "none"}))
+    for _ in range(TRIAL_STARTS):
+        unit.start()
+        assert unit.settings.indicator.kind == "none"
+    unit.start()
+
+    assert unit.settings.indicator.kind == "gpio"
+    unit.step()
+    assert "does not start" in unit.told[0].reason
+
+
+def test_power_cuts_in_a_trial_do_not_keep_bad_settings(unit: Unit) -> None:
+    unit.take(wish(broker={"url": "mqtt://192.0.2.9:1"}))
+    unit.connected = False
+    for boot in range(TRIAL_STARTS + 1):
+        unit.clock.boot_again(f"{boot:032x}")
+        unit.start()
+
+    assert unit.settings.broker.url == "mqtt://192.0.2.1:1883"
+
+
+@pytest.mark.parametrize(
+    ("tables", "reason"),
+    [
+        ({"camera": {"frame_rate": 0}}, "camera.frame_rate is 0"),
+        ({"camera": {"frame_rat": 5}}, "did you mean 'frame_rate'"),
+        ({"unit": {"id": "other"}}, "unit.id: not for the centre"),
+        ({"unit": {"tracing_key_file": "mine.pub"}}, "not for the centre"),
+        ({"basis": {"required": False}}, "basis: not for the centre"),
+        ({"broker": {"ca_file": "/tmp/x"}}, "broker.ca_file: not for the centre"),
+        ({"outbox": {"folder": "/tmp"}}, "outbox.folder: not for the centre"),
+        ({"carry": {"key_file": "/tmp/x"}}, "carry: not for the centre"),
+    ],
+)
+def test_what_cannot_be_or_is_not_for_the_centre_is_refused(
+    unit: Unit, tables: dict[str, Any], reason: str
+) -> None:
+    answer = unit.take(wish(**tables))
+
+    assert answer is not None
+    assert answer.state == "failed"
+    assert reason in answer.reason
+    assert not unit.desired.wants_start
+    assert unit.desired.revision == NONE
+
+
+def test_settings_under_a_foreign_revision_are_refused(unit: Unit) -> None:
+    answer = unit.take(Config(revision="0" * 15 + "1", settings={"camera": {"frame_rate": 5.0}}))
+
+    assert answer is not None
+    assert "revision" in answer.reason
+
+
+def test_wishes_for_nothing_give_the_unit_its_own_settings_back(unit: Unit) -> None:
+    unit.take(wish(camera={"frame_rate": 10.0}))
+    unit.step()
+    unit.step()
+    unit.take(wish())
+    unit.step()
+    unit.step()
+
+    assert unit.settings.camera.frame_rate == 12.0
+    assert unit.desired.revision == NONE
+
+
+def test_a_spoilt_file_or_one_that_fits_no_more_never_stops_the_scanning(unit: Unit) -> None:
+    unit.take(wish(camera={"frame_rate": 10.0}))
+    unit.step()
+    unit.step()
+    unit.own.write_text(OWN.replace("[camera]\nframe_rate = 12.0", ""))
+    (unit.folder / "desired.json").write_text(
+        (unit.folder / "desired.json").read_text().replace("frame_rate", "no_such_key")
+    )
+    unit.start()
+    assert unit.settings.camera.frame_rate == 15.0
+
+    (unit.folder / "desired.json").write_bytes(b'{"revision": ')
+    unit.start()
+    assert unit.desired.revision == NONE
