@@ -32,6 +32,8 @@ MAX_SPOTS = 3
 _CLOSE_SIDE = 500
 #: Side of the part of which a smear is taken out, in pixels.
 _SMEARED_SIDE = 400
+#: The grey that `darkened` makes of each.
+_DARKER = (255 * (np.arange(256) / 255) ** 2.5).round().astype(np.uint8)
 
 
 @dataclass
@@ -88,10 +90,7 @@ def unsmeared(view: View) -> Look:
         return Look()
     spots: tuple[Spot, ...] = ()
     for still in without_smear(part, smear):
-        look = read_zxing(still)
-        if not look.codes:
-            found = (read_spot(still, spot) for spot in look.spots[:1])
-            look = Look(tuple(code for code in found if code is not None), look.spots)
+        look = _closely(still, thorough=False, most=1)
         if look.codes:
             return moved(look, left, top)
         spots += look.spots
@@ -101,6 +100,26 @@ def unsmeared(view: View) -> Look:
 def thresholded(view: View) -> Look:
     """Dark or light by the mean of 15 x 15 pixels: against shadows and weak light."""
     return read_zxing(_thresholded(view.frame, 15), Binarizer.FixedThreshold)
+
+
+def darkened(view: View) -> Look:
+    """What is nearly white spread out: against glare, bright spots and too much light."""
+    return _closely(np.asarray(cv2.LUT(view.frame, _DARKER), np.uint8))
+
+
+def softened(view: View) -> Look:
+    """Half the size, dark or light by the soft mean around: against blur and weak light at once."""
+    if min(view.half.shape) < MIN_SIDE:
+        return Look()
+    how = cv2.ADAPTIVE_THRESH_GAUSSIAN_C
+    dark = cv2.adaptiveThreshold(view.half, 255, how, cv2.THRESH_BINARY, 21, 0)
+    look = _closely(np.asarray(dark, np.uint8), Binarizer.FixedThreshold, thorough=False)
+    return enlarged(look, 2.0)
+
+
+def crisp(view: View) -> Look:
+    """At full size with sharper edges: for small codes that are bent or out of focus."""
+    return _closely(_sharpened(view.frame, 3, 2))
 
 
 def magnified(view: View) -> Look:
@@ -153,12 +172,30 @@ STAGES = (
     Stage("histogram", histogram),
     Stage("sharpened", sharpened),
     Stage("unsmeared", unsmeared),
+    Stage("darkened", darkened),
     Stage("thresholded", thresholded),
+    Stage("softened", softened),
+    Stage("crisp", crisp),
     Stage("magnified", magnified),
     Stage("regridded", regridded),
     Stage("second reader", second_reader),
     Stage("outlined", outlined),
 )
+
+
+def _closely(
+    picture: Frame,
+    binarizer: Binarizer = Binarizer.LocalAverage,
+    *,
+    thorough: bool = True,
+    most: int = 2,
+) -> Look:
+    """What zxing-cpp reads in *picture*, or else the grid at *most* of the spots that it saw."""
+    look = read_zxing(picture, binarizer, thorough=thorough)
+    if look.codes:
+        return look
+    found = (read_spot(picture, spot) for spot in look.spots[:most])
+    return Look(tuple(code for code in found if code is not None), look.spots)
 
 
 def _alike(spot: Spot, other: Spot) -> bool:
