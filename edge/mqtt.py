@@ -312,6 +312,9 @@ class Connection:
         if self.connected:
             short = self._clock.monotonic() - self._connected_at < STABLE_S
             self._short_connections = self._short_connections + 1 if short else 0
+        elif self._short_connections and why == self._reason:
+            # NATS does not even greet one of two that take over from each other quickly.
+            self._short_connections += 1
         self._drop()
         if self.suspects_double:
             why += f"; if the network is good, another client may run as {self._client_id!r}"

@@ -122,6 +122,8 @@ class Publisher:
         self._sent: dict[int, _Sent] = {}
         self._ids: dict[int, str] = {}
         self._again: list[int] = []
+        self._heard_at = clock.monotonic()
+        self._resend_s = resend_s
         self._start_again()
         self._unwritten_since: float | None = None
         self._warned_of_double = False
@@ -200,13 +202,13 @@ class Publisher:
     def _start_again(self) -> None:
         now = self._clock.monotonic()
         lost = self._connection.take_lost()
-        for sent in self._sent.values():
-            # What the broker has may be delivered and confirmed in any order now.
-            sent.at, sent.overtaken_at = now, None
-        in_doubt = lost.intersection(self._sent) if self._connection.kept else set(self._sent)
-        self._again = sorted(in_doubt)
-        self._resend_s = self._resend_first_s
-        self._heard_at = now
+        if self._connection.kept:
+            # Waiting goes on where it was, so that a link that flaps delays no sending again.
+            self._again = sorted({*self._again, *lost}.intersection(self._sent))
+        else:
+            self._again = sorted(self._sent)
+            self._resend_s = self._resend_first_s
+            self._heard_at = now
         self._next_health = now
         # What was there before this connection is the backlog; what comes now is live.
         live_from = self._outbox.next_seq if self._live_room else 1
