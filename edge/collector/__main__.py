@@ -15,6 +15,7 @@ from edge.collector import audit
 from edge.collector.asking import requests
 from edge.collector.commanding import add_commands, run_command, run_desired
 from edge.collector.importing import import_bundle
+from edge.collector.metrics import MetricsFile
 from edge.collector.service import Collector, subscriptions
 from edge.collector.settings import CollectorSettings
 from edge.errors import BrokerError, BundleError
@@ -101,11 +102,16 @@ def _run(options: argparse.Namespace) -> int:
         batch_wait_s=settings.batch_wait_ms / 1000,
         gap_ask_s=settings.gap_ask_s,
     )
+    metrics = None
+    if settings.metrics_file:
+        metrics = MetricsFile(Path(settings.metrics_file), collector.totals, connection, clock)
     notifier = Notifier()
     notifier.ready()
     with cli.stop_signals() as stopping:
         while not stopping():
             collector.step()
+            if metrics is not None:
+                metrics.step()
             notifier.watchdog()
     notifier.stopping()
     connection.disconnect(2.0)

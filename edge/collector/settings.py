@@ -19,5 +19,7 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/receipts.key"
     gap_ask_s: Annotated[float, Meta(ge=10, le=86_400)] = 300.0
+    #: Numbers for Prometheus, read by node_exporter's textfile collector; "" for none.
+    metrics_file: str = ""
     broker: BrokerSettings = BrokerSettings()
     storage: StorageSettings = StorageSettings()

@@ -47,7 +47,7 @@ class Application:
             *CoveragePages(show, database, places).pages(),
             *AreaPages(show, database, places).pages(),
             *ReportPages(show, parts.reporting).pages(),
-            *SetUpPages(show, database, places).pages(),
+            *SetUpPages(show, database, places, parts.bases).pages(),
             *PeoplePages(show, parts.people).pages(),
             *TracingPages(show, settings.tracing.socket, parts.clock).pages(),
         ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from edge.clock import Clock
 from edge.dashboard.alarm_rules import Limits
 from edge.dashboard.alarms import Alarms, Watch
+from edge.dashboard.bases import Bases
 from edge.dashboard.forwarding import (
     CountSource,
     Forwarder,
@@ -39,6 +40,7 @@ class Parts:
     teller: Teller
     reporting: Reporting
     totals: Totals
+    bases: Bases
     #: None where nothing is passed on.
     forwarder: Forwarder | None
 
@@ -80,6 +82,7 @@ def build(
             database, places, clock, settings.title, settings.reports, mailer, mail.reports_to
         ),
         Totals(database, clock),
+        Bases(settings.set_up, beside),
         _forwarder(settings.forward, database, clock, beside),
     )
 

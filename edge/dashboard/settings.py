@@ -27,6 +27,14 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
 
 
+class SetUpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the page Set-up shows of the rest of the deployment."""
+
+    #: Folder with the legal bases, and the public key of their authority; "" for none.
+    basis_folder: str = ""
+    basis_key_file: str = ""
+
+
 class TracingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the tracing desk of this machine listens."""
 
@@ -49,3 +57,4 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mail: MailSettings = MailSettings()
     forward: ForwardSettings = ForwardSettings()
     tracing: TracingSettings = TracingSettings()
+    set_up: SetUpSettings = SetUpSettings()

@@ -45,6 +45,12 @@ def first_day(connection: Connection) -> date | None:
     return min((date.fromisoformat(day) for day in days if day), default=None)
 
 
+def expired_before(connection: Connection) -> date | None:
+    """Scans of days before this have been erased; None if none ever were."""
+    day = connection.execute(text("SELECT expired_before FROM feed")).scalar_one()
+    return date.fromisoformat(day) if day else None
+
+
 def by_place(connection: Connection, first: date, last: date) -> dict[str, Count]:
     """Scans of each place that had any, on the local days *first* to *last*."""
     rows = connection.execute(

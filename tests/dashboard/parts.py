@@ -28,7 +28,7 @@ from tests.fakes import FakeClock, a_health, a_scan, a_status
 
 PASSWORD = "mot-mat-khau-dai"
 #: The manager's; the other places are not.
-OWN_PLACE, OTHER_PLACE = "cho-pleiku", "ben-xe-duc-long"
+OWN_PLACE, OTHER_PLACE = "cho-pleiku", "ben-xe-mau"
 #: What a stranger might call a thing, to see what our pages make of it.
 HOSTILE = """=1+1<script>alert('x')</script>"&{{7*7}}"""
 
@@ -86,14 +86,14 @@ class Deployment:
         places = (
             Place(
                 id=OWN_PLACE,
-                name="Chợ Pleiku, cổng 1",
+                name="Chợ Mẫu, cổng 1",
                 kind="market",
                 address="Đường Mẫu, Pleiku",
                 admin=areas,
-                body="Ban quản lý chợ Pleiku",
+                body="Ban quản lý Chợ Mẫu",
                 hours=(Opening(days=DAYS, opens=time(5), closes=time(18)),),
             ),
-            Place(id=OTHER_PLACE, name="Bến xe Đức Long", kind="station", admin=areas),
+            Place(id=OTHER_PLACE, name="Bến xe Mẫu", kind="station", admin=areas),
             Place(
                 id="xe-81b-01234",
                 name="Xe buýt 81B-012.34",

@@ -86,7 +86,7 @@ def test_now_and_the_place_tell_todays_scans(deployment: Deployment) -> None:
     for page in (now, place):
         assert ">12<" in page
         assert ">1.234<" in page
-    assert "Chợ Pleiku" in now
+    assert "Chợ Mẫu" in now
     assert 'class="ins"' in place
     assert deployment.client("manager").get(f"/places/{OTHER_PLACE}").status_code == 403
     assert deployment.client("operator").get("/places/none").status_code == 404

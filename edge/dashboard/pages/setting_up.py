@@ -1,12 +1,14 @@
-"""*Set-up*: the register of places, and what stands in the settings."""
+"""*Set-up*: the register of places, the legal bases, and what has been erased."""
 
 import msgspec
 from starlette.responses import Response
 
+from edge.dashboard.bases import Bases
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, Page
 from edge.errors import RegisterError
 from edge.register import KINDS, Register
+from edge.storage.counts import expired_before
 from edge.storage.database import Database
 from edge.storage.places import Change, Places, keep_register
 
@@ -17,8 +19,9 @@ SHOWN = 100
 class SetUpPages:
     """The register, to be seen, searched, and handed in anew."""
 
-    def __init__(self, show: Pages, database: Database, places: Places) -> None:
+    def __init__(self, show: Pages, database: Database, places: Places, bases: Bases) -> None:
         self._show, self._database, self._places = show, database, places
+        self._bases = bases
 
     def pages(self) -> list[Page]:
         """Their routes."""
@@ -31,6 +34,7 @@ class SetUpPages:
         find = ask.query("find").strip().lower()[:64]
         with self._database.reading() as connection:
             register = self._places.all(connection)
+            erased_before = expired_before(connection)
         found = [
             place
             for place in register.values()
@@ -44,6 +48,9 @@ class SetUpPages:
             total=len(found),
             kinds=KINDS,
             find=find,
+            basis_known=self._bases.known,
+            bases=self._bases.read(),
+            erased_before=erased_before,
             problem=problem,
             change=change,
         )
