@@ -33,6 +33,7 @@ HOMES = {
     "pyzbar": {"edge/scanner/decoder.py"},
     "argon2": {"edge/dashboard/people.py"},
     "fpdf": {"edge/printing.py"},
+    "segno": {"edge/printing.py"},
     "jinja2": {"edge/dashboard/show.py"},
 }
 

@@ -3,8 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 
@@ -21,7 +20,9 @@ from edge.provision.boot_partition import (
 )
 from edge.provision.cards import make_card, next_unit, sign_document
 from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
-from edge.provision.places import COLUMNS, place_from, places_from_table
+from edge.provision.inventory import UNIT_COLUMNS
+from edge.provision.labels import write_labels
+from edge.provision.places import COLUMNS, place_from, places_from_table, rows
 from edge.provision.settings import ProvisionSettings
 from edge.register import KINDS
 
@@ -51,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(commands)
     _add_unit(commands)
     _add_card(commands)
+    batch = _command(commands, "batch", _batch, "take in the units of a table (CSV, XLSX)")
+    batch.add_argument("file", type=Path, metavar="FILE")
+    label = _command(commands, "label", _label, "print the labels of units")
+    label.add_argument("units", nargs="+", metavar="UNIT")
+    for with_labels in (batch, label):
+        with_labels.add_argument(
+            "--labels", type=Path, default=Path("labels.pdf"), help="default: %(default)s"
+        )
     basis = _command(commands, "basis", _basis, "sign a document by which units may collect")
     basis.add_argument("--number", required=True, help="of the order, as it is quoted")
     basis.add_argument("--issuer", required=True, help="who has ordered it")
@@ -125,7 +134,7 @@ def _add_unit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
     change = _command(whats, "change", _unit_change, "hang a unit elsewhere; then: card")
     change.add_argument("id", metavar="ID")
-    for key in ("place", "direction", "area", "trip", "hardware"):
+    for key in UNIT_COLUMNS[1:]:
         change.add_argument(f"--{key}")
     listed = _command(whats, "list", _unit_list, "the units, a line each")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -196,34 +205,36 @@ def _place_import(options: argparse.Namespace) -> int:
 
 
 def _unit_add(options: argparse.Namespace) -> int:
-    with _valid(options.id):
-        unit = _deployment(options).add_unit(
-            options.id,
-            options.place,
-            options.direction,
-            area=options.area,
-            trip=options.trip,
-            hardware=options.hardware,
-        )
+    row = {key: getattr(options, key) for key in UNIT_COLUMNS}
+    (unit,) = _deployment(options).add_units([row])
     print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}")
     return 0
 
 
 def _unit_change(options: argparse.Namespace) -> int:
-    keys = ("place", "direction", "area", "trip", "hardware")
-    changes = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
-    with _valid(options.id):
-        unit = _deployment(options).change_unit(options.id, **changes)
+    keys = [key for key in UNIT_COLUMNS if key != "id" and getattr(options, key) is not None]
+    changes = {key: getattr(options, key) for key in keys}
+    unit = _deployment(options).change_unit(options.id, **changes)
     print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; now write its card")
     return 0
 
 
-@contextmanager
-def _valid(unit: str) -> Iterator[None]:
-    try:
-        yield
-    except msgspec.ValidationError as err:
-        raise ProvisionError(f"unit {unit}: {err}") from None
+def _batch(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    taken = deployment.add_units(
+        row for _, row in rows(options.file, UNIT_COLUMNS[:3], UNIT_COLUMNS)
+    )
+    write_labels(options.labels, deployment, taken, utc_now())
+    print(f"{len(taken)} units; their labels are in {options.labels}; now: card BOOT --next")
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    units = [deployment.inventory.unit(name) for name in options.units]
+    write_labels(options.labels, deployment, units, utc_now())
+    print(options.labels)
+    return 0
 
 
 def _unit_list(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ by the owner alone, and each file is explained in the README that lies beside it
 import base64
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from edge import config
 from edge.certificates import Authority, CertificateFacts, Issued, facts, revocations_end
 from edge.errors import EdgeError, ProvisionError
 from edge.files import replace_file
-from edge.messages import Direction
 from edge.provision import mosquitto
 from edge.provision.inventory import (
     CertificateRecord,
@@ -103,37 +102,35 @@ class Deployment:
         with self.changing():
             write_register(self.folder / REGISTER, register)
 
-    def add_unit(
-        self,
-        name: str,
-        place: str,
-        direction: Direction,
-        *,
-        area: str = "",
-        trip: str = "",
-        hardware: str = "",
-    ) -> UnitRecord:
-        """Take a unit in. Raises ProvisionError or RegisterError."""
+    def add_units(self, rows: Iterable[Mapping[str, str]]) -> list[UnitRecord]:
+        """Take units in, all of them or none; those that are there already, the same, are left.
+
+        Each of *rows* has id, place and direction; area, trip and hardware where they are given.
+        Raises ProvisionError or RegisterError.
+        """
+        register = self.register
+        with self.changing():
+            inventory, taken = self.inventory, []
+            for row in rows:
+                unit = self._unit_from(row)
+                register.place(unit.place)
+                known = next((k for k in inventory.units if k.id == unit.id), None)
+                if known is not None and known.on_its_card() != unit.on_its_card():
+                    raise ProvisionError(f"there is another unit {unit.id!r}; choose another name")
+                inventory = inventory.with_unit(known or unit)
+                taken.append(known or unit)
+            write_inventory(self.folder / INVENTORY, inventory)
+        return taken
+
+    def _unit_from(self, row: Mapping[str, str]) -> UnitRecord:
+        name = row.get("id", "")
         if name in RESERVED:
             raise ProvisionError(f"a unit cannot be called {name!r}; a machine of the centre is")
-        self.register.place(place)
-        with self.changing():
-            inventory = self.inventory
-            if any(unit.id == name for unit in inventory.units):
-                raise ProvisionError(f"there is a unit {name!r} already; choose another name")
-            unit = msgspec.convert(
-                {
-                    "id": name,
-                    "area": area or self.settings.units.area,
-                    "place": place,
-                    "direction": direction,
-                    "trip": trip,
-                    "hardware": hardware,
-                },
-                UnitRecord,
-            )
-            write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
-        return unit
+        given = {key: value for key, value in row.items() if value}
+        try:
+            return msgspec.convert({"area": self.settings.units.area} | given, UnitRecord)
+        except msgspec.ValidationError as err:
+            raise ProvisionError(f"unit {name}: {err}") from None
 
     def change_unit(self, name: str, **changes: str) -> UnitRecord:
         """Hang the unit *name* elsewhere; it learns of it by its next card.
@@ -144,8 +141,7 @@ class Deployment:
             self.register.place(changes["place"])
         with self.changing():
             inventory = self.inventory
-            known = msgspec.to_builtins(inventory.unit(name))
-            unit = msgspec.convert(known | changes, UnitRecord)
+            unit = self._unit_from(msgspec.to_builtins(inventory.unit(name)) | changes)
             write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
         return unit
 

@@ -14,6 +14,9 @@ from edge.messages import Count
 
 Serial = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])")]
 
+#: What is told of a unit that is taken in; the first three must be.
+UNIT_COLUMNS = ("id", "place", "direction", "area", "trip", "hardware")
+
 
 class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A certificate that was given out."""

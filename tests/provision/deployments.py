@@ -21,6 +21,5 @@ def a_deployment(
     deployment = make_deployment(folder, msgspec.convert(table, ProvisionSettings), utc_now())
     market = Place(id="cho-1", name="Chợ Mẫu", kind="market")
     deployment.put_places(Register().with_places([market]))
-    for unit in units:
-        deployment.add_unit(unit, "cho-1", "in")
+    deployment.add_units({"id": unit, "place": "cho-1", "direction": "in"} for unit in units)
     return deployment

@@ -28,6 +28,10 @@ def run(folder: Path, *args: str) -> int:
     return main([*args, "--config", str(folder / "provision.toml")])
 
 
+def add(deployment: Deployment, name: str, **more: str) -> None:
+    deployment.add_units([{"id": name, "place": "cho-1", "direction": "in"} | more])
+
+
 def test_nothing_secret_can_be_read_by_others(tmp_path: Path) -> None:
     os.umask(0o022)
     deployment = a_deployment(tmp_path / "gia-lai")
@@ -85,12 +89,12 @@ def test_a_unit_needs_a_place_and_a_name_of_its_own(tmp_path: Path) -> None:
     deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
 
     with pytest.raises(RegisterError, match="no place 'cho-9'"):
-        deployment.add_unit("cho-9-a", "cho-9", "in")
-    with pytest.raises(ProvisionError, match="already"):
-        deployment.add_unit("cho-1-a", "cho-1", "out")
+        add(deployment, "cho-9-a", place="cho-9")
+    with pytest.raises(ProvisionError, match="another unit"):
+        add(deployment, "cho-1-a", direction="out")
     for name in RESERVED:
         with pytest.raises(ProvisionError, match="cannot be called"):
-            deployment.add_unit(name, "cho-1", "in")
+            add(deployment, name)
     assert [unit.id for unit in deployment.inventory.units] == ["cho-1-a"]
 
 
@@ -172,6 +176,6 @@ def test_two_cannot_change_a_deployment_at_once(tmp_path: Path) -> None:
     with (deployment.folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ProvisionError, match="another edge-provision"):
-            deployment.add_unit("cho-1-a", "cho-1", "in")
+            add(deployment, "cho-1-a")
 
     assert json.loads((deployment.folder / INVENTORY).read_text())["units"] == []
