@@ -203,6 +203,19 @@ def test_what_cannot_be_or_is_not_for_the_centre_is_refused(
     assert unit.desired.revision == NONE
 
 
+def test_what_comes_while_another_is_on_trial_waits_for_the_centre_to_send_it_again(
+    unit: Unit,
+) -> None:
+    unit.take(wish(camera={"frame_rate": 10.0}))
+    assert unit.take(wish(camera={"frame_rate": 9.0})) is None
+    unit.step()
+    unit.step()
+    answer = unit.take(wish(camera={"frame_rate": 9.0}))
+
+    assert answer is not None
+    assert answer.state == "executing"
+
+
 def test_settings_under_a_foreign_revision_are_refused(unit: Unit) -> None:
     answer = unit.take(Config(revision="0" * 15 + "1", settings={"camera": {"frame_rate": 5.0}}))
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge.errors import ControlError
 from edge.messages import Answer, revision_of
-from edge.storage.control import AGAIN_S, CONFIG_AGAIN_S, Control
+from edge.storage.control import AGAIN_S, TRIAL_AGAIN_S, Control
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from tests.fakes import FakeClock, a_status
@@ -131,7 +131,7 @@ def test_settings_go_only_to_units_that_are_there_and_differ(centre: Centre) -> 
     assert centre.wished() == ["cong-1"]
     assert centre.wished() == []
     centre.answer(revision_of(settings), "successful", "config")
-    centre.clock.advance(CONFIG_AGAIN_S + 1)
+    centre.clock.advance(TRIAL_AGAIN_S + 1)
     assert centre.wished() == []
     # The unit was set up anew and has forgotten them.
     centre.control.runs_by("cong-1", "0" * 16, centre.now())
@@ -144,7 +144,7 @@ def test_settings_that_a_unit_took_back_are_not_sent_again_but_others_are(centre
     centre.control.desire("all", bad, "lan", centre.now())
     centre.wished()
     centre.answer(revision_of(bad), "failed", "config")
-    centre.clock.advance(CONFIG_AGAIN_S + 1)
+    centre.clock.advance(TRIAL_AGAIN_S + 1)
     centre.control.runs_by("cong-1", "0" * 16, centre.now())
     assert centre.wished() == []
     assert next((row.state, row.reason) for row in centre.control.configs()) == ("failed", "why")

@@ -16,8 +16,9 @@ from edge.storage.database import Database
 
 #: A command that was sent and not answered is sent again after this long; units do none twice.
 AGAIN_S = 15.0
-#: Desired settings are sent again after this long, a trial being over by then.
-CONFIG_AGAIN_S = 150.0
+#: Desired settings are sent again after this long without an answer, and after this long when
+#: they are on trial, which is over by then.
+CONFIG_AGAIN_S, TRIAL_AGAIN_S = 15.0, 150.0
 #: What is neither answered nor refused.
 OPEN = ("waiting", "sent", "executing")
 
@@ -150,8 +151,10 @@ class Control:
         self._config_row(unit, now)
         self._change(
             "UPDATE unit_config SET state = :state, reason = :reason, changed = :now,"
+            # An answer that comes late does not begin again what has ended.
             " revision = CASE WHEN :state = 'successful' THEN :to ELSE revision END"
-            " WHERE unit = :unit AND asked = :to",
+            " WHERE unit = :unit AND asked = :to"
+            " AND (:state <> 'executing' OR state NOT IN ('successful', 'failed'))",
             unit=unit,
             to=answer.to,
             state=answer.state,
@@ -216,13 +219,12 @@ class Control:
             "SELECT u.unit, u.area, u.place, c.revision, c.asked, c.sent, c.state FROM unit u"
             " JOIN unit_config c ON c.unit = u.unit WHERE u.state = 'online' ORDER BY u.unit"
         )
-        again = utc_text(utc_seconds(now) - CONFIG_AGAIN_S)
         for unit, area, place, running, asked, sent, state in rows:
             wished = _wished(scopes, area, place, unit)
             revision = revision_of(wished)
-            if revision == running:
-                continue
-            if revision == asked and (state == "failed" or sent > again):
+            again_s = TRIAL_AGAIN_S if state == "executing" else CONFIG_AGAIN_S
+            waits = sent > utc_text(utc_seconds(now) - again_s)
+            if revision == running or (revision == asked and (state == "failed" or waits)):
                 continue
             yield area, unit, Config(revision=revision, settings=wished)
 
