@@ -9,7 +9,7 @@ ARGS ?=
 
 ARCH ?= amd64 arm64
 
-.PHONY: deb debian run test check bench chaos camera contract lock clean
+.PHONY: deb debian sbom run test check bench chaos camera contract lock clean
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -62,6 +62,11 @@ contract:
 deb:
 	@provisioning/bootstrap.sh test
 	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch || exit 1; done
+
+## What the package of a unit brings, as CycloneDX, from requirements.lock: dist/edge-scanner.cdx.json.
+sbom:
+	@provisioning/bootstrap.sh test
+	@$(PYTHON_ENV) provisioning/deb.py --arch arm64 --sbom
 
 ## A unit's life on Debian 12 and 13, booted by their own systemd; as root, and with minutes to spare.
 debian:

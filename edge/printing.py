@@ -142,7 +142,7 @@ class LabelSheet:
         self._pdf.set_draw_color(*_LINE)
         self._pdf.rect(x, y, self._WIDTH, self._HEIGHT)
         self._draw_code(label.code, x + 76, y + 3, 21)
-        self._line(label.name, x + 3, y + 3, 72, 13, bold=True)
+        self._line(label.name, x + 3, y + 3, 72, self._size_for(label.name, 72, 13), bold=True)
         self._line(label.place, x + 3, y + 10, 72, 10)
         self._line(label.note, x + 3, y + 16, 72, 9, bold=True)
         for number, meaning in enumerate(label.meanings):
@@ -165,6 +165,15 @@ class LabelSheet:
             text = text[:-1]
         self._pdf.set_xy(x, y)
         self._pdf.cell(width, size * 0.45, text)
+
+    def _size_for(self, text: str, width: float, size: float) -> float:
+        """The largest size up to *size* in which *text* fits in bold: a name is never cut."""
+        while size > 4:
+            self._pdf.set_font(_FAMILY, "B", size)
+            if self._pdf.get_string_width(text) <= width - 2:
+                break
+            size -= 0.5
+        return size
 
     def _draw_flashes(self, flashes: Sequence[tuple[str, bool]], x: float, y: float) -> None:
         """A bar for a long flash, a dot for a short one; two colours stand one over the other."""

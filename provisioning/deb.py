@@ -10,6 +10,7 @@ give the same bytes.
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -29,6 +31,8 @@ PARTS = ROOT / "provisioning" / "debian"
 PYTHONS = ("3.11", "3.13")
 #: What Debian calls an architecture, and what wheels call it.
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+#: A Pi's camera and pins, from its own system.
+CAMERA: dict[str, tuple[str, ...]] = {"amd64": (), "arm64": ("python3-picamera2", "python3-lgpio")}
 #: From the system rather than from the lock; and what colorzero needs only while it is built.
 SYSTEM = {"numpy", "setuptools"}
 #: Where our Python packages lie, for nobody else to import.
@@ -54,7 +58,14 @@ def main() -> int:
     parser.add_argument("--arch", choices=tuple(ARCHITECTURES), required=True)
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--version", default=_version(), help="default: %(default)s")
+    parser.add_argument("--sbom", action="store_true", help="only the list of what is inside")
     options = parser.parse_args()
+    if options.sbom:
+        options.out.mkdir(parents=True, exist_ok=True)
+        path = options.out / "edge-scanner.cdx.json"
+        path.write_text(bill_of_materials(options.arch, options.version), encoding="utf-8")
+        print(path)
+        return 0
     print(build(options.arch, options.version, options.out))
     return 0
 
@@ -71,6 +82,8 @@ def build(arch: str, version: str, out: Path) -> Path:
             _install(arch, python, one)
             _merge(one, private)
         _copy_ours(tree, version)
+        inside = tree / "usr/share/doc/edge-scanner/sbom.cdx.json"
+        inside.write_text(bill_of_materials(arch, version), encoding="utf-8")
         _write_control(tree, arch, version)
         _set_modes_and_times(tree, epoch)
         out.mkdir(parents=True, exist_ok=True)
@@ -108,6 +121,43 @@ def locked(python: str, arch: str, extra: str) -> list[str]:
     if needed:
         raise SystemExit(f"deb: not in requirements.lock: {', '.join(sorted(needed))}; make lock")
     return lines
+
+
+def bill_of_materials(arch: str, version: str) -> str:
+    """What the package of *version* for *arch* brings, and what it takes from Debian: CycloneDX."""
+    components: dict[str, dict[str, Any]] = {}
+    for python in PYTHONS:
+        for line in locked(python, arch, "scanner"):
+            requirement, *hashes = line.split(" --hash=sha256:")
+            name, _, release = requirement.partition("==")
+            url = f"pkg:pypi/{canonicalize_name(name)}@{release}"
+            components[url] = {
+                "type": "library",
+                "bom-ref": url,
+                "name": name,
+                "version": release,
+                "purl": url,
+                # One for each file of that release that the lock allows.
+                "externalReferences": [
+                    {
+                        "type": "distribution",
+                        "url": f"https://pypi.org/project/{name}/{release}/",
+                        "hashes": [{"alg": "SHA-256", "content": digest} for digest in hashes],
+                    }
+                ],
+            }
+    for name in ("python3", "python3-numpy", "libzbar0", *CAMERA[arch]):
+        url = f"pkg:deb/debian/{name}"
+        components[url] = {"type": "library", "bom-ref": url, "name": name, "purl": url}
+    ours = {"type": "application", "name": "edge-scanner", "version": version}
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {**ours, "bom-ref": f"edge-scanner@{version}"}},
+        "components": [components[url] for url in sorted(components)],
+    }
+    return json.dumps(bill, indent=2) + "\n"
 
 
 def _closure(name: str, extras: set[str], environment: dict[str, str]) -> Iterator[str]:
@@ -186,7 +236,7 @@ def _write_control(tree: Path, arch: str, version: str) -> None:
     files = sorted(path for path in tree.rglob("*") if path.is_file())
     sizes_kb = sum(-(-path.stat().st_size // 1024) for path in files)
     control = (PARTS / "control").read_text(encoding="utf-8")
-    camera = ", python3-picamera2, python3-lgpio" if arch == "arm64" else ""
+    camera = "".join(f", {name}" for name in CAMERA[arch])
     (folder / "control").write_text(
         control.format(version=version, arch=arch, camera=camera, size=sizes_kb), encoding="utf-8"
     )

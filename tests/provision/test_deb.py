@@ -1,5 +1,6 @@
 """What the Debian package is made of. It is built and lived with in tests/debian."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -41,3 +42,38 @@ def test_the_packages_scripts_are_what_a_shell_understands(script: Path) -> None
     # What holds scans is never removed by a package.
     assert "rm -rf /var" not in script.read_text()
     assert "outbox" not in script.read_text()
+
+
+def test_the_bill_of_materials_lists_what_the_lock_puts_into_the_package() -> None:
+    build = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))
+
+    bill = json.loads(build["bill_of_materials"]("arm64", "1.2.3"))
+
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["version"] == "1.2.3"
+    names = {part["name"]: part for part in bill["components"]}
+    locked = {
+        line.partition("==")[0]
+        for python in ("3.11", "3.13")
+        for line in build["locked"](python, "arm64", "scanner")
+    }
+    assert locked < set(names)
+    assert {"python3-picamera2", "python3-numpy"} <= set(names)
+    for name in locked:
+        (reference,) = names[name]["externalReferences"]
+        assert reference["hashes"]
+        assert names[name]["purl"].startswith("pkg:pypi/")
+
+
+def test_the_table_of_security_names_only_tests_that_there_are() -> None:
+    table = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+    rows = [line for line in table.splitlines() if re.match(r"\| (5\.[0-9]+|6) ", line)]
+    assert len(rows) == 14
+    for row in rows:
+        named = re.findall(r"`((?:tests/)?[a-z_0-9/]+(?:\.py)?)`", row.split("|")[3])
+        folder = ""
+        for name in named:
+            path = ROOT / (name if name.startswith("tests/") else f"{folder}/{name}")
+            assert path.exists(), name
+            folder = str(Path(name).parent) if name.startswith("tests/") else folder
