@@ -20,6 +20,7 @@ from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
 from edge.scanner.permission import Permission
 from edge.scanner.settings import ScannerSettings
+from edge.scanner.unit_checks import Concern, board, certificate, mount, wifi
 from edge.sealing import Sealer, read_key
 
 #: How long the broker may take to answer.
@@ -38,14 +39,22 @@ class CheckResult:
     part_vi: str
     ok: bool
     text: str
+    #: It works, but should be seen to.
+    concern: bool = False
 
     def line(self) -> str:
         """For a person."""
-        return f"{'✓' if self.ok else '✗'} {self.part_vi + ' / ' + self.part:<28} {self.text}"
+        return f"{self.mark} {self.part_vi + ' / ' + self.part:<28} {self.text}"
+
+    @property
+    def mark(self) -> str:
+        """✓ works, ‼ works but should be seen to, ✗ does not work."""
+        return "‼" if self.concern else "✓" if self.ok else "✗"
 
     def json(self) -> str:
         """For a program."""
-        return json.dumps({"part": self.part, "ok": self.ok, "text": self.text})
+        facts = {"part": self.part, "ok": self.ok, "concern": self.concern, "text": self.text}
+        return json.dumps(facts)
 
 
 def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
@@ -60,7 +69,11 @@ def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
     parts: list[tuple[str, str, Callable[[], str]]] = [
         ("tracing key", "khóa truy vết", lambda: _key(settings, path.parent)),
         ("legal basis", "căn cứ pháp lý", lambda: _basis(settings, path.parent, clock)),
+        ("certificate", "chứng thư", lambda: certificate(settings, path.parent, clock.now())),
+        ("board", "bo mạch", board),
         ("disk", "ổ đĩa", lambda: _disk(settings)),
+        ("mount", "gắn ổ đĩa", lambda: mount(settings)),
+        ("wireless", "mạng Wi-Fi", wifi),
         ("reader", "bộ đọc mã", _reader),
         ("second reader", "bộ đọc thứ hai", lambda: _second_reader(settings)),
         ("camera", "máy ảnh", lambda: _camera(settings, clock)),
@@ -71,7 +84,8 @@ def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
     ]
     for part, part_vi, look in parts:
         try:
-            yield CheckResult(part, part_vi, True, look())
+            text = look()
+            yield CheckResult(part, part_vi, True, text, isinstance(text, Concern))
         except EdgeError as err:
             yield CheckResult(part, part_vi, False, str(err))
 

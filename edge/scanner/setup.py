@@ -32,7 +32,8 @@ APPLIED = "card.applied"
 #: The user that the scanner runs as.
 USER = "edge-scanner"
 
-_STATE = "var/lib/edge/setup.json"
+#: Where the unit remembers its last card.
+STATE = "var/lib/edge/setup.json"
 _IDENTITY = "var/lib/edge/identity"
 _SETTINGS = "etc/edge/scanner.toml"
 _AUTHORITY = "etc/edge/authority.pem"
@@ -129,7 +130,7 @@ def _read(path: Path, root: Path) -> Card:
 
 
 def _state(root: Path) -> SetupState | None:
-    path = root / _STATE
+    path = root / STATE
     try:
         return msgspec.json.decode(path.read_bytes(), type=SetupState)
     except FileNotFoundError:
@@ -173,7 +174,7 @@ def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
         unit=card.unit.id,
         hardware=board_serial(root),
     )
-    files.append(_File(_STATE, msgspec.json.encode(state), 0o600))
+    files.append(_File(STATE, msgspec.json.encode(state), 0o600))
     return files, settings
 
 

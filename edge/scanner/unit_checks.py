@@ -1,0 +1,113 @@
+"""What `edge-scanner check` asks of the unit itself: its identity, board, disk and radio."""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from edge.certificates import check_identity
+from edge.clock import Moment
+from edge.config import secret_path
+from edge.errors import EdgeError
+from edge.scanner.settings import ScannerSettings
+from edge.scanner.setup import STATE, SetupState, board_serial
+
+#: A certificate of which less than this part is left should have been replaced.
+CERTIFICATE_SHARE = 1 / 3
+#: Below this a link comes and goes.
+WEAK_DBM = -75
+#: What ext4 may keep in memory; a power cut costs as much of what is not synced.
+COMMIT_S = 30
+
+
+class Concern(str):
+    """What works, but should be seen to."""
+
+    __slots__ = ()
+
+
+def certificate(settings: ScannerSettings, beside: Path, now: Moment) -> str:
+    """Whose certificate this unit has, and until when. Raises EdgeError where it is no use."""
+    broker = settings.broker
+    if not broker.certificate_file:
+        return Concern("none: whoever reaches the broker is let in; use certificates in the field")
+    paths = [
+        secret_path(file, beside)
+        for file in (broker.certificate_file, broker.key_file, broker.ca_file)
+    ]
+    try:
+        own, key, authority = (path.read_bytes() for path in paths)
+    except OSError as err:
+        raise EdgeError(f"{err.filename}: cannot read it: {err.strerror}; write a card") from err
+    facts = check_identity(own, key, authority, settings.unit.id)
+    at = datetime.fromisoformat(now.at)
+    left = facts.days_left(at)
+    if left < 0:
+        raise EdgeError(
+            f"ended on {facts.not_after:%Y-%m-%d}; scans are kept, but cannot be sent until the"
+            f" unit has a new card: edge-provision card ... --unit {settings.unit.id}"
+        )
+    text = f"of {facts.name}, {left:.0f} days left"
+    # From when it was issued is not said in it: it begins long ago on purpose.
+    if left < CERTIFICATE_SHARE * 365:
+        return Concern(f"{text}; write this unit a new card")
+    return text
+
+
+def board(root: Path = Path("/")) -> str:
+    """Whether this is the board that was set up. Raises EdgeError for a card that was copied."""
+    try:
+        state = msgspec.json.decode((root / STATE).read_bytes(), type=SetupState)
+    except FileNotFoundError:
+        return Concern("not set up by a card")
+    except OSError as err:
+        return Concern(f"{STATE}: {err.strerror}; run this with sudo")
+    except msgspec.DecodeError:
+        raise EdgeError(f"{root / STATE} is damaged; write this unit a new card") from None
+    serial = board_serial(root)
+    if state.hardware and serial != state.hardware:
+        raise EdgeError(
+            f"this card was set up in the board {state.hardware}, and this one is"
+            f" {serial or 'unknown'}; two boards under one name lose nothing but confuse everybody:"
+            " write this unit a card of its own"
+        )
+    return f"{serial or 'no serial number'}, card {state.number} of {state.deployment}"
+
+
+def mount(settings: ScannerSettings, mounts: Path = Path("/proc/mounts")) -> str:
+    """How the disk with the outbox is mounted. Raises EdgeError where it loses what it was told."""
+    folder = Path(settings.outbox.folder).resolve()
+    best = ("", "", "")
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, where, kind, options, *_ = line.split(" ")
+        if folder.is_relative_to(where) and len(where) >= len(best[0]):
+            best = (where, kind, options)
+    where, kind, options = best
+    given = options.split(",")
+    if "ro" in given:
+        raise EdgeError(
+            f"{where} is read-only; check the card, then: sudo mount -o remount,rw {where}"
+        )
+    if "data=writeback" in given or "nobarrier" in given or "barrier=0" in given:
+        raise EdgeError(
+            f"{where} is mounted with {options}, which a power cut spoils; use defaults"
+        )
+    commits = [int(o.removeprefix("commit=")) for o in given if o[7:].isdigit() and "commit=" in o]
+    if commits and commits[0] > COMMIT_S:
+        return Concern(f"{where} ({kind}) is mounted with commit={commits[0]}; 5 is the default")
+    return f"{where} ({kind}), {options}"
+
+
+def wifi(wireless: Path = Path("/proc/net/wireless")) -> str:
+    """How strong the wireless network is."""
+    try:
+        lines = wireless.read_text(encoding="ascii", errors="replace").splitlines()[2:]
+    except FileNotFoundError:
+        lines = []
+    links = [line.split() for line in lines if len(line.split()) > 3]
+    if not links:
+        return "no wireless network in use"
+    name, level = links[0][0].rstrip(":"), float(links[0][3].rstrip("."))
+    if level < WEAK_DBM:
+        return Concern(f"{name}: {level:.0f} dBm is weak; move the antenna or the access point")
+    return f"{name}: {level:.0f} dBm"
