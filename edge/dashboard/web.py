@@ -23,7 +23,7 @@ from edge.clock import Clock
 from edge.dashboard.limits import RateLimit
 from edge.dashboard.people import People
 from edge.dashboard.rights import Right, Viewer
-from edge.errors import EdgeError
+from edge.errors import EdgeError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +112,24 @@ class Door:
             if wait:
                 return Response("Quá nhiều yêu cầu / too many requests\n", 429, _retry(wait))
             form = await _form(request) if request.method == "POST" else {}
-            return await run_in_threadpool(self._answer, page, request, form)
+            return await run_in_threadpool(self._answer_or_say_why_not, page, request, form)
 
         return endpoint
+
+    def _answer_or_say_why_not(
+        self, page: Page, request: Request, form: Mapping[str, str | bytes]
+    ) -> Response:
+        try:
+            return self._answer(page, request, form)
+        except StorageError as err:
+            log.error("%s: %s", page.path, err)
+            ask = Ask(request, None, language_of(request), self._clock.now().at, {})
+            return self._show.message(
+                ask,
+                ask.say("Kho dữ liệu tạm thời không trả lời", "The storage does not answer now"),
+                ask.say("Hãy thử lại sau ít phút.", "Try again in a few minutes."),
+                503,
+            )
 
     def _answer(self, page: Page, request: Request, form: Mapping[str, str | bytes]) -> Response:
         now = self._clock.now().at

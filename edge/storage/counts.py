@@ -51,14 +51,17 @@ def expired_before(connection: Connection) -> date | None:
     return date.fromisoformat(day) if day else None
 
 
-def by_place(connection: Connection, first: date, last: date) -> dict[str, Count]:
-    """Scans of each place that had any, on the local days *first* to *last*."""
+def by_place(
+    connection: Connection, first: date, last: date, places: Iterable[str] | None = None
+) -> dict[str, Count]:
+    """Scans of each place that had any on these days; of *places*, None for all."""
     rows = connection.execute(
-        text(
-            f"SELECT place, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last"
-            " GROUP BY place HAVING sum(scans) > 0"
-        ),
-        _days(first, last),
+        *_among(
+            f"SELECT place, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last",
+            " GROUP BY place HAVING sum(scans) > 0",
+            _days(first, last),
+            places,
+        )
     )
     return {row.place: _count(row) for row in rows.all()}
 

@@ -1,11 +1,11 @@
 """What storage knows of units, as whoever watches over them asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, bindparam, text
 
 _COLUMNS = (
     "unit, area, state, place, direction, software, last_scan, seen, unsynced, doubled, taken_over,"
@@ -34,17 +34,15 @@ class FleetUnit:
     health: Mapping[str, Any]
 
 
-def units(connection: Connection) -> list[FleetUnit]:
-    """Every unit that was ever heard of, by name."""
-    rows = connection.execute(text(f"SELECT {_COLUMNS} FROM unit ORDER BY unit"))
-    return [_unit(row) for row in rows.all()]
-
-
-def units_of(connection: Connection, place: str) -> list[FleetUnit]:
-    """The units of *place*, by name."""
-    rows = connection.execute(
-        text(f"SELECT {_COLUMNS} FROM unit WHERE place = :place ORDER BY unit"), {"place": place}
-    )
+def units(connection: Connection, places: Iterable[str] | None = None) -> list[FleetUnit]:
+    """Every unit that was ever heard of, by name; of *places*, None for all."""
+    if places is None:
+        rows = connection.execute(text(f"SELECT {_COLUMNS} FROM unit ORDER BY unit"))
+    else:
+        statement = text(f"SELECT {_COLUMNS} FROM unit WHERE place IN :places ORDER BY unit")
+        rows = connection.execute(
+            statement.bindparams(bindparam("places", expanding=True)), {"places": sorted(places)}
+        )
     return [_unit(row) for row in rows.all()]
 
 

@@ -36,10 +36,13 @@ HOSTILE = """=1+1<script>alert('x')</script>"&{{7*7}}"""
 class Deployment:
     """Storage in a folder, the application on it, and a clock in the test's hands."""
 
-    def __init__(self, folder: Path, settings: DashboardSettings | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: DashboardSettings | None = None, url: str = ""
+    ) -> None:
+        """*url*: the database; "" for an SQLite file in *folder*."""
         self.clock = FakeClock()
         self.clock.synchronized = True
-        self.file = str(folder / "storage.db")
+        self.file = url or str(folder / "storage.db")
         self.database = open_database(StorageSettings(url=self.file), folder)
         self._seq = 0
         # At its recommended costs each of the many sign-ins of tests would take 50 ms and more.

@@ -248,3 +248,16 @@ def test_sessions_survive_a_restart_of_the_service(deployment: Deployment) -> No
 
     assert viewer is not None
     assert viewer.role == "operator"
+
+
+def test_a_storage_that_does_not_answer_is_said_so_and_no_more(deployment: Deployment) -> None:
+    client = deployment.client("operator")
+    with deployment.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE unit RENAME TO gone")
+
+    answer = client.get("/")
+
+    assert answer.status_code == 503
+    assert "Hãy thử lại sau ít phút." in answer.text
+    assert "no such table" not in answer.text
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY

@@ -72,8 +72,9 @@ class NowPages:
         own = ask.person().places
         with self._database.reading() as connection:
             register = self._places.all(connection)
-            units = fleet.units(connection)
-            by_place = counts.by_place(connection, today, today)
+            # A manager's few places are asked for alone: most of those who look on are managers.
+            units = fleet.units(connection, own)
+            by_place = counts.by_place(connection, today, today, own)
             quarters: list[Count] = []
             for day in (today - timedelta(days=1), today):
                 quarters += (

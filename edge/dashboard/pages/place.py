@@ -55,7 +55,7 @@ class PlacePages:
         day = day_asked(ask, "day", today)
         with self._database.reading() as connection:
             place = self._places.all(connection).get(name)
-            units = fleet.units_of(connection, name)
+            units = fleet.units(connection, [name])
             quarters = counts.by_quarter(connection, day, [name])
             week_ago = counts.by_quarter(connection, day - timedelta(days=7), [name])
             first = day - timedelta(days=DAYS - 1)

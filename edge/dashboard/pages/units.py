@@ -67,8 +67,8 @@ class UnitPages:
         sort = ask.query("sort") if ask.query("sort") in _SORTS else "condition"
         condition, find = ask.query("condition"), ask.query("find").strip()[:64]
         with self._database.reading() as connection:
-            units = fleet.units(connection)
-        lines = [self._line(unit, ask.now) for unit in units if ask.person().sees(unit.place)]
+            units = fleet.units(connection, ask.person().places)
+        lines = [self._line(unit, ask.now) for unit in units]
         counts = {name: sum(line.condition == name for line in lines) for name in UNIT_ORDER}
         shown = [
             line
