@@ -14,7 +14,7 @@ from edge import __version__, cli, config
 from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames, IndicatorError
 from edge.mqtt import Connection
-from edge.scanner import check, power, self_test
+from edge.scanner import check, power, self_test, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
@@ -62,6 +62,7 @@ def main(args: list[str] | None = None) -> int:
         "outbox": _outbox,
         "check": _check,
         "eye": self_test.run,
+        "wiring": wiring.run,
         "setup": _setup,
     }
     work = works.get(options.command, _run)
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     checks.add_argument("--json", action="store_true", help="one JSON object a line")
     self_test.add_command(commands, cli.common_again())
+    wiring.add_command(commands, cli.common_again())
     return parser
 
 
