@@ -20,11 +20,13 @@ from edge.scanner.readers import Code, Frame
 log = logging.getLogger(__name__)
 
 #: Seconds between two ordinary frames, and between two codes, that are looked at: 0.2 and 1.3 ms.
-FRAME_S, CODE_S = 10.0, 2.0
+FRAME_S, CODE_S = 10.0, 0.5
+#: Of the codes within so many seconds, which is one person's, the sharpest counts: it was still.
+VISIT_S = 5.0
 #: A lens counts as covered after so many looks: before, it may be a hand.
 _COVERED_LOOKS = 3
-#: Sharpness is the median of so many codes, of different people's papers and hands.
-_CODES, _FEWEST_CODES = 20, 5
+#: Sharpness is the median of so many visits, of different people's papers and hands.
+_VISITS, _FEWEST_VISITS = 20, 5
 #: Mean grey, from 0 to 255, outside of which it is too dark or too bright although exposure tried.
 _TOO_DARK, _TOO_BRIGHT = 30.0, 225.0
 #: The difference of the strongest edges, as a share of the mean grey, and at least in grey levels:
@@ -120,19 +122,19 @@ class Eye:
         self._covered_looks = 0
         self._light: list[Finding] = []
         self._brightness: float | None = None
-        self._codes: deque[Seen] = deque(maxlen=_CODES)
+        # When each visit was, in VISIT_S, and the sharpness of its code.
+        self._visits: deque[tuple[int, float]] = deque(maxlen=_VISITS)
         self._golden: Seen | None = None
         self._verdict = "unjudged"
 
     @property
     def state(self) -> EyeState:
         """What is known at the moment."""
-        near = [each.sharpness for each in self._codes if each.module_px >= _NEAR_PX]
-        enough = len(near) >= _FEWEST_CODES
+        enough = len(self._visits) >= _FEWEST_VISITS
         return EyeState(
             self._verdict,
             None if self._brightness is None else round(self._brightness, 1),
-            round(float(np.median(near)), 3) if enough else None,
+            round(float(np.median([it for _, it in self._visits])), 3) if enough else None,
         )
 
     def look(self, frame: Frame, codes: Sequence[Code], now: float) -> bool:
@@ -143,7 +145,7 @@ class Eye:
         looked = False
         if codes and now >= self._next_code:
             self._next_code, looked = now + CODE_S, True
-            self._look_at_codes(frame, codes)
+            self._look_at_codes(frame, codes, int(now // VISIT_S))
         if now >= self._next_frame:
             self._next_frame, looked = now + FRAME_S, True
             self._look_at_frame(frame)
@@ -151,14 +153,19 @@ class Eye:
             self._judge()
         return looked
 
-    def _look_at_codes(self, frame: Frame, codes: Iterable[Code]) -> None:
+    def _look_at_codes(self, frame: Frame, codes: Iterable[Code], visit: int) -> None:
         for code in codes:
             if (it := seen(frame, code)) is None:
                 continue
             if code.content == GOLDEN:
                 self._golden = it
-            else:
-                self._codes.append(it)
+            elif it.module_px >= _NEAR_PX:
+                self._note(visit, it.sharpest)
+
+    def _note(self, visit: int, sharpness: float) -> None:
+        if self._visits and self._visits[-1][0] == visit:
+            sharpness = max(sharpness, self._visits.pop()[1])
+        self._visits.append((visit, sharpness))
 
     def _look_at_frame(self, frame: Frame) -> None:
         self._brightness = brightness(frame)

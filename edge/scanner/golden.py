@@ -32,6 +32,8 @@ class Seen:
     #: Share of the contrast that is left between single modules along and across, the worse of the
     #: two: 1 is perfect, below about 0.3 nothing reads it.
     sharpness: float
+    #: The better of the two: a hand that moves smears one way, a lens out of focus both.
+    sharpest: float
     #: Grey of its light and of its dark parts, 0 to 255.
     light: float
     dark: float
@@ -81,10 +83,12 @@ def seen(frame: Frame, code: Code) -> Seen | None:
     # Any five modules each way hold dark and light ones, but for a few in a large code.
     around = np.ones((5, 5), np.uint8)
     local = cv2.dilate(grey, around) - cv2.erode(grey, around)
+    worse, better = sorted((_left(grey, is_dark), _left(grey.T, is_dark.T)))
     height, width = frame.shape
     x, y = corners.mean(axis=0)
     return Seen(
-        sharpness=min(_left(grey, is_dark), _left(grey.T, is_dark.T)) / contrast,
+        sharpness=worse / contrast,
+        sharpest=better / contrast,
         light=light,
         dark=dark,
         evenness=float(np.percentile(local, 2)) / contrast,

@@ -15,7 +15,7 @@ from edge.errors import CameraError, EndOfFrames
 from edge.scanner.__main__ import main
 from edge.scanner.decoder import Code, Decoder, Frame
 from edge.scanner.documents import Refusal, classify
-from edge.scanner.eye import CODE_S, FRAME_S, Eye, Finding, is_blank
+from edge.scanner.eye import CODE_S, FRAME_S, VISIT_S, Eye, Finding, is_blank
 from edge.scanner.golden import GOLDEN, golden_picture, golden_svg, seen
 from edge.scanner.self_test import best_focus, findings
 from tests import scenes
@@ -179,8 +179,8 @@ def watched(frame: Frame, codes: list[Code], seconds: float, eye: Eye | None = N
 
 def test_an_eye_at_work_is_judged_by_the_codes_that_it_reads() -> None:
     sharp, soft = in_camera(draw(CARD, 8)), blurred(in_camera(draw(CARD, 8)), 4)
-    good = watched(sharp, [code_in(sharp)], 20)
-    poor = watched(soft, [code_in(soft)], 20)
+    good = watched(sharp, [code_in(sharp)], 6 * VISIT_S)
+    poor = watched(soft, [code_in(soft)], 6 * VISIT_S)
 
     assert good.state.verdict == "good"
     assert poor.state.verdict == "blurred"
@@ -190,10 +190,29 @@ def test_an_eye_at_work_is_judged_by_the_codes_that_it_reads() -> None:
 
 def test_a_few_codes_are_too_few_to_call_a_lens_dirty() -> None:
     soft = blurred(in_camera(draw(CARD, 8)), 4)
-    eye = watched(soft, [code_in(soft)], 3 * CODE_S)
+    eye = watched(soft, [code_in(soft)], 3 * VISIT_S)
 
     assert eye.state.sharpness is None
     assert eye.state.verdict == "good"
+
+
+def test_a_code_that_came_smeared_and_was_then_held_still_is_no_dirty_lens() -> None:
+    still = in_camera(draw(CARD, 8))
+    moving = noisy(cv2.blur(still, (13, 1)))
+    eye = Eye()
+    for step in range(400):
+        frame = still if step % 50 > 30 else moving
+        eye.look(frame, [code_in(still)], 100 + step / 10)
+
+    assert (eye.state.sharpness or 0) > 0.8
+
+
+def test_a_hand_that_moves_smears_one_way_alone() -> None:
+    still = in_camera(draw(CARD, 8))
+    it = seen(noisy(cv2.blur(still, (13, 1))), code_in(still))
+
+    assert it is not None
+    assert it.sharpest > 0.6 > 2 * it.sharpness
 
 
 def test_a_covered_lens_is_told_once_and_only_after_a_while(
