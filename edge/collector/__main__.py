@@ -16,6 +16,7 @@ from edge.collector.asking import requests
 from edge.collector.commanding import add_commands, run_command, run_desired
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
+from edge.collector.retention import Retention, erase_order
 from edge.collector.service import Collector, subscriptions
 from edge.collector.settings import CollectorSettings
 from edge.errors import BrokerError, BundleError
@@ -68,6 +69,12 @@ def main(args: list[str] | None = None) -> int:
         parents=[cli.common_again()],
         help="the public key by which units know receipts: their receipts.pub",
     )
+    erases = commands.add_parser(
+        "erase",
+        parents=[cli.common_again()],
+        help="erase the sealed identities of an order by the tracing desk; the scans stay counted",
+    )
+    erases.add_argument("order", type=Path, metavar="FILE")
     add_commands(commands)
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
@@ -75,6 +82,7 @@ def main(args: list[str] | None = None) -> int:
         "audit": _audit,
         "import": _import,
         "key": _key,
+        "erase": _erase,
         "command": _control,
         "desired": _control,
     }
@@ -105,6 +113,8 @@ def _run(options: argparse.Namespace) -> int:
     metrics = None
     if settings.metrics_file:
         metrics = MetricsFile(Path(settings.metrics_file), collector.totals, connection, clock)
+    kept = settings.retention
+    retention = Retention(storage, Path(kept.receipts_file), clock, days=kept.days)
     notifier = Notifier()
     notifier.ready()
     with cli.stop_signals() as stopping:
@@ -112,6 +122,8 @@ def _run(options: argparse.Namespace) -> int:
             collector.step()
             if metrics is not None:
                 metrics.step()
+            if kept.erase:
+                retention.step()
             notifier.watchdog()
     notifier.stopping()
     connection.disconnect(2.0)
@@ -158,6 +170,15 @@ def _ask(settings: CollectorSettings, beside: Path, storage: Storage) -> None:
             connection.publish(topic(area, unit, "again"), message.encode())
             print(f"asked {unit} for {len(message.ranges)} ranges", file=sys.stderr)
         connection.disconnect(BROKER_S)
+
+
+def _erase(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    with closing(_storage(settings, options)) as storage:
+        receipts = Path(settings.retention.receipts_file)
+        erased = erase_order(options.order, storage, receipts, SystemClock())
+    print(f"{options.order}: {erased} identities erased")
+    return 0
 
 
 def _import(options: argparse.Namespace) -> int:

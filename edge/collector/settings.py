@@ -9,6 +9,14 @@ from edge.messages import Name
 from edge.storage.settings import StorageSettings
 
 
+class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When what is stored is erased."""
+
+    erase: bool = True
+    days: Annotated[int, Meta(ge=14, le=30)] = 21
+    receipts_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/erased.jsonl"
+
+
 class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in collector.toml."""
 
@@ -23,3 +31,4 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     metrics_file: str = ""
     broker: BrokerSettings = BrokerSettings()
     storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()

@@ -135,6 +135,8 @@ areas = ["demo"]
 url = {text(url)}
 [storage]
 url = {text(str(self._folder / "storage.db"))}
+[retention]
+receipts_file = {text(str(self._folder / "erased.jsonl"))}
 """,
             encoding="utf-8",
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge import __version__, cli, config
 from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames, IndicatorError
+from edge.memory import keep_to_ourselves
 from edge.mqtt import Connection
 from edge.scanner import check, power, self_test, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
@@ -34,6 +35,8 @@ from edge.scanner.reading import read_files
 from edge.scanner.remote import RecentLines, Remote
 from edge.scanner.repair import REPAIR, Ladder, mended_camera
 from edge.scanner.rereads import Rereads
+from edge.scanner.retention import LOOK_S as RETENTION_S
+from edge.scanner.retention import Retention
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
@@ -121,6 +124,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _scan(options: argparse.Namespace) -> int:
+    keep_to_ourselves()
     beside = options.config.parent
     clock = SystemClock()
     folder = Path(config.load(options.config, ScannerSettings).outbox.folder)
@@ -199,8 +203,10 @@ def _scan(options: argparse.Namespace) -> int:
             indicator,
             clock,
         )
-        carrying = Beside("carrier", carrier.step, pause_s=STICKS_S)
-        stack.enter_context(carrying)
+        stack.enter_context(Beside("carrier", carrier.step, pause_s=STICKS_S))
+        kept_days = settings.outbox.retention_days
+        retention = Retention(outbox, Path(settings.outbox.folder), clock, days=kept_days)
+        stack.enter_context(Beside("retention", retention.step, pause_s=RETENTION_S))
         pipeline = Pipeline(
             zbar=settings.reading.zbar,
             budget_ms=settings.reading.budget_ms,

@@ -8,28 +8,32 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge import cli, config
-from edge.chain import Chain, Head
+from edge.chain import Head
 from edge.clock import SystemClock
 from edge.errors import ConfigError
 from edge.legal_basis import LegalBasis, read_bases
+from edge.memory import keep_to_ourselves
 from edge.register import read_register
 from edge.sealing import Verifier, read_key
 from edge.storage import feed
 from edge.storage.database import Database
 from edge.systemd import Notifier
 from edge.tracing import commands
+from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
 from edge.tracing.desk import Desk
 from edge.tracing.index import Index
 from edge.tracing.indexer import Indexer
 from edge.tracing.keys import read_keys
+from edge.tracing.officer import Officer
 from edge.tracing.places import Places
 from edge.tracing.questions import Questions
 from edge.tracing.requests import RequestServer
 from edge.tracing.retention import Retention
 from edge.tracing.service import TracingService
 from edge.tracing.settings import TraceSettings
+from edge.tracing.subjects import SubjectRequests
 from edge.tracing.tokens import Tokens
 from edge.tracing.workers import Workers
 
@@ -47,6 +51,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    keep_to_ourselves()
     settings = config.load(options.config, TraceSettings)
     beside = options.config.parent
     clock = SystemClock()
@@ -66,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
             minimum_ms=round(settings.questions.minimum_minutes * 60_000),
         )
         boxes = StoredBoxes(storage, database)
-        audit = Path(settings.desk.audit_file)
+        audit = Audit(Path(settings.desk.audit_file), clock, _say)
         desk = Desk(
             workers=workers,
             cases=cases,
@@ -76,10 +81,18 @@ def _run(options: argparse.Namespace) -> int:
             keys=keys,
             boxes=boxes,
             audit=audit,
-            clock=clock,
-            recorded=_say,
         )
-        server = RequestServer(Path(settings.desk.socket), desk, workers)
+        officer = Officer(
+            requests=SubjectRequests(database),
+            index=index,
+            questions=questions,
+            cases=cases,
+            places=places,
+            tokens=tokens,
+            keys=keys,
+            audit=audit,
+        )
+        server = RequestServer(Path(settings.desk.socket), [desk, officer], workers)
         stack.callback(server.close)
         indexer = Indexer(
             lambda after, limit: feed.read(storage, after, limit),
@@ -94,10 +107,9 @@ def _run(options: argparse.Namespace) -> int:
             cases,
             questions,
             boxes,
-            Chain(audit),
+            audit,
             clock,
             days=settings.index.retention_days,
-            recorded=_say,
         )
         service = TracingService(server, indexer, retention, clock)
         log.info("opening what is sealed to %s", ", ".join(keys.ids))

@@ -30,6 +30,7 @@ CERTAINTY = {
 class Stay:
     """A visit as an answer has it. Times are milliseconds since 1970."""
 
+    number: int
     person: int
     place: str
     trip: str

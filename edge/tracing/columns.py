@@ -65,6 +65,15 @@ PERSONS: Columns = (
     ("ring", "vòng / ring"),
     ("namesakes", "có thể trùng tên / namesakes (weak)"),
 )
+REQUESTS: Columns = (
+    ("number", "số / number"),
+    ("kind", "loại / kind"),
+    ("received", "nhận / received"),
+    ("due", "trả lời trước / due"),
+    ("acknowledged", "đã trả lời / acknowledged"),
+    ("done", "đã xong / done"),
+    ("late", "quá hạn / late"),
+)
 AUDIT: Columns = (
     ("n", "số / number"),
     ("at", "lúc / at"),

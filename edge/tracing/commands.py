@@ -2,19 +2,16 @@
 
 import argparse
 import getpass
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge import cli, config
-from edge.clock import SystemClock, utc_text
-from edge.desk_socket import ask
+from edge import cli
+from edge.clock import SystemClock
 from edge.errors import DeskError
-from edge.legal_basis import LegalBasis, read_basis, write_basis
-from edge.sealing import Verifier, open_signer, read_key
 from edge.tables import write_table
+from edge.tracing import officer_commands, tools
+from edge.tracing.asking import ask_desk
 from edge.tracing.columns import (
     AUDIT,
     CASES,
@@ -27,9 +24,7 @@ from edge.tracing.columns import (
     cell_text,
     show,
 )
-from edge.tracing.keys import make_keys
-from edge.tracing.settings import TraceSettings
-from edge.tracing.shown import local_moment
+from edge.tracing.officer_commands import ask_for_numbers
 
 
 def parser(default_config: Path) -> argparse.ArgumentParser:
@@ -64,7 +59,8 @@ def parser(default_config: Path) -> argparse.ArgumentParser:
     groups: dict[str, Any] = {}
     _add_questions(add)
     _add_control(add)
-    _add_tools(add)
+    officer_commands.add_to(add)
+    tools.add_to(add)
     return top
 
 
@@ -73,6 +69,7 @@ GROUPS = {
     "release": "learning who persons are: asked for by one, approved by another",
     "worker": "the people of the desk; as root on its machine",
     "audit": "the record of who asked and saw what",
+    "request": "what people ask about their own data",
     "keys": "the desk's keys",
     "basis": "the legal basis",
 }
@@ -155,36 +152,17 @@ def _add_control(add: Add) -> None:
     command.add_argument("--head", default="", help="a hash that was noted earlier")
 
 
-def _add_tools(add: Add) -> None:
-    command = add("keys make", "a new pair of keys, and the token secret if none", _keys_make)
-    command.add_argument("folder", type=Path)
-    command = add("basis make", "sign a legal basis", _basis_make)
-    command.add_argument("file", type=Path)
-    command.add_argument("--key", type=Path, required=True, help="the authority's; made if missing")
-    command.add_argument("--number", required=True)
-    command.add_argument("--issuer", required=True)
-    command.add_argument("--place", action="append", required=True, help='an id, "cho-*" or "*"')
-    command.add_argument("--start", required=True)
-    command.add_argument("--end", required=True, help="the last day")
-    for action in ("show", "verify"):
-        command = add(
-            f"basis {action}", "what a legal basis says, if it is its authority's", _basis
-        )
-        command.add_argument("file", type=Path)
-        command.add_argument("--key", type=Path, required=True, help="the authority's basis.pub")
-
-
 # Questions
 
 
 def _where(options: argparse.Namespace) -> int:
     times = {"since": options.since, "until": options.until}
-    stays = _ask(options, "where", case=options.case, person=options.person, **times)
+    stays = ask_desk(options, "where", case=options.case, person=options.person, **times)
     return show(options.json, stays, STAYS)
 
 
 def _present(options: argparse.Namespace) -> int:
-    stays = _ask(
+    stays = ask_desk(
         options,
         "present",
         case=options.case,
@@ -198,22 +176,22 @@ def _present(options: argparse.Namespace) -> int:
 
 def _overlaps(options: argparse.Namespace) -> int:
     times = {"since": options.since, "until": options.until}
-    contacts = _ask(options, "overlaps", case=options.case, person=options.person, **times)
+    contacts = ask_desk(options, "overlaps", case=options.case, person=options.person, **times)
     return show(options.json, contacts, CONTACTS)
 
 
 def _second_ring(options: argparse.Namespace) -> int:
     times = {"since": options.since, "until": options.until}
-    contacts = _ask(options, "second_ring", case=options.case, **times)
+    contacts = ask_desk(options, "second_ring", case=options.case, **times)
     return show(options.json, contacts, CONTACTS)
 
 
 def _persons(options: argparse.Namespace) -> int:
-    return show(options.json, _ask(options, "persons", case=options.case), PERSONS)
+    return show(options.json, ask_desk(options, "persons", case=options.case), PERSONS)
 
 
 def _completeness(options: argparse.Namespace) -> int:
-    found = _ask(
+    found = ask_desk(
         options,
         "completeness",
         since=options.since,
@@ -235,50 +213,48 @@ def _completeness(options: argparse.Namespace) -> int:
 
 
 def _case_open(options: argparse.Namespace) -> int:
-    # Asked for, not given as an argument: arguments are seen by everybody on the machine and kept
-    # in the history of the shell.
-    numbers = [f"{kind}:{getpass.getpass(f'{kind}: ')}" for kind in options.person]
-    case = _ask(options, "open_case", purpose=options.purpose, numbers=numbers)
+    numbers = ask_for_numbers(options.person)
+    case = ask_desk(options, "open_case", purpose=options.purpose, numbers=numbers)
     return show(options.json, [case], CASES)
 
 
 def _case_decide(options: argparse.Namespace) -> int:
-    case = _ask(options, "decide_case", case=options.case, approve=options.approve)
+    case = ask_desk(options, "decide_case", case=options.case, approve=options.approve)
     return show(options.json, [case], CASES)
 
 
 def _case_do(options: argparse.Namespace) -> int:
-    return show(options.json, [_ask(options, options.do, case=options.case)], CASES)
+    return show(options.json, [ask_desk(options, options.do, case=options.case)], CASES)
 
 
 def _case_list(options: argparse.Namespace) -> int:
-    return show(options.json, _ask(options, "cases"), CASES)
+    return show(options.json, ask_desk(options, "cases"), CASES)
 
 
 def _release_ask(options: argparse.Namespace) -> int:
-    release = _ask(
+    release = ask_desk(
         options, "ask_release", case=options.case, persons=options.persons, reason=options.reason
     )
     return show(options.json, [release], RELEASES)
 
 
 def _release_decide(options: argparse.Namespace) -> int:
-    release = _ask(options, "decide_release", release=options.release, approve=options.approve)
+    release = ask_desk(options, "decide_release", release=options.release, approve=options.approve)
     return show(options.json, [release], RELEASES)
 
 
 def _release_list(options: argparse.Namespace) -> int:
-    return show(options.json, _ask(options, "releases"), RELEASES)
+    return show(options.json, ask_desk(options, "releases"), RELEASES)
 
 
 def _release_show(options: argparse.Namespace) -> int:
     if options.out is None:
-        return show(options.json, _ask(options, "named", release=options.release), NAMED)
+        return show(options.json, ask_desk(options, "named", release=options.release), NAMED)
     kind = options.out.suffix.lower().removeprefix(".")
     if kind not in ("csv", "xlsx"):
         raise DeskError(f"{options.out}: an export is a .csv or an .xlsx file")
-    named = _ask(options, "named", release=options.release, exported_as=kind)
-    release = next(r for r in _ask(options, "releases") if r["number"] == options.release)
+    named = ask_desk(options, "named", release=options.release, exported_as=kind)
+    release = next(r for r in ask_desk(options, "releases") if r["number"] == options.release)
     now = SystemClock().now().at
     # Every export can be traced to a person: on each row, and it is in the audit besides.
     traced = [release["requester"], release["case_id"], str(options.release), now]
@@ -295,7 +271,7 @@ def _release_show(options: argparse.Namespace) -> int:
 
 
 def _worker_put(options: argparse.Namespace) -> int:
-    worker = _ask(
+    worker = ask_desk(
         options,
         "put_worker",
         name=options.name,
@@ -307,71 +283,23 @@ def _worker_put(options: argparse.Namespace) -> int:
 
 
 def _worker_remove(options: argparse.Namespace) -> int:
-    print(cli.printable(_ask(options, "remove_worker", name=options.name)))
+    print(cli.printable(ask_desk(options, "remove_worker", name=options.name)))
     return 0
 
 
 def _worker_list(options: argparse.Namespace) -> int:
-    return show(options.json, _ask(options, "workers"), WORKERS)
+    return show(options.json, ask_desk(options, "workers"), WORKERS)
 
 
 def _audit_list(options: argparse.Namespace) -> int:
-    return show(options.json, _ask(options, "audit", case=options.case, last=options.last), AUDIT)
+    return show(
+        options.json, ask_desk(options, "audit", case=options.case, last=options.last), AUDIT
+    )
 
 
 def _audit_verify(options: argparse.Namespace) -> int:
-    head = _ask(options, "verify_audit", head=options.head)
+    head = ask_desk(options, "verify_audit", head=options.head)
     if options.json:
         return show(options.json, head, ())
     print(f"nguyên vẹn / whole: {head['entries']} entries, head {head['hash']}")
     return 0
-
-
-# Tools that need no running desk
-
-
-def _keys_make(options: argparse.Namespace) -> int:
-    try:
-        options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = make_keys(options.folder)
-    except OSError as err:
-        raise DeskError(f"{options.folder}: cannot write keys there: {err.strerror}") from err
-    print(f"{options.folder / name}.pub: cho thiết bị / for units\n{options.folder / name}.key")
-    return 0
-
-
-def _basis_make(options: argparse.Namespace) -> int:
-    signer = open_signer(options.key)
-    basis = LegalBasis(
-        number=options.number,
-        issuer=options.issuer,
-        places=tuple(options.place),
-        issued=utc_text(datetime.now(UTC).timestamp()),
-        start=utc_text(local_moment(options.start) / 1000),
-        end=utc_text(local_moment(options.end, end=True) / 1000),
-    )
-    write_basis(options.file, basis, signer)
-    print(options.file)
-    return 0
-
-
-def _basis(options: argparse.Namespace) -> int:
-    basis = read_basis(options.file, Verifier(read_key(options.key)))
-    facts = {name: getattr(basis, name) for name in basis.__struct_fields__}
-    if options.json:
-        print(json.dumps(facts, ensure_ascii=False))
-        return 0
-    for name, value in facts.items():
-        print(cli.printable(f"{name:<8} {', '.join(value) if name == 'places' else value}"))
-    return 0
-
-
-# Printing
-
-
-def _ask(options: argparse.Namespace, do: str, **arguments: Any) -> Any:
-    settings = config.load(options.config, TraceSettings)
-    if options.worker and not hasattr(options, "password_given"):
-        options.password_given = getpass.getpass("mật khẩu / password: ")
-    password = options.password_given if options.worker else ""
-    return ask(Path(settings.desk.socket), do, options.worker, password, **arguments)

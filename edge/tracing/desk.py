@@ -5,21 +5,20 @@ persons they saw. What cannot be recorded is not answered. Persons are numbers u
 a second person has approved names them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from edge.chain import Chain, Head, entries, verify
-from edge.clock import Clock
+from edge.chain import Head
 from edge.errors import DeskError, SealError
-from edge.tracing.answers import Completeness
+from edge.tracing.answers import Completeness, Contact
+from edge.tracing.audit import Audit
 from edge.tracing.cases import Case, Cases, Release
 from edge.tracing.keys import KeyRing
 from edge.tracing.places import Places
 from edge.tracing.questions import Questions
 from edge.tracing.shown import ShownContact, ShownStay, local_moment, shown_contact, shown_stay
-from edge.tracing.tokens import KINDS, Kind, Token, Tokens
+from edge.tracing.tokens import Tokens
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
 
 #: What one question may look back over, in days; more than any retention.
@@ -75,11 +74,8 @@ class Desk:
         tokens: Tokens,
         keys: KeyRing,
         boxes: Boxes,
-        audit: Path,
-        clock: Clock,
-        recorded: Callable[[Head], None] = lambda head: None,
+        audit: Audit,
     ) -> None:
-        """*recorded* is told the head of the audit after each entry, to keep it elsewhere."""
         self._workers = workers
         self._cases = cases
         self._questions = questions
@@ -88,9 +84,6 @@ class Desk:
         self._keys = keys
         self._boxes = boxes
         self._audit = audit
-        self._chain = Chain(audit)
-        self._clock = clock
-        self._recorded = recorded
 
     # Workers
 
@@ -99,13 +92,13 @@ class Desk:
     ) -> Worker:
         """Appoint a worker, or change their roles. The machine's administrator alone."""
         _must_administer(by)
-        self._record(by, "worker put", worker=name, title=title, roles=roles)
+        self._audit.record(by.name, "worker put", worker=name, title=title, roles=roles)
         return self._workers.put(name, title, roles, password)
 
     def remove_worker(self, by: Worker, name: str) -> str:
         """Let a worker do nothing any more. The machine's administrator alone."""
         _must_administer(by)
-        self._record(by, "worker removed", worker=name)
+        self._audit.record(by.name, "worker removed", worker=name)
         self._workers.remove(name)
         return name
 
@@ -123,23 +116,25 @@ class Desk:
         The numbers themselves are kept nowhere, only their tokens.
         """
         by.must_be("tracer")
-        tokens = [self._token(number) for number in numbers]
-        case = self._cases.open(purpose, tokens, by, self._now())
-        self._record(by, "case asked for", case=case.id, purpose=purpose, numbers=len(tokens))
+        tokens = [self._tokens.of_text(number) for number in numbers]
+        case = self._cases.open(purpose, tokens, by, self._audit.now())
+        self._audit.record(
+            by.name, "case asked for", case=case.id, purpose=purpose, numbers=len(tokens)
+        )
         return case
 
     def decide_case(self, by: Worker, case: str, approve: bool) -> Case:
         """Agree to a case of somebody else, or not."""
         by.must_be("approver")
-        decided = self._cases.decide(case, approve, by, self._now())
-        self._record(by, f"case {decided.state}", case=case, purpose=decided.purpose)
+        decided = self._cases.decide(case, approve, by, self._audit.now())
+        self._audit.record(by.name, f"case {decided.state}", case=case, purpose=decided.purpose)
         return decided
 
     def close_case(self, by: Worker, case: str) -> Case:
         """End a case; it holds nothing any more."""
         by.must_be("tracer", "approver", "officer")
         self._cases.case(case)
-        self._record(by, "case closed", case=case)
+        self._audit.record(by.name, "case closed", case=case)
         self._cases.close(case)
         return self._cases.case(case)
 
@@ -147,7 +142,7 @@ class Desk:
         """Keep the records of a case's persons past the retention, until it is closed."""
         by.must_be("approver", "officer")
         self._approved(case)
-        self._record(by, "case held", case=case)
+        self._audit.record(by.name, "case held", case=case)
         self._cases.hold(case)
         return self._cases.case(case)
 
@@ -161,7 +156,7 @@ class Desk:
         by.must_be("tracer")
         self._approved(case)
         found = self._cases.persons(case)
-        self._record(by, "persons of a case", case=case, persons=sorted(found))
+        self._audit.record(by.name, "persons of a case", case=case, persons=sorted(found))
         return [
             PersonsOfCase(person, ring, tuple(self._questions.namesakes(person)))
             for person, ring in sorted(found.items(), key=lambda item: (item[1], item[0]))
@@ -176,8 +171,8 @@ class Desk:
         began, ended = self._times(by, case, since, until)
         persons = self._whom(case, person)
         stays = [stay for p in persons for stay in self._questions.where(p, began, ended)]
-        self._record(
-            by, "where", case=case, since=since, until=until, persons=persons, rows=len(stays)
+        self._audit.record(
+            by.name, "where", case=case, since=since, until=until, persons=persons, rows=len(stays)
         )
         return [shown_stay(stay, self._places.names) for stay in stays]
 
@@ -188,8 +183,8 @@ class Desk:
         began, ended = self._times(by, case, since, until)
         stays = self._questions.present(place, began, ended, trip or None)
         persons = sorted({stay.person for stay in stays})
-        self._record(
-            by,
+        self._audit.record(
+            by.name,
             "present",
             case=case,
             place=place,
@@ -206,14 +201,18 @@ class Desk:
     ) -> list[ShownContact]:
         """Who was with a person of the case, anywhere. They become persons of the case."""
         began, ended = self._times(by, case, since, until)
-        found = {
-            contact.person: contact
-            for asked in self._whom(case, person)
-            for contact in reversed(self._questions.overlaps(asked, began, ended))
-        }
+        found: dict[int, Contact] = {}
+        about = self._whom(case, person)
+        for asked in about:
+            for contact in self._questions.overlaps(asked, began, ended):
+                longest = found.get(contact.person)
+                if contact.person not in about and (
+                    longest is None or contact.minutes > longest.minutes
+                ):
+                    found[contact.person] = contact
         contacts = sorted(found.values(), key=lambda contact: -contact.minutes)
-        self._record(
-            by,
+        self._audit.record(
+            by.name,
             "overlaps",
             case=case,
             since=since,
@@ -234,7 +233,9 @@ class Desk:
             for contact in self._questions.second_ring(about, first, began, ended):
                 if rings.get(contact.person, 2) == 2:
                     found[contact.person] = contact
-        self._record(by, "second ring", case=case, since=since, until=until, persons=sorted(found))
+        self._audit.record(
+            by.name, "second ring", case=case, since=since, until=until, persons=sorted(found)
+        )
         self._cases.add_persons(case, found, 2)
         contacts = sorted(found.values(), key=lambda contact: -contact.minutes)
         return [shown_contact(contact, self._places.names) for contact in contacts]
@@ -246,7 +247,7 @@ class Desk:
         by.must_be("tracer", "approver", "officer", "auditor", "venue")
         began, ended = local_moment(since), local_moment(until, end=True)
         _check_span(began, ended)
-        self._record(by, "completeness", since=since, until=until, places=list(places))
+        self._audit.record(by.name, "completeness", since=since, until=until, places=list(places))
         return self._questions.completeness(places, began, ended)
 
     # Releases
@@ -254,9 +255,9 @@ class Desk:
     def ask_release(self, by: Worker, case: str, persons: Sequence[int], reason: str) -> Release:
         """Ask who persons of a case are."""
         by.must_be("tracer")
-        release = self._cases.ask_release(case, persons, reason, by, self._now())
-        self._record(
-            by,
+        release = self._cases.ask_release(case, persons, reason, by, self._audit.now())
+        self._audit.record(
+            by.name,
             "release asked for",
             case=case,
             release=release.number,
@@ -268,8 +269,10 @@ class Desk:
     def decide_release(self, by: Worker, release: int, approve: bool) -> Release:
         """Agree to a release of somebody else, or not."""
         by.must_be("approver")
-        decided = self._cases.decide_release(release, approve, by, self._now())
-        self._record(by, f"release {decided.state}", case=decided.case_id, release=release)
+        decided = self._cases.decide_release(release, approve, by, self._audit.now())
+        self._audit.record(
+            by.name, f"release {decided.state}", case=decided.case_id, release=release
+        )
         return decided
 
     def releases(self, by: Worker) -> list[Release]:
@@ -290,8 +293,8 @@ class Desk:
             raise DeskError(f"release {release} is for {found.requester}, who asked for it")
         self._cases.approved(found.case_id)
         # Before anything is opened: an identity that is not recorded is not seen.
-        self._record(
-            by,
+        self._audit.record(
+            by.name,
             "identities seen",
             case=found.case_id,
             release=release,
@@ -306,14 +309,14 @@ class Desk:
     def audit(self, by: Worker, case: str = "", last: int = 100) -> list[dict[str, Any]]:
         """The newest entries of the audit, of one case or of all; the newest last."""
         by.must_be("auditor", "officer")
-        found = [e for e in entries(self._audit) if not case or e.facts.get("case") == case]
-        self._record(by, "audit read", case=case)
+        found = [e for e in self._audit.entries() if not case or e.facts.get("case") == case]
+        self._audit.record(by.name, "audit read", case=case)
         return [{"n": e.n, "at": e.at, "what": e.what, **e.facts} for e in found[-last:]]
 
     def verify_audit(self, by: Worker, head: str = "") -> Head:
         """Whether the audit is whole; *head*: a hash that was noted earlier."""
         by.must_be("auditor", "officer", "approver", "tracer")
-        return verify(self._audit, head)
+        return self._audit.verify(head)
 
     def _named(self, person: int) -> Named:
         seen = self._questions.boxes_of(person)
@@ -361,21 +364,6 @@ class Desk:
 
     def _approved(self, case: str) -> Case:
         return self._cases.approved(case)
-
-    def _token(self, number: str) -> Token:
-        kind, _, value = number.partition(":")
-        kinds: tuple[Kind, ...] = tuple(k for k in KINDS if k != "name")
-        if kind not in kinds or not value.strip():
-            # The number itself is not repeated.
-            raise DeskError(f"a person is named by {', '.join(f'{k}:NUMBER' for k in kinds)}")
-        return self._tokens.token(kind, value)
-
-    def _record(self, by: Worker, what: str, **facts: Any) -> None:
-        head = self._chain.append(self._now(), what, {"who": by.name, **facts})
-        self._recorded(head)
-
-    def _now(self) -> str:
-        return self._clock.now().at
 
 
 def _must_administer(by: Worker) -> None:

@@ -44,8 +44,28 @@ class Index:
     def position(self) -> str:
         """How far it has come in storage; "" at the beginning."""
         with self._database.reading("read how far the desk has come") as connection:
-            found = connection.execute(text("SELECT position FROM progress")).scalar()
+            found = connection.execute(text("SELECT position FROM progress WHERE id = 1")).scalar()
         return str(found or "")
+
+    def know_keys(self, keys: Sequence[str], unopened: str) -> bool:
+        """Note which *keys* the desk has; whether to begin at the beginning of storage again.
+
+        That is so where a key is new and scans were left out for want of one, by the reason
+        *unopened*. What is indexed already only replaces itself.
+        """
+        with self._database.writing("note the desk's keys") as connection:
+            before = connection.execute(text("SELECT position FROM progress WHERE id = 2")).scalar()
+            connection.execute(_PUT_PROGRESS, {"id": 2, "position": ",".join(sorted(keys))})
+            if before is None or set(keys) <= set(str(before).split(",")):
+                return False
+            left_out = connection.execute(
+                text("SELECT count(*) FROM unused WHERE reason = :reason"), {"reason": unopened}
+            ).scalar_one()
+            if not left_out:
+                return False
+            connection.execute(text("DELETE FROM unused"))
+            connection.execute(_PUT_PROGRESS, {"id": 1, "position": ""})
+            return True
 
     def add(
         self,
@@ -65,13 +85,7 @@ class Index:
                 self._learn_names(connection, opened)
                 self._put(connection, batch, opened, persons)
             _count_unused(connection, unused)
-            connection.execute(
-                text(
-                    "INSERT INTO progress (id, position) VALUES (1, :position)"
-                    " ON CONFLICT (id) DO UPDATE SET position = excluded.position"
-                ),
-                {"position": position},
-            )
+            connection.execute(_PUT_PROGRESS, {"id": 1, "position": position})
 
     def purge(self, before: int, keep: Sequence[int] = ()) -> Purged:
         """Erase every sighting made before *before*, but those of the persons in *keep*."""
@@ -82,9 +96,10 @@ class Index:
         """Erase all of one person, at their wish."""
         with self._database.writing("erase a person") as connection:
             gone = _erase(connection, "person = :before", "person = :before", person, ())
-            connection.execute(
-                text("DELETE FROM identifier WHERE person = :person"), {"person": person}
-            )
+            for table in ("identifier", "case_person"):
+                connection.execute(
+                    text(f"DELETE FROM {table} WHERE person = :person"), {"person": person}
+                )
             return gone
 
     def _learn_names(self, connection: Connection, opened: Sequence[Opened]) -> None:
@@ -216,6 +231,8 @@ def _erase(
         return connection.execute(statement, values).rowcount
 
     gone_sightings, gone_visits = delete("sighting", sightings), delete("visit", stays)
+    if not gone_sightings and not gone_visits:
+        return Purged(0, 0, 0)
     # A token of nobody who was here within the retention is kept no longer either.
     alone = "NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.person = {0}.person)"
     identifiers = connection.execute(
@@ -270,6 +287,10 @@ def _visit(row: Any, place: str) -> Visit:
     )
 
 
+_PUT_PROGRESS = text(
+    "INSERT INTO progress (id, position) VALUES (:id, :position)"
+    " ON CONFLICT (id) DO UPDATE SET position = excluded.position"
+)
 _PUT_SIGHTING = text(
     "INSERT INTO sighting (scan, person, time, place, unit, trip, direction, quality, received,"
     " document) VALUES (:scan, :person, :time, :place, :unit, :trip, :direction, :quality,"

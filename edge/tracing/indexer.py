@@ -97,6 +97,8 @@ class Indexer:
     def step(self) -> int:
         """Take in one batch; gives how many scans it had. Raises StorageError."""
         if self._position is None:
+            if self._index.know_keys(self._keys.ids, NO_KEY):
+                log.info("a key is new here: opening what could not be opened without it")
             self._position = int(self._index.position() or 0)
         scans = self._feed(self._position, self._batch_scans)
         if not scans:

@@ -49,17 +49,22 @@ def read_keys(files: Sequence[str], beside: Path) -> KeyRing:
     return KeyRing([read_key(config.secret_path(file, beside)) for file in files])
 
 
-def make_keys(folder: Path) -> str:
-    """Make a pair of keys and, if there is none, the token secret; gives the key's file name.
+def make_keys(folder: Path, *, another: bool = False) -> list[Path]:
+    """Make what is missing: a pair of keys, and the token secret; gives the new secret files.
 
-    The token secret is never made anew: with another one, nobody could be found again.
+    *another*: make one more pair beside those there are, to change to. The token secret is never
+    made anew: with another one, nobody could be found again.
     """
-    number = 1
-    while (folder / f"tracing-{number}.key").exists():
+    made = []
+    pair, number = folder / "tracing.key", 1
+    while another and pair.exists():
         number += 1
-    name = f"tracing-{number}"
-    make_key_pair(folder / f"{name}.pub", folder / f"{name}.key")
+        pair = folder / f"tracing-{number}.key"
+    if not pair.exists():
+        make_key_pair(pair.with_suffix(".pub"), pair)
+        made.append(pair)
     secret = folder / "tracing.secret"
     if not secret.exists():
         write_new(secret, [base64.b64encode(os.urandom(SECRET_BYTES)), b"\n"])
-    return name
+        made.append(secret)
+    return made

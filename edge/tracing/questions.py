@@ -44,7 +44,7 @@ class Questions:
         margin_ms: int = MARGIN_MS,
         minimum_ms: int = MINIMUM_MS,
     ) -> None:
-        self._database = database
+        self.database = database
         self._places = places
         self._margin_ms = margin_ms
         self._minimum_ms = minimum_ms
@@ -54,7 +54,7 @@ class Questions:
         values = sorted(set(tokens))
         if not values:
             return []
-        with self._database.reading("look for a person") as connection:
+        with self.database.reading("look for a person") as connection:
             return sorted(
                 {
                     int(row.person)
@@ -67,13 +67,13 @@ class Questions:
 
     def where(self, person: int, since: int, until: int) -> list[Stay]:
         """The stays of *person* that touch the time from *since* to *until*, in order."""
-        with self._database.reading("ask where somebody was") as connection:
+        with self.database.reading("ask where somebody was") as connection:
             return self._stays_of(connection, [person], since, until)
 
     def present(self, place: str, since: int, until: int, trip: str | None = None) -> list[Stay]:
         """Who was at *place* between *since* and *until*, on *trip* if it is given; in order."""
         longest = self._places.facts(place).longest_ms
-        with self._database.reading("ask who was there") as connection:
+        with self.database.reading("ask who was there") as connection:
             found = [
                 _stay(row)
                 for row in connection.execute(
@@ -94,7 +94,7 @@ class Questions:
 
     def overlaps(self, person: int, since: int, until: int) -> list[Contact]:
         """Everybody who was where *person* was, at one time; the longest together first."""
-        with self._database.reading("ask who was with somebody") as connection:
+        with self.database.reading("ask who was with somebody") as connection:
             return self._contacts(connection, person, since, until)
 
     def second_ring(
@@ -103,7 +103,7 @@ class Questions:
         """The contacts of *contacts*, without *person* and the first ring themselves."""
         known = {person, *contacts}
         best: dict[int, Contact] = {}
-        with self._database.reading("ask for the second ring") as connection:
+        with self.database.reading("ask for the second ring") as connection:
             for contact in contacts:
                 for found in self._contacts(connection, contact, since, until):
                     before = best.get(found.person)
@@ -115,7 +115,7 @@ class Questions:
 
     def namesakes(self, person: int) -> list[int]:
         """Persons of the same name and birth year: a weak hint that they may be the same."""
-        with self._database.reading("ask for namesakes") as connection:
+        with self.database.reading("ask for namesakes") as connection:
             return [
                 int(row.person)
                 for row in connection.execute(
@@ -134,7 +134,7 @@ class Questions:
 
         By place and time storage finds the sealed identity again.
         """
-        with self._database.reading("look for somebody's scans") as connection:
+        with self.database.reading("look for somebody's scans") as connection:
             return [
                 (bytes(row.scan).hex(), row.name, utc_text(row.time / 1000), row.document)
                 for row in connection.execute(
@@ -165,7 +165,7 @@ class Questions:
         values: dict[str, Any] = {"since": since, "until": until}
         if places:
             values["list"] = list(places)
-        with self._database.reading("ask how complete answers are") as connection:
+        with self.database.reading("ask how complete answers are") as connection:
             for row in connection.execute(statement, values):
                 day = local_day(int(row.day) * DAY - LOCAL_MS)
                 counts = scans.setdefault((row.place, day), [0, 0, 0, 0])
@@ -217,30 +217,32 @@ class Questions:
     def _contacts(
         self, connection: Connection, person: int, since: int, until: int
     ) -> list[Contact]:
+        stays = self._stays_of(connection, [person], since, until)
+        if not stays:
+            return []
         met: dict[tuple[int, str, str], list[tuple[int, int, Certainty]]] = {}
-        for stay in self._stays_of(connection, [person], since, until):
-            start, end = max(stay.start, since), min(stay.end, until)
-            for row in connection.execute(
-                _WITH,
-                {
-                    "place": stay.place,
-                    "person": person,
-                    "earliest": start - self._places.facts(stay.place).longest_ms,
-                    "since": start - 2 * self._margin_ms,
-                    "until": end + 2 * self._margin_ms,
-                },
-            ):
-                # In one vehicle at one time, but not on one trip: then a time or a trip is wrong.
-                if stay.trip and row.trip and stay.trip != row.trip:
-                    continue
-                certainty = max(
-                    stay.certainty,
-                    CERTAINTY[Bound(row.start_bound)],
-                    CERTAINTY[Bound(row.end_bound)],
-                )
-                met.setdefault((row.person, stay.place, stay.trip), []).append(
-                    (max(start, row.start), min(end, row.finish), certainty)
-                )
+        longest = max(self._places.facts(stay.place).longest_ms for stay in stays)
+        rows = connection.execute(
+            _WITH,
+            {
+                "person": person,
+                "earliest": since - DAY,
+                "since": since,
+                "until": until,
+                "longest": longest,
+                "margin": 2 * self._margin_ms,
+            },
+        )
+        mine = {stay.number: stay for stay in stays}
+        for number, other, trip, start, end, start_bound, end_bound in rows:
+            stay = mine[number]
+            # In one vehicle at one time, but not on one trip: then a time or a trip is wrong.
+            if stay.trip and trip and stay.trip != trip:
+                continue
+            certainty = max(stay.certainty, _CERTAINTIES[start_bound], _CERTAINTIES[end_bound])
+            met.setdefault((other, stay.place, stay.trip), []).append(
+                (max(stay.start, since, start), min(stay.end, until, end), certainty)
+            )
         return self._ranked(met, person)
 
     def _ranked(
@@ -297,6 +299,7 @@ def _rank(contact: Contact) -> tuple[float, int, int]:
 
 def _stay(row: Any) -> Stay:
     return Stay(
+        row.number,
         row.person,
         row.name,
         row.trip,
@@ -310,12 +313,16 @@ def _stay(row: Any) -> Stay:
 
 
 _STAY = (
-    "visit.person, name.name, visit.trip, visit.start, visit.finish, visit.start_bound,"
-    " visit.end_bound, visit.entry_scan, visit.exit_scan"
+    "visit.number, visit.person, name.name, visit.trip, visit.start, visit.finish,"
+    " visit.start_bound, visit.end_bound, visit.entry_scan, visit.exit_scan"
 )
-# The place's number is asked for apart, so that the index is used by a plain equality.
+# What a person of the index is asked about most: one question, answered from one index.
 _WITH = text(
-    "SELECT person, trip, start, finish, start_bound, end_bound FROM visit"
-    " WHERE place = (SELECT number FROM name WHERE name = :place)"
-    " AND start BETWEEN :earliest AND :until AND finish >= :since AND person <> :person"
+    "SELECT mine.number, other.person, other.trip, other.start, other.finish, other.start_bound,"
+    " other.end_bound FROM visit AS mine JOIN visit AS other ON other.place = mine.place"
+    " AND other.start BETWEEN mine.start - :longest AND mine.finish + :margin"
+    " AND other.finish >= mine.start - :margin"
+    " WHERE mine.person = :person AND mine.start BETWEEN :earliest AND :until"
+    " AND mine.finish >= :since AND other.person <> :person"
 )
+_CERTAINTIES = [CERTAINTY[bound] for bound in sorted(CERTAINTY)]

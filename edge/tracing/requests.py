@@ -5,7 +5,7 @@
 
 `edge.desk_socket` is the other end. The kernel says whose account that runs under; nothing has to
 be believed. A page gives "worker" and "password" of who sits before it, besides. `do` is the name
-of a method of `Desk`, and `with` its arguments, which are checked against the types there.
+of a method of `Desk` or `Officer`, and `with` its arguments, checked against the types there.
 """
 
 import inspect
@@ -14,21 +14,20 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
 from edge.errors import ConfigError, DeskError, EdgeError
-from edge.tracing.desk import Desk
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 1_000_000
 #: How long the other end may take to say what it wants, and to take the answer.
-PATIENCE_S = 5.0
+PATIENCE_S = 2.0
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -44,12 +43,14 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RequestServer:
     """Answers one request after another."""
 
-    def __init__(self, path: Path, desk: Desk, workers: Workers) -> None:
-        """Listen on *path*, which everybody on this machine may speak to. Raises ConfigError."""
+    def __init__(self, path: Path, answerers: Sequence[object], workers: Workers) -> None:
+        """Listen on *path* for requests to the methods of *answerers*. Raises ConfigError.
+
+        Everybody on this machine may speak to it.
+        """
         self._path = path
-        self._desk = desk
         self._workers = workers
-        self._methods = _methods(Desk)
+        self._methods = {k: v for each in answerers for k, v in _methods(each).items()}
         try:
             path.unlink(missing_ok=True)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -99,7 +100,7 @@ class RequestServer:
         except (msgspec.DecodeError, UnicodeDecodeError) as err:
             raise DeskError(f"this request cannot be read: {err}") from None
         by = self._who(request, account)
-        return method(self._desk, by, **given)
+        return method(by, **given)
 
     def _who(self, request: Request, account: tuple[int, str]) -> Worker:
         if request.worker:
@@ -110,11 +111,11 @@ class RequestServer:
         return self._workers.known(name)
 
 
-def _methods(desk: type) -> dict[str, tuple[type, Callable[..., Any]]]:
-    """The public methods of *desk* that take *by*, each with the struct of its arguments."""
+def _methods(answerer: object) -> dict[str, tuple[type, Callable[..., Any]]]:
+    """The public methods of *answerer* that take *by*, each with the struct of its arguments."""
     found: dict[str, tuple[type, Callable[..., Any]]] = {}
-    for name, method in inspect.getmembers(desk, inspect.isfunction):
-        parameters = list(inspect.signature(method).parameters.values())[1:]
+    for name, method in inspect.getmembers(answerer, inspect.ismethod):
+        parameters = list(inspect.signature(method).parameters.values())
         if name.startswith("_") or not parameters or parameters[0].name != "by":
             continue
         hints = get_type_hints(method)

@@ -6,11 +6,10 @@ sealed, before storage drops their day.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 
-from edge.chain import Chain, Head
 from edge.clock import Clock, utc_seconds, utc_text
+from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
 from edge.tracing.index import Index, Purged
@@ -29,21 +28,19 @@ class Retention:
         cases: Cases,
         questions: Questions,
         boxes: StoredBoxes,
-        chain: Chain,
+        audit: Audit,
         clock: Clock,
         *,
         days: int,
-        recorded: Callable[[Head], None] = lambda head: None,
     ) -> None:
         """*days*: how long a sighting is kept."""
         self._index = index
         self._cases = cases
         self._questions = questions
         self._boxes = boxes
-        self._chain = chain
+        self._audit = audit
         self._clock = clock
         self._days = days
-        self._recorded = recorded
 
     def step(self) -> Purged | None:
         """Erase what is past its time; None if this machine's clock is not set.
@@ -58,12 +55,13 @@ class Retention:
         self._hold(before)
         purged = self._index.purge(before, self._cases.held_persons())
         if purged.sightings or purged.visits or purged.identifiers:
-            head = self._chain.append(
-                moment.at,
+            self._audit.record(
+                "edge-trace",
                 "erased",
-                {"tier": "index", "before": utc_text(before / 1000), **asdict(purged)},
+                tier="index",
+                before=utc_text(before / 1000),
+                **asdict(purged),
             )
-            self._recorded(head)
             log.info("erased %d sightings past their time", purged.sightings)
         return purged
 

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.errors import SealError
+from edge.errors import DeskError, SealError
 from edge.messages import Identity
 
 #: The strongest first: a scan that shows several identifiers is filed under the first.
@@ -69,6 +69,16 @@ class Tokens:
     def token(self, kind: Kind, value: str) -> Token:
         """The token of an identifier as somebody wrote it; spaces and capitals do not count."""
         return Token(kind, self._keyed(_DOMAIN[kind], _normal(kind, value)))
+
+    def of_text(self, number: str) -> Token:
+        """The token of an identifier as people give it: "pin:…", "bhyt:…". Raises DeskError."""
+        kind, _, value = number.partition(":")
+        for known in KINDS:
+            if kind == known != "name" and value.strip():
+                return self.token(known, value)
+        # The number itself is not repeated.
+        kinds = ", ".join(f"{known}:NUMBER" for known in KINDS if known != "name")
+        raise DeskError(f"a person is named by {kinds}")
 
     def _keyed(self, domain: bytes, value: str) -> bytes:
         return hashlib.blake2b(

@@ -5,6 +5,7 @@ gives the password of their account at the desk. Neither a page nor the machine 
 speak for somebody, and the second person's approval is a second person's.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +14,8 @@ from sqlalchemy import text
 from edge.errors import DeskError
 from edge.sealing import hash_password, password_matches
 from edge.storage.database import Database
+
+log = logging.getLogger(__name__)
 
 #: tracer: opens cases and asks; approver: agrees to another's case or release; officer: retention,
 #: requests of persons, breaches; auditor: reads the audit; venue: sees counts.
@@ -109,5 +112,6 @@ class Workers:
                 text("SELECT secret FROM worker WHERE name = :name AND active = 1"), {"name": name}
             ).scalar()
         if not secret or not password_matches(secret, password):
+            log.warning("a sign-in as %r was refused", name[:32])
             raise DeskError("this name and password are not those of a worker of this desk")
         return self.known(name)

@@ -179,6 +179,8 @@ url = "{url}"
 keepalive_s = {keepalive_s}
 [storage]
 url = "{storage}"
+[retention]
+erase = false
 """
 
 

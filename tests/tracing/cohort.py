@@ -16,7 +16,7 @@ from edge.register import Place, Register, Vehicle
 from edge.tracing.answers import Certainty
 from edge.tracing.index import Index
 from edge.tracing.persons import Opened
-from edge.tracing.places import DAY, HOUR, MINUTE, Places
+from edge.tracing.places import DAY, HOUR, LOCAL_MS, MINUTE, Places
 from edge.tracing.questions import MINIMUM_MS, Questions
 from edge.tracing.tokens import Token
 from edge.tracing.visits import Bound, Direction, Quality, Sighting
@@ -103,15 +103,22 @@ def index_cohort(cohort: Cohort, index: Index, batch: int = 1000) -> None:
             index.add(scans[start : start + batch], str(start))
 
 
+#: Who with whom, at which place, on which local day.
+Met = tuple[int, int, str, int]
+
+
 @dataclass(frozen=True)
 class Score:
-    """The overlap answers for everybody against the truth, by pairs of persons."""
+    """The overlap answers for everybody against the truth.
 
-    contained: int  #: pairs that met, and both visits are whole in the scans
+    By meetings: two persons at one place on one day.
+    """
+
+    contained: int  #: meetings of which both visits are whole in the scans
     found_of_contained: int
-    met: int  #: pairs that met, whatever was scanned
+    met: int  #: meetings that really were, whatever was scanned
     found_of_met: int
-    found: int  #: pairs that the desk tells of
+    found: int  #: meetings that the desk tells of
     true_of_found: int
     sure: int  #: of these, by scanned ends alone
     true_of_sure: int
@@ -163,17 +170,18 @@ def score(cohort: Cohort, questions: Questions) -> Score:
     met = _meetings(everybody, cohort.places, slack=0)
     # What the desk tells may be as much too long as clocks may be wrong.
     near = _meetings(everybody, cohort.places, slack=4 * MINUTE)
-    found: set[tuple[int, int]] = set()
-    told: set[tuple[int, int]] = set()
-    sure: set[tuple[int, int]] = set()
+    found: set[Met] = set()
+    told: set[Met] = set()
+    sure: set[Met] = set()
     for group, person in sorted(owner.items()):
         for contact in questions.overlaps(group, since, until):
-            told.add((group, contact.person))
-            pair = (person, owner[contact.person])
-            if pair[0] != pair[1]:
-                found.add(pair)
-                if contact.certainty is Certainty.SCANNED:
-                    sure.add(pair)
+            for meeting in contact.meetings:
+                where = (meeting.place, (meeting.start + LOCAL_MS) // DAY)
+                told.add((group, contact.person, *where))
+                if person != owner[contact.person]:
+                    found.add((person, owner[contact.person], *where))
+                    if meeting.certainty is Certainty.SCANNED:
+                        sure.add((person, owner[contact.person], *where))
     return Score(
         contained=len(contained),
         found_of_contained=len(contained & told),
@@ -219,9 +227,7 @@ def _groups(cohort: Cohort, questions: Questions) -> dict[bytes, int]:
     return found
 
 
-def _meetings(
-    visits: list[tuple[int, TrueVisit]], places: Places, slack: int
-) -> set[tuple[int, int]]:
+def _meetings(visits: list[tuple[int, TrueVisit]], places: Places, slack: int) -> set[Met]:
     """Who was with whom for long enough, less *slack*."""
     there: dict[tuple[str, str, int], list[tuple[int, TrueVisit]]] = defaultdict(list)
     for who, visit in visits:
@@ -237,7 +243,8 @@ def _meetings(
                     break
                 together = min(visit.end, later.end) - later.start
                 if who != other and together >= minimum:
-                    pairs |= {(who, other), (other, who)}
+                    met_on = (place, (later.start + LOCAL_MS) // DAY)
+                    pairs |= {(who, other, *met_on), (other, who, *met_on)}
     return pairs
 
 

@@ -18,13 +18,17 @@ from edge.errors import ChainError, ConfigError, DeskError
 from edge.messages import Identity
 from edge.sealing import Opener, Sealer
 from edge.storage.database import Database
+from edge.tracing.audit import Audit
+from edge.tracing.breach import Breach, BreachDay, breach_page
 from edge.tracing.cases import Cases
 from edge.tracing.desk import Desk
 from edge.tracing.index import Index
 from edge.tracing.keys import KeyRing
+from edge.tracing.officer import Officer
 from edge.tracing.persons import Opened
 from edge.tracing.questions import Questions
 from edge.tracing.requests import RequestServer
+from edge.tracing.subjects import SubjectRequests, due_day
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
 from tests.fakes import FakeClock
 from tests.tracing.desk import TOKENS, stay, the_places
@@ -66,6 +70,7 @@ class Office:
         self.boxes = Boxes()
         self.heads: list[str] = []
         self.clock = FakeClock()
+        self.record = Audit(self.audit, self.clock, lambda head: self.heads.append(head.hash))
         self.desk = Desk(
             workers=self.workers,
             cases=Cases(self.database),
@@ -74,9 +79,17 @@ class Office:
             tokens=TOKENS,
             keys=KeyRing([PRIVATE]),
             boxes=self.boxes,
-            audit=self.audit,
-            clock=self.clock,
-            recorded=lambda head: self.heads.append(head.hash),
+            audit=self.record,
+        )
+        self.officer = Officer(
+            requests=SubjectRequests(self.database),
+            index=Index(self.database, places),
+            questions=Questions(self.database, places),
+            cases=Cases(self.database),
+            places=places,
+            tokens=TOKENS,
+            keys=KeyRing([PRIVATE]),
+            audit=self.record,
         )
         Index(self.database, places).add(
             [
@@ -303,11 +316,111 @@ def test_workers_sign_in_with_a_password_and_all_errors_are_alike(office: Office
             office.desk.put_worker(ADMINISTRATOR, "x", "", roles, password)
 
 
+def officer(office: Office) -> Worker:
+    office.desk.put_worker(ADMINISTRATOR, "ha", "", "officer")
+    return office.by("ha")
+
+
+def test_a_person_sees_what_is_kept_of_them(office: Office) -> None:
+    ha = officer(office)
+    request = office.officer.take_request(ha, "access", [f"pin:{A}"])
+    office.officer.acknowledge(ha, request.number)
+
+    answer = office.officer.fulfil(ha, request.number)
+
+    assert [(s.place, s.start) for s in answer.stays] == [("cho-1", "2021-07-02 08:00")]
+    with pytest.raises(DeskError, match="was fulfilled"):
+        office.officer.fulfil(ha, request.number)
+
+
+def test_a_person_is_erased_and_the_order_holds_only_scans(office: Office) -> None:
+    ha = officer(office)
+    request = office.officer.take_request(ha, "erasure", [f"pin:{A}"])
+
+    answer = office.officer.fulfil(ha, request.number)
+
+    assert {scan for scan, _, _ in answer.order} == set(list(office.boxes.kept)[:2])
+    case = office.approved_case()
+    assert office.desk.where(office.by("lan"), case, **TIMES) == []
+    assert office.officer.requests(ha)[0].done
+    erased = [e for e in entries(office.audit) if e.what == "erased"]
+    assert erased[0].facts["sightings"] == 2
+
+
+def test_what_a_case_holds_is_not_erased(office: Office) -> None:
+    ha = officer(office)
+    case = office.approved_case()
+    office.desk.where(office.by("lan"), case, **TIMES)
+    office.desk.hold_case(ha, case)
+    request = office.officer.take_request(ha, "erasure", [f"pin:{A}"])
+
+    with pytest.raises(DeskError, match="a case holds"):
+        office.officer.fulfil(ha, request.number)
+    office.desk.close_case(ha, case)
+    office.officer.fulfil(ha, request.number)
+
+
+@pytest.mark.parametrize(
+    ("received", "due"),
+    [
+        ("2026-01-05T03:00:00.000Z", "2026-01-07"),  # Monday
+        ("2026-01-08T03:00:00.000Z", "2026-01-12"),  # Thursday
+        ("2026-01-09T03:00:00.000Z", "2026-01-13"),  # Friday
+        ("2026-01-10T03:00:00.000Z", "2026-01-13"),  # Saturday
+        ("2026-01-08T18:00:00.000Z", "2026-01-13"),  # Friday already, in Vietnam
+    ],
+)
+def test_a_request_is_acknowledged_within_two_working_days(received: str, due: str) -> None:
+    assert due_day(received) == due
+
+
+def test_a_request_that_waits_too_long_is_late(office: Office) -> None:
+    requests = SubjectRequests(office.database)
+    tokens = [TOKENS.token("pin", A)]
+    taken = requests.take("access", tokens, "ha", "2026-01-05T03:00:00.000Z")
+
+    assert not requests.request(taken.number, "2026-01-07T16:00:00.000Z").late
+    assert requests.request(taken.number, "2026-01-07T18:00:00.000Z").late
+    requests.mark(taken.number, now="2026-01-07T18:00:00.000Z", done=False)
+    assert not requests.request(taken.number, "2026-01-09T03:00:00.000Z").late
+
+
+def test_the_breach_file_counts_and_names_nobody(office: Office) -> None:
+    ha = officer(office)
+
+    breach = office.officer.breach(ha, "cong-1", "2021-07-01", "2021-07-03", "2021-07-03 09:00")
+
+    assert (breach.scans, breach.persons, breach.units) == (6, 3, ("cong-1",))
+    assert breach.tell_by == "2021-07-06 09:00"
+    (day,) = breach.days
+    assert (day.day, day.place, day.scans, day.persons) == ("2021-07-02", "cho-1", 6, 3)
+    page = breach_page(breach)
+    assert "2021-07-06 09:00" in page
+    assert SEALER.key_id in page
+    for number, name in NAMES.items():
+        assert number not in page
+        assert name not in page
+    everything = office.officer.breach(ha, "*", "2021-07-01", "2021-07-03")
+    assert everything.scans == 6
+    assert office.officer.breach(ha, "cong-9", "2021-07-01", "2021-07-03").scans == 0
+
+
+def test_a_breach_page_is_safe_whatever_a_unit_is_called() -> None:
+    hostile = BreachDay("<script>alert(1)</script>", "2021-07-02", '"><img src=x>', 1, 1)
+
+    page = breach_page(Breach(("<b>",), "a", "b", "c", "d", (hostile,), 1, 1, ("0" * 8,)))
+
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+
+
 class Listening:
     """The desk behind its socket, in a thread."""
 
     def __init__(self, office: Office, path: Path) -> None:
-        self.server = RequestServer(path, office.desk, office.workers)
+        self.server = RequestServer(path, [office.desk, office.officer], office.workers)
         self.path = path
         self._stop = threading.Event()
         # SQLite's connections are of the pool; requests come one by one.
@@ -420,4 +533,4 @@ def test_a_desk_that_does_not_run_is_said_so(tmp_path: Path, office: Office) -> 
     with pytest.raises(DeskError, match="is edge-trace running"):
         ask(tmp_path / "desk.sock", "workers")
     with pytest.raises(ConfigError, match="cannot listen"):
-        RequestServer(tmp_path / "no" / "desk.sock", office.desk, office.workers)
+        RequestServer(tmp_path / "no" / "desk.sock", [office.desk], office.workers)

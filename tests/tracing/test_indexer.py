@@ -1,7 +1,7 @@
 """From sealed scans to the index: opened by whichever key, and what cannot be used is counted."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,12 +88,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def an_indexer(
-    storage: Storage, database: Database, bases: list[LegalBasis] | None = None
+    storage: Storage,
+    database: Database,
+    bases: list[LegalBasis] | None = None,
+    keys: Sequence[str] = ("new.key", "old.key"),
 ) -> Indexer:
     return Indexer(
         storage.feed,
         Index(database, the_places()),
-        read_keys(["new.key", "old.key"], storage.folder),
+        read_keys(keys, storage.folder),
         TOKENS,
         lambda: bases,
         batch_scans=3,
@@ -159,6 +162,29 @@ def test_what_cannot_be_used_is_counted_by_reason_and_stops_nothing(
     }
     with database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM sighting")).scalar() == 2
+
+
+def test_a_key_that_comes_later_opens_what_was_left_out(
+    storage: Storage, database: Database
+) -> None:
+    storage.put(MAU, "01:00", "old")
+    storage.put(MAU, "01:30", "new", direction="out")
+    indexer = an_indexer(storage, database, keys=["new.key"])
+    while indexer.step():
+        pass
+    assert unused(database) == {indexing.NO_KEY: 1}
+
+    both = an_indexer(storage, database)
+    while both.step():
+        pass
+
+    assert unused(database) == {}
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sighting")).scalar() == 2
+        assert connection.execute(text("SELECT count(*) FROM visit")).scalar() == 1
+    # Once: a later start goes on where it was.
+    again = an_indexer(storage, database)
+    assert again.step() == 0
 
 
 def test_what_no_legal_basis_covers_is_not_opened(storage: Storage, database: Database) -> None:
@@ -227,14 +253,16 @@ def test_no_error_and_no_log_holds_anything_of_a_person(
 
 def test_keys_are_made_beside_the_old_ones_and_the_secret_only_once(tmp_path: Path) -> None:
     first = make_keys(tmp_path)
-    secret = (tmp_path / "tracing.secret").read_bytes()
-    second = make_keys(tmp_path)
+    kept = {path: path.read_bytes() for path in first}
+    nothing = make_keys(tmp_path)
+    second = make_keys(tmp_path, another=True)
 
-    assert (first, second) == ("tracing-1", "tracing-2")
-    assert (tmp_path / "tracing.secret").read_bytes() == secret
-    assert len(read_keys(["tracing-1.key", "tracing-2.key"], tmp_path).ids) == 2
-    for file in tmp_path.glob("*.key"):
-        assert file.stat().st_mode & 0o077 == 0
-    assert (tmp_path / "tracing.secret").stat().st_mode & 0o077 == 0
+    assert [path.name for path in first] == ["tracing.key", "tracing.secret"]
+    assert nothing == []
+    assert [path.name for path in second] == ["tracing-2.key"]
+    assert {path: path.read_bytes() for path in first} == kept
+    assert len(read_keys(["tracing.key", "tracing-2.key"], tmp_path).ids) == 2
+    for path in (*first, *second):
+        assert path.stat().st_mode & 0o077 == 0
     with pytest.raises(SealError, match="no private key"):
         KeyRing([])

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from edge.chain import Chain, entries, verify
+from edge.chain import entries, verify
 from edge.clock import Moment, utc_text
 from edge.storage.database import Database
+from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
 from edge.tracing.index import Index
@@ -60,7 +61,7 @@ class Desk:
             self.cases,
             self.questions,
             self.boxes,
-            Chain(self.audit),
+            Audit(self.audit, self.clock),
             self.clock,
             days=21,
         )
@@ -114,6 +115,7 @@ def test_the_old_is_erased_and_the_receipt_can_be_verified(desk: Desk) -> None:
     (receipt,) = entries(desk.audit)
     assert receipt.what == "erased"
     assert receipt.facts == {
+        "who": "edge-trace",
         "tier": "index",
         "before": "2021-07-04T00:00:00.000Z",
         "sightings": 4,

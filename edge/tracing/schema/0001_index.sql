@@ -82,12 +82,13 @@ CREATE TABLE visit (
 CREATE INDEX visit_person ON visit (person, start);
 CREATE INDEX visit_place ON visit (place, start, finish, person);
 
--- How far the desk has come in storage, and what it could not use on the way, by reason.
+-- 1: how far the desk has come in storage. 2: which keys it had then.
 CREATE TABLE progress (
     id       INTEGER NOT NULL PRIMARY KEY,
     position TEXT    NOT NULL
 );
 
+-- What it could not use on the way, by reason.
 CREATE TABLE unused (
     reason TEXT    NOT NULL,
     unit   TEXT    NOT NULL,

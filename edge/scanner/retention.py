@@ -1,0 +1,66 @@
+"""Scans that could not be delivered within the retention are erased from the unit, with a receipt.
+
+The receipt is a line of a hash-chained file beside the outbox: which numbers, how many, when. The
+numbers are missing at the centre then, and its audit names them; the receipt says why.
+"""
+
+import logging
+from pathlib import Path
+
+from edge.chain import Chain
+from edge.clock import Clock, utc_seconds, utc_text
+from edge.ranges import ranges_of
+from edge.scanner.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+RECEIPTS = "erased.jsonl"
+#: So many scans are looked at in one go.
+AT_ONCE = 1000
+#: How often to look, in seconds.
+LOOK_S = 600.0
+
+
+class Retention:
+    """Erases from the outbox."""
+
+    def __init__(self, outbox: Outbox, folder: Path, clock: Clock, *, days: int) -> None:
+        """*folder*: where the receipts go."""
+        self._outbox = outbox
+        self._chain = Chain(folder / RECEIPTS)
+        self._clock = clock
+        self._days = days
+
+    def step(self) -> None:
+        """Erase what is past its time. Raises OutboxError or ChainError.
+
+        Only by a clock that is set, of this unit and of the scan: a wrong one would erase what is
+        new. A scan without a known time is past it when a later one is, as numbers tell the order.
+        """
+        moment = self._clock.now()
+        if moment.clock == "none":
+            return
+        before = utc_text(utc_seconds(moment.at) - self._days * 86_400)
+        while True:
+            scans = self._outbox.oldest(AT_ONCE)
+            past = [scan.seq for scan in scans if scan.clock != "none" and scan.at < before]
+            if not past:
+                return
+            numbers = [scan.seq for scan in scans if scan.seq <= past[-1]]
+            ranges = list(ranges_of(numbers))
+            # First the receipt: what is erased without one could not be told from what was lost.
+            self._chain.append(
+                moment.at,
+                "erased",
+                {
+                    "tier": "unit",
+                    "epoch": self._outbox.epoch,
+                    "before": before,
+                    "scans": len(numbers),
+                    "ranges": [list(r) for r in ranges],
+                },
+            )
+            self._outbox.forget(ranges)
+            log.warning("%d scans were not delivered within %d days", len(numbers), self._days)
+            if len(scans) < AT_ONCE:
+                return

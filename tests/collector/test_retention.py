@@ -1,0 +1,122 @@
+"""Storage drops what is past its time, with a receipt, and erases one person's identities."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.chain import entries, verify
+from edge.clock import Moment, utc_text
+from edge.collector.retention import LOOK_S, RECEIPTS_FILE, Retention, erase_order
+from edge.errors import ConfigError
+from edge.storage.erasing import forget_identities
+from edge.storage.rows import SetAside, StoredScan
+from edge.storage.storage import Storage
+from tests.fakes import FakeClock, a_scan
+
+DAY = 86_400
+NOW = 1_786_000_000
+
+
+class Later(FakeClock):
+    """A clock of August 2026."""
+
+    def now(self) -> Moment:
+        clock: Any = "ntp" if self.synchronized else "none"
+        return Moment(at=utc_text(NOW), boot=self.boot, uptime_ms=1, clock=clock)
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    storage = Storage(database_url)
+    yield storage
+    storage.close()
+
+
+def put(storage: Storage, seq: int, days_ago: float, clock: str = "ntp") -> Any:
+    at = utc_text(NOW - days_ago * DAY)
+    scan = a_scan(seq, at=at, clock=clock, sealed=b"sealed")
+    aside = [SetAside("edge/v1/a/b/scan", "not JSON", b"noise")]
+    storage.store([StoredScan("gialai", "cong-1", scan)], at, aside)
+    return scan
+
+
+def retention(storage: Storage, folder: Path, *, synchronized: bool = True) -> Retention:
+    clock = Later()
+    clock.synchronized = synchronized
+    return Retention(storage, folder / RECEIPTS_FILE, clock, days=21)
+
+
+def test_days_past_their_time_are_dropped_with_a_receipt(storage: Storage, tmp_path: Path) -> None:
+    for seq, days_ago in enumerate((30, 30, 23, 20, 1), start=1):
+        put(storage, seq, days_ago)
+    put(storage, 6, 40, "none")
+
+    retention(storage, tmp_path).step()
+
+    assert storage.count() == 2
+    (receipt,) = entries(tmp_path / RECEIPTS_FILE)
+    assert receipt.facts["scans"] == 4
+    assert receipt.facts["set_aside"] == 4
+    assert len(receipt.facts["days"]) == 2
+    assert verify(tmp_path / RECEIPTS_FILE).entries == 1
+    retention(storage, tmp_path).step()
+    assert verify(tmp_path / RECEIPTS_FILE).entries == 1
+    # That the numbers were there is known for good.
+    assert storage.units()[0].gaps == []
+
+
+def test_it_looks_once_an_hour_and_never_without_a_set_clock(
+    storage: Storage, tmp_path: Path
+) -> None:
+    unset = retention(storage, tmp_path, synchronized=False)
+    put(storage, 1, 30)
+    unset.step()
+    assert storage.count() == 1
+
+    clock = Later()
+    clock.synchronized = True
+    hourly = Retention(storage, tmp_path / RECEIPTS_FILE, clock, days=21)
+    hourly.step()
+    put(storage, 2, 29)
+    hourly.step()
+    assert storage.count() == 1
+    clock.advance(LOOK_S)
+    hourly.step()
+    assert storage.count() == 0
+
+
+def test_one_persons_identities_are_erased_and_the_count_stays(storage: Storage) -> None:
+    mine, theirs = put(storage, 1, 3), put(storage, 2, 3)
+    undated = put(storage, 3, 3, "none")
+
+    erased = forget_identities(
+        storage.database,
+        storage.days(),
+        [(mine.id, mine.place, mine.at), (undated.id, undated.place, undated.at)],
+    )
+
+    assert erased == 2
+    left = {scan: sealed for scan, _, sealed in storage.sealed()}
+    assert left == {mine.id: b"", theirs.id: b"sealed", undated.id: b""}
+    assert forget_identities(storage.database, storage.days(), [(mine.id, "x", mine.at)]) == 0
+
+
+def test_an_order_of_the_desk_erases_and_leaves_a_receipt(storage: Storage, tmp_path: Path) -> None:
+    mine = put(storage, 1, 3)
+    order = tmp_path / "order.json"
+    order.write_text(json.dumps([[mine.id, mine.place, mine.at], ["f" * 32, "x", mine.at]]))
+
+    assert erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later()) == 1
+    assert erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later()) == 0
+
+    first, _ = entries(tmp_path / RECEIPTS_FILE)
+    assert (first.facts["ordered"], first.facts["identities"]) == (2, 1)
+    for content in ("", "{}", "[[1]]"):
+        order.write_text(content)
+        with pytest.raises(ConfigError, match=r"order\.json: not an order"):
+            erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later())
+    with pytest.raises(ConfigError, match="cannot read"):
+        erase_order(tmp_path / "no", storage, tmp_path / RECEIPTS_FILE, Later())

@@ -1,0 +1,72 @@
+"""What a unit cannot deliver within the retention is erased, with a receipt, by a set clock."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.chain import entries, verify
+from edge.clock import utc_text
+from edge.scanner.outbox import Outbox
+from edge.scanner.retention import RECEIPTS, Retention
+from tests.fakes import FakeClock, a_scan
+
+NOW = 1_625_189_400 + 1000  # where FakeClock begins
+DAY = 86_400
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "outbox", max_bytes=10**9, keep_free_bytes=0) as outbox:
+        yield outbox
+
+
+def put(outbox: Outbox, days_ago: float, clock: str = "ntp") -> None:
+    at = utc_text(NOW - days_ago * DAY)
+    outbox.put(a_scan(outbox.next_seq, outbox.epoch, at=at, clock=clock))
+
+
+def erase(outbox: Outbox, folder: Path, *, synchronized: bool = True) -> list[int]:
+    clock = FakeClock()
+    clock.synchronized = synchronized
+    Retention(outbox, folder, clock, days=21).step()
+    return [scan.seq for scan in outbox.oldest(100)]
+
+
+def test_scans_past_their_time_are_erased_with_a_receipt(outbox: Outbox, tmp_path: Path) -> None:
+    for days_ago in (30, 22, 20, 1):
+        put(outbox, days_ago)
+
+    assert erase(outbox, tmp_path) == [3, 4]
+    (receipt,) = entries(tmp_path / RECEIPTS)
+    assert receipt.facts["ranges"] == [[1, 2]]
+    assert receipt.facts["scans"] == 2
+    assert erase(outbox, tmp_path) == [3, 4]
+    assert verify(tmp_path / RECEIPTS).entries == 1
+
+
+def test_a_scan_without_a_time_goes_with_a_later_one_and_not_before(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    put(outbox, 18_000, "none")
+    assert erase(outbox, tmp_path) == [1]
+    put(outbox, 25)
+    put(outbox, 18_000, "none")
+
+    assert erase(outbox, tmp_path) == [3]
+
+
+def test_a_unit_whose_clock_is_not_set_erases_nothing(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, 30)
+
+    assert erase(outbox, tmp_path, synchronized=False) == [1]
+    assert not (tmp_path / RECEIPTS).exists()
+
+
+def test_a_long_backlog_is_erased_in_parts(outbox: Outbox, tmp_path: Path) -> None:
+    for _ in range(1500):
+        put(outbox, 30)
+    put(outbox, 1)
+
+    assert erase(outbox, tmp_path) == [1501]
+    assert sum(entry.facts["scans"] for entry in entries(tmp_path / RECEIPTS)) == 1500
