@@ -36,8 +36,29 @@ def write_new(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None:
 def move_file(old: Path, new: Path) -> None:
     """Give *old* the name *new*, in its own folder, on disk when this returns."""
     os.rename(old, new)
-    folder = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(new.parent)
+
+
+def wipe_file(path: Path) -> None:
+    """Overwrite what is in *path*, if it is there, and remove it, on disk when this returns.
+
+    A flash card may keep the old blocks for a while where only its maker can read them; a stolen
+    unit is therefore revoked as well.
+    """
     try:
-        os.fsync(folder)
+        with path.open("r+b") as file:
+            file.write(bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    path.unlink()
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -40,6 +40,7 @@ from edge.scanner.retention import Retention
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
+from edge.scanner.wiping import wipe
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
 from edge.topics import TO_UNIT, topic
@@ -67,6 +68,7 @@ def main(args: list[str] | None = None) -> int:
         "eye": self_test.run,
         "wiring": wiring.run,
         "setup": _setup,
+        "wipe": _wipe,
     }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
@@ -105,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
         "setup", help="take the card file on the boot partition, if there is one"
     )
     setup.add_argument("--boot", type=Path, default=Path("/boot/firmware"), metavar="FOLDER")
+    wiping = commands.add_parser(
+        "wipe", parents=[also], help="empty a unit that is taken down; its scanner must be stopped"
+    )
+    wiping.add_argument("unit", metavar="UNIT", help="its name, to be sure")
+    wiping.add_argument(
+        "--lose-scans", action="store_true", help="even those that nobody has confirmed"
+    )
     checks = commands.add_parser(
         "check", parents=[cli.common_again()], help="check this unit: a line each, with the cure"
     )
@@ -365,6 +374,15 @@ def _setup(options: argparse.Namespace) -> int:
             # What was done is done; the card and the log say so as well.
             log.warning("%s", err)
     return 0 if done.applied else 1
+
+
+def _wipe(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, ScannerSettings)
+    lost = wipe(settings, options.unit, lose_scans=options.lose_scans)
+    print(
+        f"{options.unit} is empty; {lost} scans are lost. Now: edge-provision revoke {options.unit}"
+    )
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

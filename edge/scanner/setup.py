@@ -21,7 +21,7 @@ from edge import config
 from edge.card import FILE, FOLDER, MAX_BYTES, Bytes32, Card, CardWifi, identity_facts, read_card
 from edge.cli import printable
 from edge.errors import CardError, ConfigError, EdgeError
-from edge.files import move_file, replace_file
+from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
 from edge.scanner.settings import ScannerSettings
 
@@ -35,13 +35,15 @@ USER = "edge-scanner"
 #: Where the unit remembers its last card.
 STATE = "var/lib/edge/setup.json"
 _IDENTITY = "var/lib/edge/identity"
-_SETTINGS = "etc/edge/scanner.toml"
+SETTINGS = "etc/edge/scanner.toml"
 _AUTHORITY = "etc/edge/authority.pem"
 _TRACING = "etc/edge/tracing.pub"
 _BASIS_KEY = "etc/edge/basis.pub"
 _BASIS = "etc/edge/basis"
 _RECEIPTS = "etc/edge/receipts.pub"
-_WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
+WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
+#: What nobody but this unit may have, and what it believes; files or folders.
+SECRETS = (_IDENTITY, _AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
 _SERIAL = "proc/device-tree/serial-number"
 _RADIOS = "var/lib/systemd/rfkill"
 _RADIO_SWITCH = "dev/rfkill"
@@ -75,7 +77,7 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
     """
     folder = boot / FOLDER
     try:
-        _wipe(folder / APPLIED)
+        wipe_file(folder / APPLIED)
         if not (folder / FILE).exists():
             return None
         try:
@@ -90,7 +92,7 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
         finally:
             os.umask(before)
         move_file(folder / FILE, folder / APPLIED)
-        _wipe(folder / APPLIED)
+        wipe_file(folder / APPLIED)
         facts = identity_facts(card)
         text = (
             f"unit {card.unit.id}, {card.unit.place}, {card.unit.direction}; card {card.number};"
@@ -165,8 +167,8 @@ def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
         key = msgspec.to_builtins(card.receipts_key)
         files.append(_File(_RECEIPTS, f"{key}\n".encode(), 0o644))
     if card.wifi is not None:
-        files.append(_File(_WIFI, _wifi_text(card.wifi).encode(), 0o600))
-    files.append(_File(_SETTINGS, text.encode(), 0o644))
+        files.append(_File(WIFI, _wifi_text(card.wifi).encode(), 0o600))
+    files.append(_File(SETTINGS, text.encode(), 0o644))
     state = SetupState(
         deployment=card.deployment,
         number=card.number,
@@ -202,7 +204,7 @@ def _apply(card: Card, files: list[_File], root: Path) -> None:
         if former not in kept:
             former.unlink()
     if card.wifi is None:
-        (root / _WIFI).unlink(missing_ok=True)
+        (root / WIFI).unlink(missing_ok=True)
     else:
         _switch_radio_on(root)
 
@@ -271,34 +273,9 @@ def _wifi_text(wifi: CardWifi) -> str:
 
 def _present_settings(root: Path) -> ScannerSettings | None:
     try:
-        return config.load(root / _SETTINGS, ScannerSettings)
+        return config.load(root / SETTINGS, ScannerSettings)
     except ConfigError:
         return None
-
-
-def _wipe(path: Path) -> None:
-    """Overwrite what is in *path* and remove it.
-
-    A flash card may keep the old blocks for a while where only its maker can read them; a stolen
-    unit is therefore revoked as well.
-    """
-    try:
-        with path.open("r+b") as file:
-            file.write(bytes(os.fstat(file.fileno()).st_size))
-            file.flush()
-            os.fsync(file.fileno())
-    except FileNotFoundError:
-        return
-    path.unlink()
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _tell(folder: Path, setup: Setup) -> Setup:

@@ -1,10 +1,7 @@
 import configparser
 import os
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +14,7 @@ from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import APPLIED, Setup, set_up
 from edge.sealing import Signer, read_key
 from tests.cards import SETUP_KEY, a_card
+from tests.power import PowerCut, power_for
 
 WIFI = CardWifi(ssid="Chợ; mẫu", password=r"mat khau\ 1")
 
@@ -218,32 +216,6 @@ def test_a_card_can_give_the_unit_another_door(machine: Machine) -> None:
     assert done.settings is not None
     assert (done.settings.unit.place, done.settings.unit.direction) == ("cho-2", "out")
     assert machine.files()["var/lib/edge/outbox/scans"][0] == b"kept"
-
-
-class PowerCut(BaseException):
-    """Nothing that runs can do anything about it."""
-
-
-@contextmanager
-def power_for(calls: int) -> Iterator[list[str]]:
-    """Let so many calls to the system through, and no more."""
-    made: list[str] = []
-    names = ("open", "rename", "unlink", "fsync", "chown", "chmod", "mkdir")
-    real = {name: getattr(os, name) for name in names}
-
-    def limited(name: str) -> Any:
-        def call(*args: Any, **more: Any) -> Any:
-            if len(made) >= calls:
-                raise PowerCut
-            made.append(name)
-            return real[name](*args, **more)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.setattr(os, name, limited(name))
-        yield made
 
 
 def test_the_power_may_go_at_any_step(tmp_path: Path) -> None:
