@@ -43,7 +43,7 @@ RESEND_MAX_S = 120.0
 #: So many times as long as before the first sending again, a scan that was overtaken is waited for.
 OVERTAKEN = 4
 #: How many messages the broker may have unacknowledged. Far more scans may wait for their
-#: confirmation, which comes from further away, after a commit. More than this makes paho slower.
+#: confirmation, which comes from further away, after a commit. More would make nothing faster.
 IN_FLIGHT = 100
 #: So many scans are looked at together when the next to send are looked for.
 LOOK_AHEAD = 100
