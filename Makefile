@@ -9,7 +9,7 @@ ARGS ?=
 
 ARCH ?= amd64 arm64
 
-.PHONY: deb debian sbom run test check bench chaos camera contract lock clean
+.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -73,6 +73,25 @@ sbom:
 debian:
 	@provisioning/bootstrap.sh test
 	@EDGE_DEBIAN=1 $(PYTHON_ENV) -m pytest tests/debian $(ARGS)
+
+## Nodes are killed under load, TIMES each, from a SEED: a broker of three, a collector, PostgreSQL's
+## leader under Patroni. Storage must hold each scan once. Some 45 minutes.
+TIMES ?= 20
+failover:
+	@provisioning/bootstrap.sh test
+	@for what in broker collector database; do $(PYTHON_ENV) -m tests.end_to_end.scale \
+		--kill $$what --times $(TIMES) $(if $(SEED),--seed $(SEED)) $(ARGS) || exit 1; done
+
+## UNITS simulated units come back at once with an hour's backlog; all must be confirmed and stored.
+UNITS ?= 10000
+storm:
+	@provisioning/bootstrap.sh test
+	@$(PYTHON_ENV) -m tests.end_to_end.scale --storm --units $(UNITS) --rate 47 $(ARGS)
+
+## Three NATS servers and PostgreSQL under Patroni on this machine, until Ctrl-C; says where they are.
+cluster:
+	@provisioning/bootstrap.sh test
+	@$(PYTHON_ENV) -m tests.cluster
 
 ## Resolve requirements.lock anew; needs uv.
 lock:

@@ -37,7 +37,7 @@ class PostgresqlServer:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
-        self._user = _give_away(folder)
+        self._user = give_away(folder)
         self._programs = programs(folder, self._user)
         how = ["--no-sync", "-U", "edge", "-A", "trust", "-E", "UTF8", "--locale=C"]
         subprocess.run(
@@ -106,7 +106,7 @@ class PostgresqlServer:
                 self._process.wait()
 
 
-def _give_away(folder: Path) -> int | None:
+def give_away(folder: Path) -> int | None:
     """Let the server's user own *folder*; gives that user, None for our own."""
     if os.geteuid() != 0:
         return None

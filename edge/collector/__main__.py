@@ -126,6 +126,7 @@ def _run(options: argparse.Namespace) -> int:
                 retention.step()
             notifier.watchdog()
     notifier.stopping()
+    collector.close()
     connection.disconnect(2.0)
     storage.close()
     return 0

@@ -9,12 +9,13 @@ is asked for.
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from edge.clock import Clock
 from edge.collector.asking import Asker
 from edge.collector.commanding import Commander
-from edge.errors import BadMessage, BadTopic
+from edge.errors import BadMessage, BadTopic, StorageError
 from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, Received
 from edge.storage.control import Control
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 RANGES_A_MESSAGE = 500
 #: With nothing more coming in for this long, a batch is not held back for its full wait.
 QUIET_S = 0.004
+#: A transaction that takes longer will never end. The one that waits for a lock does not come near.
+HUNG_S = 120.0
 
 
 @dataclass
@@ -41,8 +44,24 @@ class Totals:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass
+class _Batch:
+    """What goes into one transaction."""
+
+    messages: list[Received]
+    scans: list[StoredScan] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    heard: list[tuple[str, Answer | Status]] = field(default_factory=list)
+
+
 class Collector:
-    """Stores what units send, once, and tells them so."""
+    """Stores what units send, once, and tells them so.
+
+    Where a server does the work of storing, the next batch is received while a full one is stored:
+    then there is a backlog, and neither need wait for the other. There is never more than one
+    transaction under way.
+    """
 
     def __init__(
         self,
@@ -64,6 +83,9 @@ class Collector:
         self._batch: list[Received] = []
         self._session = -1
         self._began = 0.0
+        self._thread = ThreadPoolExecutor(1, "storing")
+        self._storing: tuple[_Batch, Future[int]] | None = None
+        self._storing_since = 0.0
         self.totals = Totals()
 
     def step(self, timeout_s: float = 1.0) -> None:
@@ -81,59 +103,69 @@ class Collector:
             self._began = self._clock.monotonic()
         self._batch += arrived
         quiet = not arrived
+        self._look_at_storing()
         # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
         # is dropped from a living connection comes no more, and nothing could be confirmed yet.
-        if self._batch and self._connection.connected and (quiet or self._due()):
-            self.store_batch()
+        if self._storing is None and self._batch and self._connection.connected:
+            is_full = len(self._batch) >= self._batch_scans
+            if is_full and self._storage.works_elsewhere:
+                self._store_meanwhile()
+            elif quiet or self._due():
+                batch = self._take_batch()
+                self._tell(batch, self._store(batch, self._clock.now().at))
         self._asker.step()
         self._commander.step()
 
-    def store_batch(self) -> None:
-        """Store what is in hand, acknowledge it, confirm it."""
-        batch = self._batch[: self._batch_scans]
+    def close(self) -> None:
+        """Wait for what is being stored; it comes again all the same, as nobody has heard of it."""
+        self._thread.shutdown()
+
+    def _take_batch(self) -> _Batch:
+        """What goes into the next transaction, of what is in hand."""
+        batch = _Batch(self._batch[: self._batch_scans])
         self._batch = self._batch[self._batch_scans :]
-        now = self._clock.now().at
-        scans: list[StoredScan] = []
-        set_aside: list[SetAside] = []
-        reports: list[Report] = []
-        heard: list[tuple[str, Answer | Status]] = []
-        for message in batch:
+        for message in batch.messages:
             try:
-                self._sort(message, scans, reports, heard)
+                _sort(message, batch)
             except (BadMessage, BadTopic) as err:
-                set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
-        new = self._storage.store(scans, now, set_aside) if scans or set_aside else 0
-        if reports:
-            self._storage.store_reports(reports, now)
-        for unit, said in heard:
+                batch.set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
+        return batch
+
+    def _store(self, batch: _Batch, now: str) -> int:
+        """Store a batch, in one transaction; gives how many scans were new."""
+        new = 0
+        if batch.scans or batch.set_aside:
+            new = self._storage.store(batch.scans, now, batch.set_aside)
+        if batch.reports:
+            self._storage.store_reports(batch.reports, now)
+        return new
+
+    def _store_meanwhile(self) -> None:
+        batch = self._take_batch()
+        stored = self._thread.submit(self._store, batch, self._clock.now().at)
+        self._storing, self._storing_since = (batch, stored), self._clock.monotonic()
+        stored.add_done_callback(lambda _: self._connection.wake())
+
+    def _look_at_storing(self) -> None:
+        if self._storing is None:
+            return
+        batch, stored = self._storing
+        if stored.done():
+            self._storing = None
+            self._tell(batch, stored.result())
+        elif self._clock.monotonic() - self._storing_since > HUNG_S:
+            raise StorageError(f"the storage has not answered for {HUNG_S:.0f} s; see its log")
+
+    def _tell(self, batch: _Batch, new: int) -> None:
+        """Acknowledge and confirm a batch. It is committed; not before does anybody hear of it."""
+        for unit, said in batch.heard:
             self._commander.heard(unit, said)
-        # Committed. Not before here does anybody hear that a scan is safe.
         with self._connection.together():
             # First, since a unit whose window is full waits for it.
-            self._confirm(scans)
-            for message in batch:
+            self._confirm(batch.scans)
+            for message in batch.messages:
                 self._connection.ack(message)
-        self._count(scans, new, set_aside)
-
-    def _sort(
-        self,
-        message: Received,
-        scans: list[StoredScan],
-        reports: list[Report],
-        heard: list[tuple[str, Answer | Status]],
-    ) -> None:
-        place = parse(message.topic)
-        area, unit = place.area, place.unit
-        if place.channel == "scan":
-            scans.append(StoredScan(area, unit, Scan.decode(message.payload)))
-        elif place.channel == "status" and message.payload:
-            status = Status.decode(message.payload)
-            reports.append(Report(area, unit, status, message.retain))
-            heard.append((unit, status))
-        elif place.channel == "answer":
-            heard.append((unit, Answer.decode(message.payload)))
-        elif place.channel == "health":
-            reports.append(Report(area, unit, Health.decode(message.payload), message.retain))
+        self._count(batch.scans, new, batch.set_aside)
 
     def _confirm(self, scans: Sequence[StoredScan]) -> None:
         by_unit: dict[tuple[str, str, str], dict[int, list[str]]] = {}
@@ -164,7 +196,7 @@ class Collector:
         log.debug("stored %d, repeated %d, set aside %d", new, len(scans) - new, len(set_aside))
 
     def _time_left(self, timeout_s: float) -> float:
-        if not self._batch or not self._connection.connected:
+        if self._storing is not None or not self._batch or not self._connection.connected:
             return timeout_s
         age = self._clock.monotonic() - self._began
         return max(0.0, min(timeout_s, QUIET_S, self._batch_wait_s - age))
@@ -172,6 +204,23 @@ class Collector:
     def _due(self) -> bool:
         age = self._clock.monotonic() - self._began
         return len(self._batch) >= self._batch_scans or age >= self._batch_wait_s
+
+
+def _sort(message: Received, batch: _Batch) -> None:
+    """Put what *message* says into *batch*. Raises BadMessage or BadTopic."""
+    place = parse(message.topic)
+    area, unit = place.area, place.unit
+    if place.channel == "scan":
+        batch.scans.append(StoredScan(area, unit, Scan.decode(message.payload)))
+    elif place.channel == "status" and message.payload:
+        status = Status.decode(message.payload)
+        batch.reports.append(Report(area, unit, status, message.retain))
+        batch.heard.append((unit, status))
+    elif place.channel == "answer":
+        batch.heard.append((unit, Answer.decode(message.payload)))
+    elif place.channel == "health":
+        health = Health.decode(message.payload)
+        batch.reports.append(Report(area, unit, health, message.retain))
 
 
 def confirmed_ranges(numbers: dict[int, list[str]]) -> list[ConfirmedRange]:

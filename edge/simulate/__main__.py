@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def _play(fleet: Fleet, options: argparse.Namespace, clock: Callable[[], float])
     """Let it run; gives the seconds until everything was confirmed, or until the limit."""
     began, told = time.monotonic(), _Told()
     limit = options.seconds + options.drain_s
+    signal.signal(signal.SIGUSR1, lambda *_: fleet.end_the_day())
     with cli.stop_signals() as stopping:
         while not fleet.is_done and not stopping():
             fleet.step()
@@ -195,10 +197,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="edge-simulate",
         description="Play many units at a broker, with the real messages and seals."
         " / Mô phỏng nhiều thiết bị quét gửi lên máy chủ MQTT.",
-        epilog="Exit codes: 0 everything was confirmed (and is a row once), 1 not, 2 bad usage.",
+        epilog="SIGUSR1 lets people stop passing. Exit codes: 0 everything was confirmed (and is a"
+        " row once), 1 not, 2 bad usage.",
     )
     number = parser.add_argument
-    number("--broker", default="mqtt://127.0.0.1:1883", help="default: %(default)s")
+    broker = "mqtt://127.0.0.1:1883"
+    number(
+        "--broker", default=broker, help="several of a cluster with commas; default: %(default)s"
+    )
     number("--username", default="")
     number("--password-file", type=Path)
     number("--units", type=int, default=100, help="each has a connection; default: %(default)s")

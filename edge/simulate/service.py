@@ -38,7 +38,7 @@ NIGHT_S = 60.0
 class Plan:
     """What happens to a fleet."""
 
-    broker: str
+    broker: str  #: one, or several of a cluster with commas between
     rate: float  #: scans a second of the whole fleet, as a mean of the sixteen open hours
     scan_for_s: float  #: then nobody passes any more
     user: str = ""
@@ -73,6 +73,7 @@ class Link:
     """A unit's connection."""
 
     unit: SimulatedUnit
+    number: int
     sock: socket.socket | None = None
     ready: bool = False
     cut: bool = False
@@ -102,11 +103,8 @@ class Fleet:
     ) -> None:
         """*clock*: seconds since 1970. Raises ConfigError for a broker that is none."""
         self._plan, self._chance, self._clock = plan, chance, clock
-        parts = urlsplit(plan.broker)
-        if parts.scheme != "mqtt" or not parts.hostname:
-            raise ConfigError(f"broker is {plan.broker!r}; it must be mqtt://host:port")
-        self._address = (parts.hostname, parts.port or 1883)
-        self._links = [Link(unit) for unit in units]
+        self._addresses = [_address(url) for url in plan.broker.split(",")]
+        self._links = [Link(unit, number) for number, unit in enumerate(units)]
         self._share = plan.rate / max(1e-9, sum(unit.weight for unit in units))
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -141,8 +139,7 @@ class Fleet:
             timeout_s = min(timeout_s, max(0.0, self._timers[0][0] - monotonic()))
         for key, events in self._selector.select(timeout_s):
             link: Link = key.data
-            if link.sock is None:
-                continue
+            # Either may lose the connection, and another's turn before may have.
             if events & selectors.EVENT_WRITE:
                 self._flush(link)
             if events & selectors.EVENT_READ:
@@ -157,6 +154,10 @@ class Fleet:
             self._cut(link)
             spread_s = self._chance.uniform(0, self._plan.spread_s)
             self._soon(seconds + spread_s, partial(self._mend, link))
+
+    def end_the_day(self) -> None:
+        """From now on nobody passes."""
+        self._until = self._clock()
 
     def close(self) -> None:
         """End all connections as units that are switched off."""
@@ -224,7 +225,8 @@ class Fleet:
                 unit.name, self._plan.keepalive_s, will, self._plan.user, self._plan.password
             )
         )
-        result = link.sock.connect_ex(self._address)
+        address = self._addresses[(link.number + link.attempts) % len(self._addresses)]
+        result = link.sock.connect_ex(address)
         if result not in (0, errno.EINPROGRESS):
             self._lost(link, os.strerror(result))
             return
@@ -263,7 +265,8 @@ class Fleet:
     # Messages
 
     def _read(self, link: Link) -> None:
-        assert link.sock is not None
+        if link.sock is None:
+            return
         try:
             data = link.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -371,3 +374,10 @@ class Fleet:
     def _soon(self, seconds: float, what: Callable[[], None]) -> None:
         self._timer += 1
         heapq.heappush(self._timers, (monotonic() + seconds, self._timer, what))
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url.strip())
+    if parts.scheme != "mqtt" or not parts.hostname:
+        raise ConfigError(f"broker is {url!r}; it must be mqtt://host:port")
+    return parts.hostname, parts.port or 1883

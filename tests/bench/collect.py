@@ -295,6 +295,7 @@ def collect(url: str, scans: Sequence[StoredScan], folder: Path) -> tuple[float,
         while collector.totals.stored < len(scans) or connection.in_flight:
             collector.step(1.0)
         result = figure.end()
+        collector.close()
         connection.disconnect(2.0)
         storage.close()
     return result

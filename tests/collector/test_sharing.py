@@ -1,0 +1,137 @@
+"""Several collectors: each stores its areas, and when one dies nothing is lost or double."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge.collector.service import Collector
+from edge.demo.broker import NatsBroker
+from edge.errors import StorageError
+from edge.messages import Confirmed
+from edge.storage.storage import Storage
+from edge.topics import topic
+from tests.end_to_end.parts import Service
+from tests.fakes import FakeClock, FakeConnection, a_scan, eventually
+from tests.postgresql import PostgresqlServer
+
+
+class Gated(Storage):
+    """A storage whose commit waits until the test lets it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.may_end = threading.Event()
+
+    def store(self, *batch: object, **how: object) -> int:
+        new = super().store(*batch, **how)  # type: ignore[arg-type]
+        assert self.may_end.wait(30)
+        return new
+
+
+def a_backlog(connection: FakeConnection, first: int, last: int) -> None:
+    for seq in range(first, last + 1):
+        connection.deliver(topic("pleiku", "cong-1", "scan"), a_scan(seq).encode())
+
+
+def confirmed(connection: FakeConnection) -> list[tuple[int, int]]:
+    return [
+        (part.first, part.last)
+        for payload in connection.on("confirmed")
+        for part in Confirmed.decode(payload).ranges
+    ]
+
+
+def test_the_next_batch_is_received_while_one_is_stored_and_none_is_confirmed_early(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    url = postgresql_server.new_database()
+    connection, storage, clock = FakeConnection(), Gated(url), FakeClock()
+    collector = Collector(connection, storage, clock, batch_scans=50)  # type: ignore[arg-type]
+    connection.come_up()
+    a_backlog(connection, 1, 50)
+    collector.step(0)
+    a_backlog(connection, 51, 120)
+    for _ in range(3):
+        clock.advance(1)
+        collector.step(0)
+    assert confirmed(connection) == []
+
+    storage.may_end.set()
+    eventually(lambda: collector.totals.stored == 120, "stored", turn=lambda: collector.step(0))
+
+    assert confirmed(connection) == [(1, 50), (51, 100), (101, 120)]
+    assert connection.woken >= 1
+    collector.close()
+    storage.close()
+    postgresql_server.drop_database(url)
+
+
+def test_a_storage_that_never_answers_ends_the_collector(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    url = postgresql_server.new_database()
+    connection, storage, clock = FakeConnection(), Gated(url), FakeClock()
+    collector = Collector(connection, storage, clock, batch_scans=5)  # type: ignore[arg-type]
+    connection.come_up()
+    a_backlog(connection, 1, 5)
+    collector.step(0)
+
+    clock.advance(300)
+    with pytest.raises(StorageError, match="has not answered"):
+        collector.step(0)
+
+    storage.may_end.set()
+    collector.close()
+    storage.close()
+    postgresql_server.drop_database(url)
+
+
+def test_one_of_two_dies_the_other_goes_on_and_takes_its_areas(
+    nats: NatsBroker, postgresql_server: PostgresqlServer, tmp_path: Path
+) -> None:
+    url = postgresql_server.new_database()
+
+    def a_collector(name: str, areas: list[str]) -> Service:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        settings = f"""
+            id = "{name}"
+            areas = {json.dumps(areas)}
+            [storage]
+            url = "{url}"
+            [broker]
+            url = "{nats.url}"
+        """
+        service = Service("collector", folder, settings)
+        service.start()
+        return service
+
+    one, two = a_collector("one", ["sim-1"]), a_collector("two", ["sim-2"])
+    options = f"--broker {nats.url} --storage {url} --units 40 --areas 2 --rate 40 --seconds 8"
+    fleet = subprocess.Popen(
+        [sys.executable, "-m", "edge.simulate", *options.split(), "--drain-s", "90", "--json"],
+        stdout=subprocess.PIPE,
+    )
+    storage = Storage(url)
+    try:
+        eventually(
+            lambda: {row.area for row in storage.units() if row.scans} == {"sim-1", "sim-2"},
+            "both store",
+            limit_s=60,
+        )
+        one.stop(signal.SIGKILL)
+        two.stop()
+        two = a_collector("two", ["sim-1", "sim-2"])
+        found = json.loads(fleet.communicate(timeout=120)[0])
+    finally:
+        fleet.kill()
+        two.stop()
+    assert found["rows_missing_or_double"] == 0, found
+    assert found["confirmed"] == found["made"] == storage.count() > 200
+    storage.close()
+    postgresql_server.drop_database(url)
