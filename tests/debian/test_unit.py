@@ -5,6 +5,7 @@ What is not: the board, its camera (the drawn sequence) and its lights (lines in
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -44,18 +45,31 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if all(why_not(suite) for suite in SUITES):
         pytest.skip(why_not(SUITES[0]))
     folder = tmp_path_factory.mktemp("packages")
-    arch = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
-    script, out = str(ROOT / "provisioning/deb.py"), str(folder / "now")
-    subprocess.run([sys.executable, script, "--arch", arch, "--out", out], check=True)
-    (now,) = (folder / "now").glob("*.deb")
+    now = build(folder / "now")
     subprocess.run(["dpkg-deb", "-R", now, folder / "tree"], check=True)
     control = folder / "tree/DEBIAN/control"
     control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 9.0.0", control.read_text()))
     (folder / "next").mkdir()
-    built = folder / "next" / f"edge-scanner_9.0.0_{arch}.deb"
+    built = folder / "next" / now.name.replace(now.name.split("_")[1], "9.0.0")
     subprocess.run(["dpkg-deb", "-Zzstd", "-z1", "-b", folder / "tree", built], check=True)
     shutil.rmtree(folder / "tree")
     return folder
+
+
+def build(out: Path) -> Path:
+    """The package of this version for this machine, in the folder *out*."""
+    arch = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
+    script = str(ROOT / "provisioning/deb.py")
+    subprocess.run([sys.executable, script, "--arch", arch, "--out", str(out)], check=True)
+    (package,) = out.glob("*.deb")
+    return package
+
+
+@pytest.mark.skipif("EDGE_DEBIAN" not in os.environ, reason="takes a minute: make debian")
+def test_the_same_sources_give_the_same_package(packages: Path, tmp_path: Path) -> None:
+    (first,) = (packages / "now").glob("*.deb")
+
+    assert build(tmp_path).read_bytes() == first.read_bytes()
 
 
 @pytest.fixture(params=SUITES)
