@@ -246,6 +246,9 @@ class Health(Message, frozen=True, kw_only=True):
     repair: Literal["none", "camera", "service", "reboot", "exhausted"] = "none"
     #: Made while there was no connection, and sent when there was one.
     late: bool = False
+    #: When the unit's certificate ends, after which it keeps scans but cannot send them; null if it
+    #: has none.
+    certificate_ends: Utc | None = None
     #: Processor time of reading one frame.
     decode_ms_p50: Annotated[float, Meta(ge=0)]
     decode_ms_p95: Annotated[float, Meta(ge=0)]

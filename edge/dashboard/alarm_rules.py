@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from edge.clock import utc_seconds
+from edge.clock import utc_seconds, utc_text
 from edge.dashboard.condition import DOUBLE_S
 from edge.dashboard.local_time import local
 from edge.register import DAYS, Opening, Place
@@ -20,6 +20,7 @@ Kind = Literal[
     "unit-offline",
     "outbox-filling",
     "clock-wrong",
+    "certificate-ending",
     "camera-blocked",
     "unreadable",
     "impossible-rate",
@@ -33,6 +34,7 @@ NAMES: dict[Kind, tuple[str, str]] = {
     "unit-offline": ("Thiết bị mất kết nối", "Unit offline"),
     "outbox-filling": ("Bộ nhớ chờ gửi sắp đầy", "Outbox filling"),
     "clock-wrong": ("Đồng hồ chưa đúng", "Clock not set"),
+    "certificate-ending": ("Chứng thư sắp hết hạn", "Certificate near its end"),
     "camera-blocked": ("Máy ảnh bị che hoặc mờ", "Camera blocked or blurred"),
     "unreadable": ("Nhiều mã không đọc được", "Many codes unreadable"),
     "impossible-rate": ("Số lượt quét cao bất thường", "More scans than can be"),
@@ -49,6 +51,10 @@ ADVICE: dict[Kind, tuple[str, str]] = {
         "Connect the unit, or carry its scans on a USB stick.",
     ),
     "clock-wrong": ("Cho thiết bị kết nối mạng để lấy giờ.", "Let the unit reach a time server."),
+    "certificate-ending": (
+        "Cấp thẻ mới cho thiết bị trước ngày đó.",
+        "Give the unit a new card before that day.",
+    ),
     "camera-blocked": ("Lau ống kính, bỏ vật che.", "Clean the lens, remove what covers it."),
     "unreadable": ("Lau ống kính, kiểm tra ánh sáng.", "Clean the lens, check the light."),
     "impossible-rate": (
@@ -70,6 +76,7 @@ class Limits:
     silent_place_s: float = 7200.0
     fill: float = 0.7
     fill_well: float = 0.6
+    certificate_s: float = 90 * 86_400.0
     #: Of codes that stayed in view, so many were not read, and at least this part of all.
     unread: int = 20
     unread_share: float = 0.5
@@ -143,6 +150,10 @@ def _of_unit(unit: FleetUnit, sight: Sight, limits: Limits) -> Iterator[Finding]
         yield found("outbox-filling", f"{100 * fill:.0f} %", raises=fill >= limits.fill)
     if health.get("clock") == "none":
         yield found("clock-wrong")
+    ends = health.get("certificate_ends")
+    # As text, since what a unit says may be of a day that there is not.
+    if isinstance(ends, str) and ends < utc_text(utc_seconds(now) + limits.certificate_s):
+        yield found("certificate-ending", ends[:10])
     eye = health.get("eye", "good")
     if eye not in ("good", "unjudged"):
         yield found("camera-blocked", str(eye)[:40])

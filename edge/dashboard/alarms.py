@@ -43,6 +43,7 @@ class AlarmSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     quiet_to_h: Annotated[int, Meta(ge=0, le=23)] = 5
     webhook_url: str = ""
     webhook_key_file: str = ""
+    certificate_days: Annotated[int, Meta(ge=1, le=3650)] = 90
     outbox_fill: Annotated[float, Meta(ge=0.1, le=1)] = 0.7
     unread: Annotated[int, Meta(ge=1)] = 20
     scans_in_a_quarter: Annotated[int, Meta(ge=1)] = 900

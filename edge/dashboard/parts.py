@@ -61,6 +61,7 @@ def build(
         silent_place_s=settings.quiet_after_min * 60,
         fill=settings.alarms.outbox_fill,
         fill_well=settings.alarms.outbox_fill - 0.1,
+        certificate_s=settings.alarms.certificate_days * 86_400,
         unread=settings.alarms.unread,
         scans_in_a_quarter=settings.alarms.scans_in_a_quarter,
     )

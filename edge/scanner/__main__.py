@@ -40,6 +40,7 @@ from edge.scanner.retention import Retention
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
+from edge.scanner.unit_checks import certificate_end
 from edge.scanner.wiping import wipe
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
@@ -170,7 +171,12 @@ def _scan(options: argparse.Namespace) -> int:
         stack.callback(connection.close)
         ladder = Ladder(folder / REPAIR, clock, lambda: power.ask(power.REBOOT))
         meter = HealthMeter(
-            outbox, clock, ladder, software=__version__, machine=lambda: read_machine(folder)
+            outbox,
+            clock,
+            ladder,
+            software=__version__,
+            machine=lambda: read_machine(folder),
+            certificate_ends=certificate_end(settings, options.config.parent),
         )
         boots = Boots(folder / BOOTS)
         stack.callback(boots.close)

@@ -50,13 +50,15 @@ class HealthMeter:
         *,
         software: str,
         machine: Callable[[], Machine],
+        certificate_ends: str | None = None,
     ) -> None:
-        """*machine* reads how the machine is."""
+        """*machine* reads how the machine is; *certificate_ends*: when, UTC, if there is one."""
         self._outbox = outbox
         self._clock = clock
         self._ladder = ladder
         self._software = software
         self._machine = machine
+        self._certificate_ends = certificate_ends
         self._frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)
         self._next_look = 0.0
         self._condition: tuple[object, ...] | None = None
@@ -147,6 +149,7 @@ class HealthMeter:
                 frame_rate=self._frame_rate(),
                 machine=machine,
                 software=self._software,
+                certificate_ends=self._certificate_ends,
                 started_after=self._ladder.started_after,
                 repair=self._ladder.reached,
                 decode_ms_p50=_percentile(decode_ms, 50),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from edge.certificates import check_identity
-from edge.clock import Moment
+from edge.certificates import check_identity, facts
+from edge.clock import Moment, utc_text
 from edge.config import secret_path
-from edge.errors import EdgeError
+from edge.errors import CertificateError, EdgeError
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import STATE, SetupState, board_serial
 
@@ -26,6 +26,18 @@ class Concern(str):
     __slots__ = ()
 
 
+def certificate_end(settings: ScannerSettings, beside: Path) -> str | None:
+    """When this unit's certificate ends, UTC; None where there is none that can be read."""
+    file = settings.broker.certificate_file
+    if not file:
+        return None
+    try:
+        return utc_text(facts(secret_path(file, beside).read_bytes()).not_after.timestamp())
+    except (OSError, CertificateError):
+        # The broker's connection says what is wrong with it; scanning does not need it.
+        return None
+
+
 def certificate(settings: ScannerSettings, beside: Path, now: Moment) -> str:
     """Whose certificate this unit has, and until when. Raises EdgeError where it is no use."""
     broker = settings.broker
@@ -39,15 +51,15 @@ def certificate(settings: ScannerSettings, beside: Path, now: Moment) -> str:
         own, key, authority = (path.read_bytes() for path in paths)
     except OSError as err:
         raise EdgeError(f"{err.filename}: cannot read it: {err.strerror}; write a card") from err
-    facts = check_identity(own, key, authority, settings.unit.id)
+    own_facts = check_identity(own, key, authority, settings.unit.id)
     at = datetime.fromisoformat(now.at)
-    left = facts.days_left(at)
+    left = own_facts.days_left(at)
     if left < 0:
         raise EdgeError(
-            f"ended on {facts.not_after:%Y-%m-%d}; scans are kept, but cannot be sent until the"
+            f"ended on {own_facts.not_after:%Y-%m-%d}; scans are kept, but cannot be sent until the"
             f" unit has a new card: edge-provision card ... --unit {settings.unit.id}"
         )
-    text = f"of {facts.name}, {left:.0f} days left"
+    text = f"of {own_facts.name}, {left:.0f} days left"
     # From when it was issued is not said in it: it begins long ago on purpose.
     if left < CERTIFICATE_SHARE * 365:
         return Concern(f"{text}; write this unit a new card")

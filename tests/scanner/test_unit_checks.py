@@ -9,7 +9,7 @@ from edge.clock import Moment, utc_text
 from edge.errors import EdgeError
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
-from edge.scanner.unit_checks import Concern, board, certificate, mount, wifi
+from edge.scanner.unit_checks import Concern, board, certificate, certificate_end, mount, wifi
 from tests.cards import SETUP_KEY, a_card
 
 CARD = a_card()
@@ -51,6 +51,21 @@ def test_a_certificate_is_good_then_a_concern_then_of_no_use(
     assert isinstance(certificate(settings, root, at(100)), Concern)
     with pytest.raises(EdgeError, match="scans are kept"):
         certificate(settings, root, at(-1))
+
+
+def test_the_end_of_a_certificate_is_told_where_there_is_one(
+    unit: tuple[Path, ScannerSettings],
+) -> None:
+    root, settings = unit
+    ends = certificate_end(settings, root)
+    assert ends is not None
+    assert ends.endswith("Z")
+    none = msgspec.structs.replace(settings.broker, certificate_file="")
+    assert certificate_end(msgspec.structs.replace(settings, broker=none), root) is None
+
+    Path(settings.broker.certificate_file).write_text("no certificate")
+
+    assert certificate_end(settings, root) is None
 
 
 def test_a_certificate_of_another_unit_is_found_out(unit: tuple[Path, ScannerSettings]) -> None:
