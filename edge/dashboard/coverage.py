@@ -5,9 +5,11 @@ body in charge. A place is *active* with one scan or more, *zero* if its units w
 nothing was scanned, and *silent* if no unit of it was heard of at all; each is exactly one of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -65,22 +67,28 @@ class Line:
 
     def number(self, state: State) -> int:
         """Places in *state*."""
-        return sum(covered.state == state for covered in self.places)
+        return self._states[state]
 
     @property
     def share(self) -> float:
         """Which part of the places is active, 0 to 1."""
         return self.number("active") / self.registered if self.places else 0.0
 
-    @property
-    def count(self) -> Count:
-        """All scans."""
-        return sum((covered.count for covered in self.places), Count())
+    # Each is asked for several times in a page, over thousands of places.
 
-    @property
+    @cached_property
+    def count(self) -> Count:
+        """All scans. To be asked for when all places are there."""
+        return _sum(covered.count for covered in self.places)
+
+    @cached_property
     def before(self) -> Count:
         """All scans of the days before."""
-        return sum((covered.before for covered in self.places), Count())
+        return _sum(covered.before for covered in self.places)
+
+    @cached_property
+    def _states(self) -> Counter[State]:
+        return Counter(covered.state for covered in self.places)
 
     @property
     def change(self) -> float | None:
@@ -122,6 +130,13 @@ def coverage(
         total,
         {place: count for place, count in now.items() if place not in register},
     )
+
+
+def _sum(counts_of_places: Iterable[Count]) -> Count:
+    into = out = both = 0
+    for count in counts_of_places:
+        into, out, both = into + count.into, out + count.out, both + count.both
+    return Count(into, out, both)
 
 
 def has_districts(span: Span) -> bool:

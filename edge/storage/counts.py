@@ -5,7 +5,7 @@ The summaries are kept exact by whoever stores scans: see summaries.py.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, text
 
@@ -145,12 +145,17 @@ def _among(
 ) -> tuple[TextClause, dict[str, object]]:
     if places is None:
         return text(start + end), values
+    named = ["places"]
+    given: dict[str, object] = values | {"places": sorted(places) or [""]}  # none is called ""
+    if "first" in values:
+        # Day by day, the few places are found by the tables' keys; in a span they would be sought.
+        start = start.replace("day BETWEEN :first AND :last", "day IN :days")
+        first, last = (date.fromisoformat(str(given.pop(end_of))) for end_of in ("first", "last"))
+        span = range((last - first).days + 1)
+        given["days"] = [(first + timedelta(days=number)).isoformat() for number in span]
+        named.append("days")
     statement = text(f"{start} AND place IN :places{end}")
-    chosen = sorted(places) or [""]  # no place is called ""
-    return (
-        statement.bindparams(bindparam("places", expanding=True)),
-        values | {"places": chosen},
-    )
+    return statement.bindparams(*(bindparam(name, expanding=True) for name in named)), given
 
 
 def _days(first: date, last: date) -> dict[str, object]:
