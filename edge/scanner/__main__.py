@@ -145,7 +145,7 @@ def _scan(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         logging.getLogger().addHandler(recent)
         stack.callback(logging.getLogger().removeHandler, recent)
-        indicator = open_indicator(settings.indicator, sys.stdout)
+        indicator = open_indicator(settings.indicator, sys.stdout, clock)
         stack.callback(indicator.close)
         indicator.rest(Signal.NOT_COLLECTING)
         sealer = Sealer(read_key(config.secret_path(settings.unit.tracing_key_file, beside)))
@@ -373,7 +373,9 @@ def _setup(options: argparse.Namespace) -> int:
     log.log(logging.INFO if done.applied else logging.ERROR, "%s", done.text)
     if done.settings is not None:
         try:
-            with closing(open_indicator(done.settings.indicator, sys.stdout)) as indicator:
+            with closing(
+                open_indicator(done.settings.indicator, sys.stdout, SystemClock())
+            ) as indicator:
                 indicator.show(Signal.SET_UP if done.applied else Signal.NOT_SET_UP)
                 time.sleep(SETUP_S)
         except IndicatorError as err:

@@ -199,7 +199,7 @@ def _eye(settings: ScannerSettings, clock: Clock) -> str:
 
 def _indicator(settings: ScannerSettings) -> str:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        indicator = open_indicator(settings.indicator, nowhere)
+        indicator = open_indicator(settings.indicator, nowhere, SystemClock())
         indicator.show(Signal.ACCEPTED)
         indicator.close()
     return f"{settings.indicator.kind}: you should have seen green and heard one beep"

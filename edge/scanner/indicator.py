@@ -6,15 +6,18 @@ that mean "counted" sound alike, and nothing else has their tone.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, Protocol, TextIO
 
+from edge.clock import Clock, Moment
 from edge.errors import IndicatorError
 from edge.scanner.settings import IndicatorSettings
 
@@ -222,6 +225,8 @@ PATTERNS: dict[Signal, Pattern] = {
     ),
 }
 
+VIETNAM = timezone(timedelta(hours=7))
+
 #: Two people are two beeps, however quickly they come.
 _COUNTED = (Signal.ACCEPTED, Signal.STORED_OFFLINE)
 
@@ -245,13 +250,24 @@ class Indicator(Protocol):
         ...
 
 
-def open_indicator(settings: IndicatorSettings, stream: TextIO) -> Indicator:
+def open_indicator(settings: IndicatorSettings, stream: TextIO, clock: Clock) -> Indicator:
     """The indicator of these *settings*; a terminal is *stream*. Raises IndicatorError."""
     if settings.kind == "gpio":
-        return GpioIndicator(settings)
+        return GpioIndicator(settings, loudness=lambda: loudness(settings, clock.now()))
     if settings.kind == "terminal":
         return TerminalIndicator(stream)
     return NoIndicator()
+
+
+def loudness(settings: IndicatorSettings, moment: Moment) -> float:
+    """How loud the buzzer is to be at *moment*, above 0 to 1."""
+    if moment.clock == "none":
+        return settings.loudness
+    begins, _, ends = settings.night.partition("-")
+    local = datetime.fromisoformat(moment.at).astimezone(VIETNAM).strftime("%H:%M")
+    # A night that goes over midnight is all but the day between.
+    night = begins <= local < ends if begins <= ends else not ends <= local < begins
+    return settings.night_loudness if night else settings.loudness
 
 
 class NoIndicator:
@@ -311,9 +327,17 @@ class TerminalIndicator:
 class GpioIndicator:
     """Three lights and a buzzer on the pins of a Raspberry Pi, played by a thread of its own."""
 
-    def __init__(self, settings: IndicatorSettings, pin_factory: Any = None) -> None:
-        """*pin_factory* None is what gpiozero finds. Raises IndicatorError."""
-        self._pins = Pins(settings, pin_factory)
+    def __init__(
+        self,
+        settings: IndicatorSettings,
+        pin_factory: Any = None,
+        loudness: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        """*pin_factory* None is what gpiozero finds; *loudness* is asked at each tone.
+
+        Raises IndicatorError.
+        """
+        self._pins = Pins(settings, pin_factory, loudness)
         # Nobody waits for it. Should its thread ever hang in a driver, signals are lost, not scans.
         self._orders: queue.Queue[_Order] = queue.Queue(maxsize=100)
         self._thread = threading.Thread(target=self._play, name="indicator", daemon=True)
@@ -419,8 +443,14 @@ def _step_at(steps: tuple[Step, ...], elapsed_s: float) -> tuple[Step, float]:
 class Pins:
     """The lights and the buzzer themselves. One that fails is logged once; the others go on."""
 
-    def __init__(self, settings: IndicatorSettings, pin_factory: Any = None) -> None:
+    def __init__(
+        self,
+        settings: IndicatorSettings,
+        pin_factory: Any = None,
+        loudness: Callable[[], float] = lambda: 1.0,
+    ) -> None:
         """*pin_factory* None is what gpiozero finds. Raises IndicatorError with the cure."""
+        self._loudness = loudness
         self._failed: set[str] = set()
         self._tone_hz: float | None = None
         with ExitStack() as opened:
@@ -465,6 +495,9 @@ class Pins:
             self._buzzer.stop()
         else:
             self._buzzer.play(self._tone(tone_hz))
+            if (loud := self._loudness()) < 1:
+                # Of a pulse that is on for this share of its period, the tone has that loudness.
+                self._buzzer.pwm_device.value = math.asin(loud) / math.pi
         self._tone_hz = tone_hz
 
     def _try(self, name: str, action: Callable[[], object]) -> None:

@@ -9,6 +9,8 @@ from edge.legal_basis import BasisSettings
 from edge.messages import Name
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+#: Never silent: a beep means that somebody was counted.
+Loudness = Annotated[float, Meta(ge=0.05, le=1)]
 
 
 class UnitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +73,11 @@ class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     yellow_pin: Annotated[int, Meta(ge=0, le=27)] = 27
     red_pin: Annotated[int, Meta(ge=0, le=27)] = 22
     buzzer_pin: Annotated[int, Meta(ge=0, le=27)] = 18
+    loudness: Loudness = 1.0
+    night_loudness: Loudness = 0.3
+    night: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] = (
+        "21:00-05:00"
+    )
 
 
 class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
+from edge.clock import Moment
 from edge.errors import IndicatorError
 from edge.scanner import indicator
 from edge.scanner.indicator import (
+    DARK,
+    HIGH_HZ,
     PATTERNS,
     READY,
     GpioIndicator,
@@ -23,9 +26,11 @@ from edge.scanner.indicator import (
     Signal,
     Step,
     TerminalIndicator,
+    loudness,
     open_indicator,
 )
 from edge.scanner.settings import IndicatorSettings
+from tests.fakes import FakeClock
 
 SETTINGS = IndicatorSettings()
 COUNTED = {Signal.ACCEPTED, Signal.STORED_OFFLINE}
@@ -385,7 +390,7 @@ def test_a_machine_without_pins_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "native")
 
     with pytest.raises(IndicatorError, match="set kind there to"):
-        open_indicator(IndicatorSettings(kind="gpio"), io.StringIO())
+        open_indicator(IndicatorSettings(kind="gpio"), io.StringIO(), FakeClock())
 
 
 def test_a_shown_signal_is_played_on_the_pins(factory: MockFactory) -> None:
@@ -546,8 +551,8 @@ def test_a_terminal_that_went_away_is_logged_once(caplog: pytest.LogCaptureFixtu
 
 def test_the_settings_choose_the_indicator() -> None:
     stream = io.StringIO()
-    terminal: Indicator = open_indicator(IndicatorSettings(kind="terminal"), stream)
-    nobody: Indicator = open_indicator(IndicatorSettings(kind="none"), stream)
+    terminal: Indicator = open_indicator(IndicatorSettings(kind="terminal"), stream, FakeClock())
+    nobody: Indicator = open_indicator(IndicatorSettings(kind="none"), stream, FakeClock())
     for signal in Signal:
         nobody.show(signal, "seq 1")
     nobody.rest(None)
@@ -556,3 +561,38 @@ def test_the_settings_choose_the_indicator() -> None:
     assert isinstance(terminal, TerminalIndicator)
     assert isinstance(nobody, NoIndicator)
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("night", "at", "loud"),
+    [
+        ("21:00-05:00", "2021-07-02T13:59:00.000Z", 1.0),  # 20:59 in Vietnam
+        ("21:00-05:00", "2021-07-02T14:00:00.000Z", 0.3),
+        ("21:00-05:00", "2021-07-02T21:59:00.000Z", 0.3),
+        ("21:00-05:00", "2021-07-02T22:00:00.000Z", 1.0),
+        ("00:30-04:00", "2021-07-02T14:00:00.000Z", 1.0),
+        ("00:30-04:00", "2021-07-02T18:00:00.000Z", 0.3),
+    ],
+)
+def test_the_buzzer_is_quieter_at_night(night: str, at: str, loud: float) -> None:
+    moment = Moment(at=at, boot="b" * 32, uptime_ms=1, clock="ntp")
+
+    assert loudness(IndicatorSettings(night=night), moment) == loud
+
+
+def test_while_the_clock_is_not_set_it_is_day() -> None:
+    moment = Moment(at="2021-07-02T18:00:00.000Z", boot="b" * 32, uptime_ms=1, clock="none")
+
+    assert loudness(IndicatorSettings(), moment) == 1.0
+
+
+def test_a_quieter_tone_is_the_same_tone_in_narrower_pulses(factory: MockFactory) -> None:
+    quiet = Pins(SETTINGS, factory, lambda: 0.3)
+    quiet.drive(Step(0.1, tone_hz=HIGH_HZ))
+    buzzer = pin(factory, SETTINGS.buzzer_pin)
+
+    assert buzzer.frequency == pytest.approx(HIGH_HZ, rel=0.01)
+    assert 0.05 < buzzer.state < 0.2
+    quiet.drive(DARK)
+    assert buzzer.state == 0
+    quiet.close()
