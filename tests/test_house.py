@@ -26,7 +26,7 @@ HOMES = {
     "sqlite3": {"edge/storage/database.py"},
     "psycopg": {"edge/storage/database.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
-    "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py"},
+    "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py", "edge/scanner/ignition.py"},
     "picamera2": {"edge/scanner/pi_camera.py"},
     "libcamera": {"edge/scanner/pi_camera.py"},
     "openpyxl": {"edge/tables.py"},

@@ -25,6 +25,7 @@ from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
 from edge.scanner.held import OutboxStatus
+from edge.scanner.ignition import Ignition
 from edge.scanner.indicator import Indicator, Signal, open_indicator
 from edge.scanner.machine import read_machine
 from edge.scanner.outbox import Outbox, read_outbox
@@ -222,6 +223,11 @@ def _scan(options: argparse.Namespace) -> int:
         kept_days = settings.outbox.retention_days
         retention = Retention(outbox, Path(settings.outbox.folder), clock, days=kept_days)
         stack.enter_context(Beside("retention", retention.step, pause_s=RETENTION_S))
+
+        if settings.vehicle.ignition_pin >= 0:
+            ignition = Ignition(settings.vehicle, clock, lambda: power.ask(power.POWEROFF))
+            stack.callback(ignition.close)
+            stack.enter_context(Beside("ignition", ignition.step, pause_s=1.0))
         pipeline = Pipeline(
             zbar=settings.reading.zbar,
             budget_ms=settings.reading.budget_ms,

@@ -80,6 +80,13 @@ class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     )
 
 
+class VehicleSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a unit on a vehicle has beside."""
+
+    ignition_pin: Annotated[int, Meta(ge=-1, le=27)] = -1
+    off_after_s: Annotated[float, Meta(ge=5, le=86_400)] = 300.0
+
+
 class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How scans are sent."""
 
@@ -108,5 +115,6 @@ class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
+    vehicle: VehicleSettings = field(default_factory=VehicleSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     carry: CarrySettings = field(default_factory=CarrySettings)

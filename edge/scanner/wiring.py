@@ -63,6 +63,17 @@ def parts(settings: ScannerSettings) -> list[Part]:
         found.append(
             Part(pin, "camera.lamp_pin", "đèn chiếu đêm", "night lamp", through, "#805ad5")
         )
+    if settings.vehicle.ignition_pin >= 0:
+        found.append(
+            Part(
+                settings.vehicle.ignition_pin,
+                "vehicle.ignition_pin",
+                "dây khóa điện",
+                "ignition line",
+                "optocoupler → 3V3",
+                "#4a5568",
+            )
+        )
     taken: dict[int, Part] = {}
     for part in found:
         if part.pin in taken:
