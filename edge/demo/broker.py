@@ -17,11 +17,13 @@ START_S = 15.0
 class NatsBroker:
     """A NATS server as a child process. It keeps what it holds in *folder*."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        """*port*: of its MQTT listener; 0 takes a free one. Raises BrokerError."""
+    def __init__(self, folder: Path, port: int = 0, ack_wait_s: int = 5) -> None:
+        """*port*: of its MQTT listener; 0 takes a free one. *ack_wait_s*: what is not acknowledged
+        for so long comes again. Raises BrokerError."""
         self.port = port or free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._folder = folder
+        self._ack_wait_s = ack_wait_s
         self._config = folder / "nats.conf"
         self._log = folder / "nats.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,7 +72,7 @@ class NatsBroker:
                 "jetstream": {"store_dir": str(self._folder / "nats")},
                 "mqtt": {
                     "listen": f"127.0.0.1:{self.port}",
-                    "ack_wait": "5s",
+                    "ack_wait": f"{self._ack_wait_s}s",
                     "max_ack_pending": 2000,
                 },
             }

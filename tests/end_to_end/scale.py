@@ -28,6 +28,7 @@ from edge.storage.storage import Storage
 from tests.bench.collect import SERVER
 from tests.cluster import NatsCluster, PostgresqlCluster
 from tests.end_to_end.parts import Service
+from tests.fakes import eventually
 from tests.postgresql import PostgresqlServer
 
 #: systemd starts a collector again after so long; see systemd/edge-collector.service.
@@ -77,7 +78,7 @@ class Scene:
             stack.callback(self._nats.stop)
             self.urls = self._nats.urls
         else:
-            broker = NatsBroker(folder / "nats")
+            broker = NatsBroker(folder / "nats", ack_wait_s=60 if options.storm else 5)
             stack.callback(broker.stop)
             self.urls = [broker.url]
         if options.kill == "database":
@@ -107,6 +108,12 @@ class Scene:
             {fallback if len(self.urls) > 1 else ""}
         """
         return Restarted(Service("collector", home, settings))
+
+    def wait_for_scans(self) -> None:
+        """Wait until the first scans are rows."""
+        storage = Storage(self.storage)
+        eventually(lambda: storage.count() > 0, "the first scans stored", limit_s=300)
+        storage.close()
 
     def kill(self) -> str:
         """Kill something, and bring it back; gives what."""
@@ -141,6 +148,8 @@ def main(args: list[str] | None = None) -> int:
         scene = Scene(folder, options, stack)
         fleet = _fleet(scene, options)
         stack.callback(fleet.kill)
+        # Until units send, there is nothing to lose, and nobody who hears the signal below.
+        scene.wait_for_scans()
         killed = 0
         while options.kill and killed < options.times and fleet.poll() is None:
             time.sleep(random.Random(options.seed + killed).uniform(5, 10))
