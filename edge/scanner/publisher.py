@@ -415,8 +415,8 @@ class Publisher:
     def _remember_id(self, scan: Scan) -> None:
         # Some longer than the window: a repeat may be confirmed in one range with its neighbours.
         self._ids[scan.seq] = scan.id
-        if len(self._ids) > 8 * self._window:
-            for seq in list(self._ids)[: -4 * self._window]:
+        if len(self._ids) > 3 * self._window:
+            for seq in list(self._ids)[: -2 * self._window]:
                 if seq not in self._sent:
                     del self._ids[seq]
 

@@ -202,7 +202,13 @@ def month() -> Iterator[Month]:
     # In memory, since 60,000 scans would be as many syncs; what a cut does to those is tested with
     # the outbox.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="edge-month-", dir=memory) as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="edge-month-", dir=memory) as name,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        # The centre lives in this process too, and its cache would grow with the month up to its
+        # size.
+        patch.setattr("edge.storage.database.CACHE_KIB", 1000)
         yield Month(Path(name))
 
 
