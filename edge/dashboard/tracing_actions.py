@@ -214,8 +214,11 @@ def _argument(field: Field, text: str) -> Any:
 
 def _cell(row: Mapping[str, Any], key: str) -> str:
     if key == "where":
-        places = {str(meeting["place_name"]) for meeting in row.get("meetings", [])}
-        return ", ".join(sorted(places))
+        # Each with its own mark: the contact's is that of the surest.
+        return "; ".join(
+            f"{m['place_name']} {m['start']} - {m['end']} ({m['certainty']})"
+            for m in row.get("meetings", [])
+        )
     value = row.get(key, "")
     if isinstance(value, list):
         return ", ".join(map(str, value))

@@ -19,12 +19,17 @@ STAYS: Columns = (
     ("start_is", "vào / entry"),
     ("end_is", "ra / exit"),
 )
-CONTACTS: Columns = (
+#: A row is one meeting, and each says how sure it is: see `meetings_of`.
+MEETINGS: Columns = (
     ("person", "người / person"),
+    ("of", "với / with"),
+    ("total", "tổng phút / total min"),
+    ("start", "từ / from"),
+    ("end", "đến / to"),
     ("minutes", "phút / min"),
     ("certainty", "độ chắc chắn / certainty"),
-    ("meetings", "lần / times"),
-    ("of", "với / with"),
+    ("place_name", "địa điểm / place"),
+    ("trip", "chuyến / trip"),
 )
 CASES: Columns = (
     ("id", "vụ việc / case"),
@@ -82,6 +87,19 @@ AUDIT: Columns = (
     ("case", "vụ việc / case"),
     ("persons", "người / persons"),
 )
+
+
+def meetings_of(contacts: Sequence[Any]) -> list[dict[str, Any]]:
+    """Each meeting of *contacts* as a row of its own, in their order.
+
+    A contact's minutes are of all meetings, and its certainty that of the surest: in one row with
+    them, a meeting that was estimated would pass for one that was scanned.
+    """
+    return [
+        meeting | {name: contact[name] for name in ("person", "of")} | {"total": contact["minutes"]}
+        for contact in contacts
+        for meeting in contact["meetings"]
+    ]
 
 
 def show(as_json: bool, answer: Any, columns: Columns) -> int:

@@ -15,13 +15,14 @@ from edge.tracing.asking import ask_desk
 from edge.tracing.columns import (
     AUDIT,
     CASES,
-    CONTACTS,
+    MEETINGS,
     NAMED,
     PERSONS,
     RELEASES,
     STAYS,
     WORKERS,
     cell_text,
+    meetings_of,
     show,
 )
 from edge.tracing.officer_commands import ask_for_numbers
@@ -177,13 +178,13 @@ def _present(options: argparse.Namespace) -> int:
 def _overlaps(options: argparse.Namespace) -> int:
     times = {"since": options.since, "until": options.until}
     contacts = ask_desk(options, "overlaps", case=options.case, person=options.person, **times)
-    return show(options.json, contacts, CONTACTS)
+    return show(options.json, contacts if options.json else meetings_of(contacts), MEETINGS)
 
 
 def _second_ring(options: argparse.Namespace) -> int:
     times = {"since": options.since, "until": options.until}
     contacts = ask_desk(options, "second_ring", case=options.case, **times)
-    return show(options.json, contacts, CONTACTS)
+    return show(options.json, contacts if options.json else meetings_of(contacts), MEETINGS)
 
 
 def _persons(options: argparse.Namespace) -> int:
