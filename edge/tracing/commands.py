@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from edge import cli
-from edge.clock import SystemClock
-from edge.errors import DeskError
-from edge.tables import write_table
 from edge.tracing import officer_commands, tools
 from edge.tracing.asking import ask_desk
 from edge.tracing.columns import (
@@ -21,10 +18,11 @@ from edge.tracing.columns import (
     RELEASES,
     STAYS,
     WORKERS,
-    cell_text,
+    Columns,
     meetings_of,
     show,
 )
+from edge.tracing.exports import add_out, export, kind_of
 from edge.tracing.officer_commands import ask_for_numbers
 
 
@@ -91,6 +89,7 @@ def _add_questions(add: Add) -> None:
             command.add_argument("place", help="the register's id of the place")
             command.add_argument("--trip", default="")
         _add_times(command)
+        add_out(command)
         if name in ("where", "overlaps"):
             command.add_argument("--person", type=int, default=0, help="another of the case")
     command = add("persons", "the persons of a case", _persons)
@@ -137,7 +136,7 @@ def _add_control(add: Add) -> None:
     add("release list", "all releases", _release_list)
     command = add("release show", "the names of an approved release, for who asked", _release_show)
     command.add_argument("release", type=int)
-    command.add_argument("--out", type=Path, help="write them into FILE.csv or FILE.xlsx instead")
+    add_out(command)
     command = add("worker put", "appoint a worker, or change their roles", _worker_put)
     command.add_argument("name", help="their account on this machine")
     command.add_argument("--title", default="")
@@ -157,34 +156,35 @@ def _add_control(add: Add) -> None:
 
 
 def _where(options: argparse.Namespace) -> int:
-    times = {"since": options.since, "until": options.until}
-    stays = ask_desk(options, "where", case=options.case, person=options.person, **times)
-    return show(options.json, stays, STAYS)
+    stays = _asked(options, "where", person=options.person)
+    return _answered(options, stays, stays, STAYS)
 
 
 def _present(options: argparse.Namespace) -> int:
-    stays = ask_desk(
-        options,
-        "present",
-        case=options.case,
-        place=options.place,
-        trip=options.trip,
-        since=options.since,
-        until=options.until,
-    )
-    return show(options.json, stays, STAYS)
+    stays = _asked(options, "present", place=options.place, trip=options.trip)
+    return _answered(options, stays, stays, STAYS)
 
 
 def _overlaps(options: argparse.Namespace) -> int:
-    times = {"since": options.since, "until": options.until}
-    contacts = ask_desk(options, "overlaps", case=options.case, person=options.person, **times)
-    return show(options.json, contacts if options.json else meetings_of(contacts), MEETINGS)
+    contacts = _asked(options, "overlaps", person=options.person)
+    return _answered(options, contacts, meetings_of(contacts), MEETINGS)
 
 
 def _second_ring(options: argparse.Namespace) -> int:
+    contacts = _asked(options, "second_ring")
+    return _answered(options, contacts, meetings_of(contacts), MEETINGS)
+
+
+def _asked(options: argparse.Namespace, do: str, **arguments: Any) -> Any:
     times = {"since": options.since, "until": options.until}
-    contacts = ask_desk(options, "second_ring", case=options.case, **times)
-    return show(options.json, contacts if options.json else meetings_of(contacts), MEETINGS)
+    kind = kind_of(options.out)
+    return ask_desk(options, do, case=options.case, exported_as=kind, **times, **arguments)
+
+
+def _answered(options: argparse.Namespace, answer: Any, rows: Any, columns: Columns) -> int:
+    if options.out is not None:
+        return export(options, options.case, columns, rows)
+    return show(options.json, answer if options.json else rows, columns)
 
 
 def _persons(options: argparse.Namespace) -> int:
@@ -251,24 +251,12 @@ def _release_list(options: argparse.Namespace) -> int:
 def _release_show(options: argparse.Namespace) -> int:
     if options.out is None:
         return show(options.json, ask_desk(options, "named", release=options.release), NAMED)
-    kind = options.out.suffix.lower().removeprefix(".")
-    if kind not in ("csv", "xlsx"):
-        raise DeskError(f"{options.out}: an export is a .csv or an .xlsx file")
+    kind = kind_of(options.out)
     named = ask_desk(options, "named", release=options.release, exported_as=kind)
-    release = next(r for r in ask_desk(options, "releases") if r["number"] == options.release)
-    now = SystemClock().now().at
-    # Every export can be traced to a person: on each row, and it is in the audit besides.
-    traced = [release["requester"], release["case_id"], str(options.release), now]
-    header = [title for _, title in NAMED] + ["xuất bởi / by", "vụ việc / case", "số", "lúc / at"]
-    rows = ([cell_text(row[name]) for name, _ in NAMED] + traced for row in named)
-    try:
-        with options.out.open("xb") as file:
-            options.out.chmod(0o600)
-            count = write_table(file, kind, header, rows, release["case_id"])
-    except OSError as err:
-        raise DeskError(f"{options.out}: cannot write there: {err.strerror}") from err
-    print(f"{options.out}: {count}")
-    return 0
+    case = next(
+        r["case_id"] for r in ask_desk(options, "releases") if r["number"] == options.release
+    )
+    return export(options, case, NAMED, named, str(options.release))
 
 
 def _worker_put(options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ a second person has approved names them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edge.chain import Head
@@ -17,7 +16,15 @@ from edge.tracing.cases import Case, Cases, Release
 from edge.tracing.keys import KeyRing
 from edge.tracing.places import Places
 from edge.tracing.questions import Questions
-from edge.tracing.shown import ShownContact, ShownStay, local_moment, shown_contact, shown_stay
+from edge.tracing.shown import (
+    Named,
+    PersonsOfCase,
+    ShownContact,
+    ShownStay,
+    local_moment,
+    shown_contact,
+    shown_stay,
+)
 from edge.tracing.tokens import Tokens
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
 
@@ -33,32 +40,6 @@ class Boxes(Protocol):
     def sealed(self, scans: Sequence[tuple[str, str, str]]) -> dict[str, tuple[str, bytes]]:
         """(key, sealed) of each scan that is still there, by its id; asked by (id, place, time)."""
         ...
-
-
-@dataclass(frozen=True)
-class Named:
-    """Whom scans showed, as presented: no code proves who holds it."""
-
-    person: int
-    name: str
-    birth_year: int
-    sex: str
-    phone: str
-    pin: str
-    bhyt: str
-    qid: str
-    tail: str
-    documents: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PersonsOfCase:
-    """The persons of a case: number, ring, and others who bear the same name and year."""
-
-    person: int
-    ring: int
-    #: A weak hint that they may be the same: never more.
-    namesakes: tuple[int, ...]
 
 
 class Desk:
@@ -164,20 +145,42 @@ class Desk:
 
     # Questions
 
+    # Of each, *exported_as* is the kind of file that the answer goes into, for the audit.
+
     def where(
-        self, by: Worker, case: str, since: str, until: str, person: int = 0
+        self,
+        by: Worker,
+        case: str,
+        since: str,
+        until: str,
+        person: int = 0,
+        exported_as: str = "",
     ) -> list[ShownStay]:
         """Where a person of the case was; 0: those whom it is about."""
         began, ended = self._times(by, case, since, until)
         persons = self._whom(case, person)
         stays = [stay for p in persons for stay in self._questions.where(p, began, ended)]
         self._audit.record(
-            by.name, "where", case=case, since=since, until=until, persons=persons, rows=len(stays)
+            by.name,
+            "where",
+            case=case,
+            since=since,
+            until=until,
+            persons=persons,
+            rows=len(stays),
+            exported_as=exported_as,
         )
         return [shown_stay(stay, self._places.names) for stay in stays]
 
     def present(
-        self, by: Worker, case: str, place: str, since: str, until: str, trip: str = ""
+        self,
+        by: Worker,
+        case: str,
+        place: str,
+        since: str,
+        until: str,
+        trip: str = "",
+        exported_as: str = "",
     ) -> list[ShownStay]:
         """Who was at a place, or on a trip. They become persons of the case."""
         began, ended = self._times(by, case, since, until)
@@ -192,12 +195,19 @@ class Desk:
             since=since,
             until=until,
             persons=persons,
+            exported_as=exported_as,
         )
         self._cases.add_persons(case, persons, 1)
         return [shown_stay(stay, self._places.names) for stay in stays]
 
     def overlaps(
-        self, by: Worker, case: str, since: str, until: str, person: int = 0
+        self,
+        by: Worker,
+        case: str,
+        since: str,
+        until: str,
+        person: int = 0,
+        exported_as: str = "",
     ) -> list[ShownContact]:
         """Who was with a person of the case, anywhere. They become persons of the case."""
         began, ended = self._times(by, case, since, until)
@@ -219,11 +229,14 @@ class Desk:
             until=until,
             person=person,
             persons=sorted(found),
+            exported_as=exported_as,
         )
         self._cases.add_persons(case, found, 1)
         return [shown_contact(contact, self._places.names) for contact in contacts]
 
-    def second_ring(self, by: Worker, case: str, since: str, until: str) -> list[ShownContact]:
+    def second_ring(
+        self, by: Worker, case: str, since: str, until: str, exported_as: str = ""
+    ) -> list[ShownContact]:
         """Who was with the contacts of the case. They become persons of the case."""
         began, ended = self._times(by, case, since, until)
         rings = self._cases.persons(case)
@@ -234,7 +247,13 @@ class Desk:
                 if rings.get(contact.person, 2) == 2:
                     found[contact.person] = contact
         self._audit.record(
-            by.name, "second ring", case=case, since=since, until=until, persons=sorted(found)
+            by.name,
+            "second ring",
+            case=case,
+            since=since,
+            until=until,
+            persons=sorted(found),
+            exported_as=exported_as,
         )
         self._cases.add_persons(case, found, 2)
         contacts = sorted(found.values(), key=lambda contact: -contact.minutes)

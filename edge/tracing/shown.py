@@ -63,6 +63,32 @@ class ShownContact:
     meetings: tuple[ShownMeeting, ...]
 
 
+@dataclass(frozen=True)
+class Named:
+    """Whom scans showed, as presented: no code proves who holds it."""
+
+    person: int
+    name: str
+    birth_year: int
+    sex: str
+    phone: str
+    pin: str
+    bhyt: str
+    qid: str
+    tail: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PersonsOfCase:
+    """The persons of a case: number, ring, and others who bear the same name and year."""
+
+    person: int
+    ring: int
+    #: A weak hint that they may be the same: never more.
+    namesakes: tuple[int, ...]
+
+
 def shown_stay(stay: Stay, names: Mapping[str, str]) -> ShownStay:
     """*stay* for people; *names*: what the register calls places."""
     return ShownStay(

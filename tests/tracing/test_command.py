@@ -24,6 +24,7 @@ from edge.storage.storage import Storage
 from edge.tables import read_table
 from edge.tracing.__main__ import main
 from edge.tracing.keys import make_keys
+from edge.tracing.shown import local_text
 from tests.fakes import a_scan, eventually
 
 A, B = "064190000001", "064190000002"
@@ -182,7 +183,8 @@ def test_from_a_sealed_scan_to_an_approved_name(
     assert f'"\'{B}"'.encode() in content
     with out.open("rb") as file:
         rows = list(read_table(file, "x.csv"))
-    assert rows[1][-4:-1] == ["lan", case["id"], str(release["number"])]
+    assert rows[1][-5:-2] == ["lan", case["id"], str(release["number"])]
+    assert rows[1][-1] == local_text(round((time.time() + 21 * DAY) * 1000))[:10]
     assert out.stat().st_mode & 0o077 == 0
 
     said = json.loads(centre.run("--json", "--worker", "lan", "audit", "verify", capsys=capsys))

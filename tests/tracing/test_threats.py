@@ -38,7 +38,7 @@ from edge.tracing.index import Index
 from edge.tracing.indexer import Indexer
 from edge.tracing.keys import KeyRing
 from edge.tracing.questions import Questions
-from edge.tracing.tokens import Tokens
+from edge.tracing.tokens import Kind, Tokens
 from tests.cards import SETUP_KEY, a_card
 from tests.fakes import FakeClock, a_health, a_scan
 from tests.tracing.desk import at, local, the_places
@@ -365,10 +365,11 @@ def desk(tmp_path: Path) -> Iterator[UsedDesk]:
 def tokens_of_everybody(secret: bytes) -> list[bytes]:
     """The dictionary: the token of every number, as whoever holds *secret* computes it."""
     tokens = Tokens(secret)
+    kinds: tuple[Kind, ...] = ("pin", "document")
     return [
-        tokens.token(kind, value).value
+        tokens.token(kind, identity.pin).value
         for identity in map(identity_of, PEOPLE)
-        for kind, value in (("pin", identity.pin), ("document", identity.pin))
+        for kind in kinds
     ] + [token.value for token in map(tokens.of_name, map(identity_of, PEOPLE)) if token]
 
 
