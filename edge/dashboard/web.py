@@ -20,10 +20,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from edge.clock import Clock
-from edge.dashboard.limits import RateLimit
 from edge.dashboard.people import People
 from edge.dashboard.rights import Right, Viewer
 from edge.errors import EdgeError, StorageError
+from edge.limits import RateLimit
 
 log = logging.getLogger(__name__)
 

@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
             keys=keys,
             audit=audit,
         )
-        server = RequestServer(Path(settings.desk.socket), [desk, officer], workers)
+        server = RequestServer(Path(settings.desk.socket), [desk, officer], workers, clock)
         stack.callback(server.close)
         indexer = Indexer(
             lambda after, limit: feed.read(storage, after, limit),

@@ -10,6 +10,7 @@ of a method of `Desk` or `Officer`, and `with` its arguments, checked against th
 
 import inspect
 import logging
+import math
 import os
 import pwd
 import socket
@@ -20,7 +21,9 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from edge.clock import Clock
 from edge.errors import ConfigError, DeskError, EdgeError
+from edge.limits import RateLimit
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,9 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 1_000_000
 #: How long the other end may take to say what it wants, and to take the answer.
 PATIENCE_S = 2.0
+#: So many wrong passwords at once, and then one in so many seconds.
+TRIES = 5
+TRY_S = 60.0
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -43,13 +49,20 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RequestServer:
     """Answers one request after another."""
 
-    def __init__(self, path: Path, answerers: Sequence[object], workers: Workers) -> None:
+    def __init__(
+        self, path: Path, answerers: Sequence[object], workers: Workers, clock: Clock
+    ) -> None:
         """Listen on *path* for requests to the methods of *answerers*. Raises ConfigError.
 
         Everybody on this machine may speak to it.
         """
         self._path = path
         self._workers = workers
+        # Of a name from one account of this machine, so that nobody shuts out who comes through
+        # another; and of an account, whatever names it tries. All that come through pages share
+        # theirs, and pages let nobody try that often.
+        self._of_name = RateLimit(clock, TRIES, TRY_S)
+        self._of_account = RateLimit(clock, TRIES * 12, TRY_S / 12)
         self._methods = {k: v for each in answerers for k, v in _methods(each).items()}
         try:
             path.unlink(missing_ok=True)
@@ -103,12 +116,24 @@ class RequestServer:
         return method(by, **given)
 
     def _who(self, request: Request, account: tuple[int, str]) -> Worker:
-        if request.worker:
-            return self._workers.signed_in(request.worker, request.password)
         uid, name = account
+        if request.worker:
+            return self._signed_in(request, uid)
         if uid in (0, os.geteuid()):
             return ADMINISTRATOR
         return self._workers.known(name)
+
+    def _signed_in(self, request: Request, uid: int) -> Worker:
+        """Who gives this password. Only wrong ones count, and while one waits none is looked at."""
+        tries = ((self._of_name, f"{uid} {request.worker[:32]}"), (self._of_account, str(uid)))
+        wait = max(limit.wait_s(caller) for limit, caller in tries)
+        if wait:
+            log.warning("sign-ins from account %d have to wait", uid)
+            raise DeskError(f"too many wrong passwords; try again in {math.ceil(wait)} s")
+        worker = self._workers.signed_in(request.worker, request.password)
+        for limit, caller in tries:
+            limit.forgive(caller)
+        return worker
 
 
 def _methods(answerer: object) -> dict[str, tuple[type, Callable[..., Any]]]:

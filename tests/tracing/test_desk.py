@@ -420,7 +420,9 @@ class Listening:
     """The desk behind its socket, in a thread."""
 
     def __init__(self, office: Office, path: Path) -> None:
-        self.server = RequestServer(path, [office.desk, office.officer], office.workers)
+        self.server = RequestServer(
+            path, [office.desk, office.officer], office.workers, office.clock
+        )
         self.path = path
         self._stop = threading.Event()
         # SQLite's connections are of the pool; requests come one by one.
@@ -496,6 +498,51 @@ def test_a_page_speaks_for_a_worker_with_their_password(
         ask(listening.path, "open_case", "lan", "sai", purpose=PURPOSE)
 
 
+def test_after_a_few_wrong_passwords_a_sign_in_waits_even_with_the_right_one(
+    office: Office, listening: Listening
+) -> None:
+    right = "mật khẩu rất dài"
+    for name in ("lan", "minh"):
+        office.desk.put_worker(ADMINISTRATOR, name, "", "tracer", right)
+
+    def cases(name: str, password: str) -> Any:
+        return ask(listening.path, "cases", name, password)
+
+    for _ in range(5):
+        with pytest.raises(DeskError, match="name and password"):
+            cases("lan", "sai")
+    for password in ("sai", right):
+        with pytest.raises(DeskError, match="try again in 60 s"):
+            cases("lan", password)
+    # Somebody else is not kept waiting, however often they sign in.
+    for _ in range(8):
+        assert cases("minh", right) == []
+    # Nor is who asks by their account on this machine.
+    assert ask(listening.path, "workers")
+
+    office.clock.advance(59)
+    with pytest.raises(DeskError, match="try again in 1 s"):
+        cases("lan", right)
+    office.clock.advance(1)
+    assert cases("lan", right) == []
+    with pytest.raises(DeskError, match="name and password"):
+        cases("lan", "sai")
+    assert cases("lan", right) == []
+
+
+def test_an_account_that_tries_many_names_waits(office: Office, listening: Listening) -> None:
+    said = []
+    for number in range(65):
+        with pytest.raises(DeskError) as caught:
+            ask(listening.path, "cases", f"ten-{number}", "sai")
+        said.append(str(caught.value))
+
+    assert ["too many" in text for text in said] == [False] * 60 + [True] * 5
+    office.clock.advance(5)
+    with pytest.raises(DeskError, match="name and password"):
+        ask(listening.path, "cases", "ten-41", "sai")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -533,4 +580,4 @@ def test_a_desk_that_does_not_run_is_said_so(tmp_path: Path, office: Office) -> 
     with pytest.raises(DeskError, match="is edge-trace running"):
         ask(tmp_path / "desk.sock", "workers")
     with pytest.raises(ConfigError, match="cannot listen"):
-        RequestServer(tmp_path / "no" / "desk.sock", [office.desk], office.workers)
+        RequestServer(tmp_path / "no" / "desk.sock", [office.desk], office.workers, office.clock)

@@ -6,7 +6,6 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.cli import printable
 from edge.clock import Clock
-from edge.dashboard.limits import RateLimit
 from edge.dashboard.people import People
 from edge.dashboard.show import THEME_COOKIE, THEMES, Pages
 from edge.dashboard.web import (
@@ -18,6 +17,7 @@ from edge.dashboard.web import (
     own_path,
 )
 from edge.errors import PeopleError
+from edge.limits import RateLimit
 
 log = logging.getLogger(__name__)
 

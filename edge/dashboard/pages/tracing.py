@@ -12,13 +12,13 @@ from pathlib import Path
 from starlette.responses import Response
 
 from edge.clock import Clock
-from edge.dashboard.limits import RateLimit
 from edge.dashboard.local_time import local_day
 from edge.dashboard.show import Pages
 from edge.dashboard.tracing_actions import ACTIONS, Action, arguments_of, rows_of
 from edge.dashboard.web import Ask, Page
 from edge.desk_socket import ask as ask_desk
 from edge.errors import DeskError
+from edge.limits import RateLimit
 
 log = logging.getLogger(__name__)
 

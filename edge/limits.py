@@ -1,4 +1,4 @@
-"""Rate limits, in the memory of the one process that serves the pages."""
+"""Rate limits, in the memory of one process."""
 
 import threading
 from collections import OrderedDict
