@@ -39,6 +39,12 @@ def move_file(old: Path, new: Path) -> None:
     _sync(new.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove *path*, if it is there, from disk when this returns."""
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
 def wipe_file(path: Path) -> None:
     """Overwrite what is in *path*, if it is there, and remove it, on disk when this returns.
 
@@ -52,8 +58,7 @@ def wipe_file(path: Path) -> None:
             os.fsync(file.fileno())
     except FileNotFoundError:
         return
-    path.unlink()
-    _sync(path.parent)
+    remove_file(path)
 
 
 def _sync(folder: Path) -> None:

@@ -206,7 +206,18 @@ def _import(options: argparse.Namespace) -> int:
                 continue
             line = json.dumps(asdict(imported)) if options.json else imported.line()
             print(cli.printable(line), flush=True)
+        _erase_what_is_past(settings, storage)
     return 1 if failed else 0
+
+
+def _erase_what_is_past(settings: CollectorSettings, storage: Storage) -> None:
+    """A stick may have lain in a drawer: what it brought too late is confirmed and not kept."""
+    kept = settings.retention
+    if not kept.erase:
+        return
+    erased = Retention(storage, Path(kept.receipts_file), SystemClock(), days=kept.days).step()
+    if erased:
+        print(f"{erased} scans are older than {kept.days} days: erased at once", file=sys.stderr)
 
 
 def _key(options: argparse.Namespace) -> int:

@@ -54,8 +54,8 @@ class Retention:
         self._days = days
         self._next = 0.0
 
-    def step(self) -> None:
-        """Look once an hour. Raises StorageError or ChainError.
+    def step(self) -> int:
+        """Look once an hour; gives how many scans were erased. Raises StorageError or ChainError.
 
         While this machine's clock is not set nothing is erased: a clock that runs ahead would erase
         everything.
@@ -63,7 +63,7 @@ class Retention:
         now = self._clock.monotonic()
         moment = self._clock.now()
         if now < self._next or moment.clock == "none":
-            return
+            return 0
         self._next = now + LOOK_S
         # A day is dropped when its last scan is past its time.
         before = utc_text(utc_seconds(moment.at) - self._days * 86_400)[:10]
@@ -71,7 +71,7 @@ class Retention:
         scans = erasing.count_before(self._storage.database, days, before)
         set_aside = erasing.forget_set_aside(self._storage.database, before)
         if not (days or scans or set_aside):
-            return
+            return 0
         self._storage.expire(before)
         self._chain.append(
             moment.at,
@@ -85,3 +85,4 @@ class Retention:
             },
         )
         log.info("erased %d scans of %d days past their time", scans, len(days))
+        return scans

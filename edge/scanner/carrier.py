@@ -4,17 +4,22 @@ A stick is ours if it has a file called MARKER at its top; where sticks are moun
 Whatever else is on it is left alone. The stick gets a bundle of all pending scans, once for each
 time it is plugged in. A receipt that came back on it is believed only if the centre signed it, and
 only where its checks fit our own scans, as with confirmations over the network.
+
+Of our earlier bundles none stays on a stick: what is in them is confirmed, past its time, or in the
+new one. So a stick that goes round does not gather days of scans for whoever finds it.
 """
 
 import glob
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
-from edge.bundle import RECEIPT_SUFFIX, SUFFIX, read_receipt, write_bundle
+from edge.bundle import RECEIPT_SUFFIX, SUFFIX, Bundle, bundle_in_place, read_receipt, write_bundle
 from edge.clock import Clock
 from edge.errors import BundleError, EdgeError
+from edge.files import remove_file
 from edge.messages import Confirmed, ConfirmedRange, check_of
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.indicator import Indicator, Signal
@@ -26,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: The file that makes a stick ours: empty, made by whoever sends the stick round.
 MARKER = "edge-scanner"
+#: So many scans of an earlier bundle are compared in one go.
+AT_ONCE = 500
 
 
 def export(outbox: Path, to: Path, unit: UnitSettings, key: Signer, clock: Clock) -> Path:
@@ -104,8 +111,10 @@ class Carrier:
         self._served = here
 
     def _serve(self, stick: Path) -> None:
-        self._take_receipts(stick)
-        if not self._outbox.status().pending:
+        believed = self._take_receipts(stick)
+        pending = self._outbox.status().pending
+        if not pending:
+            self._clear(stick, None, believed)
             self._indicator.show(Signal.CARRIED)
             log.info("%s: nothing waits to be carried", stick)
             return
@@ -116,16 +125,70 @@ class Carrier:
             self._indicator.show(Signal.NOT_CARRIED)
             return
         log.info("carried: %s", path.name)
+        if self._is_whole(path, pending):
+            self._clear(stick, path, believed)
         self._indicator.show(Signal.CARRIED)
 
-    def _take_receipts(self, stick: Path) -> None:
+    def _take_receipts(self, stick: Path) -> set[Path]:
+        """Forget what the receipts on *stick* confirm; gives those that were believed."""
+        believed = set()
         for path in sorted(stick.glob(f"edge-{self._unit.id}-*{SUFFIX}{RECEIPT_SUFFIX}")):
             try:
                 forgotten = take_receipt(self._outbox, path, self._unit.id, self._centre)
             except BundleError as err:
                 log.warning("a receipt is passed over: %s", err)
             else:
+                believed.add(path)
                 log.info("%s: %d scans are confirmed", path.name, forgotten)
+        return believed
+
+    def _is_whole(self, new: Path, pending: int) -> bool:
+        """Whether the *new* bundle has all that was *pending* before it, and is now."""
+        try:
+            with bundle_in_place(new) as bundle:
+                return bundle.count >= max(pending, self._outbox.status().pending)
+        except BundleError as err:
+            log.warning("earlier bundles stay on the stick: %s", err)
+            return False
+
+    def _clear(self, stick: Path, new: Path | None, believed: set[Path]) -> None:
+        """Remove our earlier bundles: every scan of them is in *new*, confirmed, or past its time.
+
+        Only those of this very outbox that are signed with our own key.
+        """
+        epoch = self._outbox.epoch
+        for path in sorted(stick.glob(f"edge-{self._unit.id}-{epoch}-*{SUFFIX}")):
+            if path == new:
+                continue
+            try:
+                with bundle_in_place(path) as bundle:
+                    if not self._is_needless(bundle):
+                        continue
+                remove_file(path)
+                receipt = path.with_name(path.name + RECEIPT_SUFFIX)
+                if receipt in believed:
+                    remove_file(receipt)
+            except (EdgeError, OSError) as err:
+                log.warning("an earlier bundle stays on the stick: %s", err)
+            else:
+                log.info("%s: not needed any more, removed", path.name)
+
+    def _is_needless(self, bundle: Bundle) -> bool:
+        header, outbox = bundle.header, self._outbox
+        ours = (self._unit.id, outbox.epoch, self._key().public_key)
+        if (header.unit, header.epoch, header.key) != ours:
+            return False
+        scans = bundle.scans()
+        while batch := list(islice(scans, AT_ONCE)):
+            kept = outbox.oldest(len(batch), after=batch[0].seq - 1)
+            ids = {scan.seq: scan.id for scan in kept}
+            if batch[-1].seq >= outbox.next_seq:
+                return False
+            if any(ids.get(scan.seq, scan.id) != scan.id for scan in batch):
+                return False
+        # A number that is not kept may be of a scan that our disk lost, and this its only copy.
+        status = outbox.status()
+        return not (status.damaged or status.unknown)
 
 
 def _forget(outbox: Outbox, message: Confirmed) -> int:

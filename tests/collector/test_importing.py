@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import read_receipt, write_bundle
+from edge.chain import entries
 from edge.collector.__main__ import main
 from edge.messages import Scan, check_of
 from edge.sealing import Signer, Verifier
@@ -32,20 +33,23 @@ class Centre:
         self.storage = Storage(self.home / "storage.db")
         text = 'batch_scans = 7\nreceipt_key_file = "receipts.key"\n'
         text += f'[storage]\nurl = "{self.home}/storage.db"\n'
-        (self.home / "collector.toml").write_text(text)
+        # What these tests bring is years old by this machine's clock, where that is set.
+        text += f'[retention]\nerase = false\nreceipts_file = "{self.home}/erased.jsonl"\n'
+        self.settings = self.home / "collector.toml"
+        self.settings.write_text(text)
 
     def bundle(self, scans: list[Scan], unit: str = "cong-1", key: Signer = KEY) -> Path:
         epoch = scans[0].epoch
         return write_bundle(self.stick, "pleiku", unit, epoch, scans, key, FakeClock())
 
     def take(self, *args: str | Path) -> tuple[int, str, str]:
-        code = main(["--config", str(self.home / "collector.toml"), "import", *map(str, args)])
+        code = main(["--config", str(self.settings), "import", *map(str, args)])
         captured = self._capture.readouterr()
         return code, captured.out, captured.err
 
     def verifier(self) -> Verifier:
         """Knows this centre's receipts, by the key that its command prints."""
-        assert main(["--config", str(self.home / "collector.toml"), "key"]) == 0
+        assert main(["--config", str(self.settings), "key"]) == 0
         return Verifier(base64.b64decode(self._capture.readouterr().out))
 
 
@@ -132,6 +136,34 @@ def test_the_first_key_of_a_unit_is_told_and_each_unit_has_its_own(centre: Centr
         True,
     ]
     assert json.loads(second)["scans"] == 1
+
+
+def test_scans_that_come_past_the_retention_are_confirmed_and_erased_for_good(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()  # of 2 July 2021
+    clock.synchronized = True
+    monkeypatch.setattr("edge.collector.__main__.SystemClock", lambda: clock)
+    centre.settings.write_text(centre.settings.read_text().replace("erase = false\n", ""))
+    late = [a_scan(seq, at="2021-05-02T01:30:00.000Z", clock="ntp") for seq in range(1, 9)]
+    new = [a_scan(seq, at="2021-07-01T01:30:00.000Z", clock="ntp") for seq in range(9, 12)]
+    path = centre.bundle([*late, *new])
+
+    code, out, err = centre.take(path)
+
+    assert code == 0
+    assert "11 scans of cong-1, 11 new, 0 repeats" in out
+    assert "8 scans are older than 21 days: erased at once" in err
+    assert centre.storage.count() == 3
+    # The unit may forget all the same, and the record says what became of them.
+    receipt = path.with_name(path.name + ".receipt")
+    (message,) = read_receipt(receipt, "cong-1", centre.verifier())
+    assert [(r.first, r.last) for r in message.ranges] == [(1, 11)]
+    (entry,) = entries(centre.home / "erased.jsonl")
+    assert (entry.facts["tier"], entry.facts["scans"]) == ("storage", 8)
+    # Nor do they come back by the same stick.
+    assert "11 scans of cong-1, 0 new, 11 repeats" in centre.take(path)[1]
+    assert centre.storage.count() == 3
 
 
 def test_a_stick_says_nothing_of_when_a_unit_was_last_there(centre: Centre) -> None:

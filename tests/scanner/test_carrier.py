@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import read_bundle, receipt_ranges, write_receipt
+from edge.bundle import read_bundle, receipt_ranges, write_bundle, write_receipt
 from edge.errors import BundleError
 from edge.messages import Scan
 from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_receipt
@@ -111,6 +111,106 @@ def test_a_stick_is_served_once_for_each_time_it_is_plugged_in(unit: Unit) -> No
     away.rename(stick)
     unit.carrier.step()
 
+    assert unit.shown == [Signal.CARRIED, Signal.CARRIED]
+
+
+def again(unit: Unit, stick: Path) -> list[str]:
+    """Pull *stick* out and plug it in again; gives what lies on it then, without the marker."""
+    away = unit.pull_out(stick)
+    unit.carrier.step()
+    away.rename(stick)
+    unit.carrier.step()
+    return sorted(path.name for path in stick.iterdir() if path.name != MARKER)
+
+
+def test_an_earlier_bundle_is_replaced_by_the_one_that_has_its_scans(unit: Unit) -> None:
+    unit.put(3)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    unit.put(2)
+
+    assert again(unit, stick) == [f"edge-cong-1-{unit.outbox.epoch}-1-5.edgebundle"]
+
+
+def test_a_bundle_that_was_confirmed_or_is_past_its_time_does_not_stay(
+    unit: Unit, tmp_path: Path
+) -> None:
+    unit.put(4)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    away = unit.pull_out(stick)
+    unit.carrier.step()
+    at_the_centre(away, tmp_path)
+    away.rename(stick)
+
+    unit.carrier.step()
+
+    assert unit.outbox.pending == 0
+    assert [path.name for path in stick.iterdir()] == [MARKER]
+    # Without a receipt, as the retention erases.
+    unit.put(2)
+    again(unit, stick)
+    unit.outbox.forget([(5, 6)])
+    assert again(unit, stick) == []
+
+
+def test_bundles_that_are_not_provably_ours_stay(unit: Unit, tmp_path: Path) -> None:
+    unit.put(3)
+    stick = unit.plug_in()
+    epoch, clock = unit.outbox.epoch, FakeClock()
+    scans = [a_scan(seq, epoch) for seq in range(1, 3)]
+    former = [a_scan(seq, "f" * 16) for seq in range(1, 3)]
+    left = [
+        # Signed with another key, of another unit, of the outbox that this unit had before.
+        write_bundle(stick, "pleiku", "cong-1", epoch, scans, Signer(b"x" * 32), clock),
+        write_bundle(stick, "pleiku", "cong-10", epoch, scans, unit.key, clock),
+        write_bundle(stick, "pleiku", "cong-1", "f" * 16, former, unit.key, clock),
+        stick / f"edge-cong-1-{epoch}-8-9.edgebundle",
+        stick / "letter.txt",
+    ]
+    # Ours, and cut short: somebody may want to know why.
+    cut = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, clock)
+    left[3].write_bytes(cut.read_bytes()[:-10])
+    left[4].write_text("mine")
+
+    unit.carrier.step()
+
+    assert all(path.exists() for path in left)
+    assert (stick / f"edge-cong-1-{epoch}-1-3.edgebundle").exists()
+
+
+@pytest.mark.parametrize("lost", [b"\0", b"?", b""])
+def test_no_bundle_is_removed_where_the_disk_has_lost_scans(unit: Unit, lost: bytes) -> None:
+    # The earlier bundle has the only copy of the first two by now.
+    unit.put(2)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    unit.outbox.close()
+    for path in (unit.folder / "outbox").glob("seg-*"):
+        path.write_bytes(lost * path.stat().st_size)
+
+    worn = Unit(unit.folder)
+    worn.put(1)
+    found = again(worn, stick)
+    worn.outbox.close()
+
+    assert f"edge-cong-1-{unit.outbox.epoch}-1-2.edgebundle" in found
+
+
+def test_a_stick_that_takes_nothing_away_is_served_all_the_same(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit.put(1)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    unit.put(1)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr("edge.scanner.carrier.remove_file", refused)
+
+    assert len(again(unit, stick)) == 2
     assert unit.shown == [Signal.CARRIED, Signal.CARRIED]
 
 
