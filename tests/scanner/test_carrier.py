@@ -158,7 +158,8 @@ def test_bundles_that_are_not_provably_ours_stay(unit: Unit, tmp_path: Path) -> 
     unit.put(3)
     stick = unit.plug_in()
     epoch, clock = unit.outbox.epoch, FakeClock()
-    scans = [a_scan(seq, epoch) for seq in range(1, 3)]
+    # Each would be needless, were it ours.
+    scans = list(unit.outbox.oldest(2))
     former = [a_scan(seq, "f" * 16) for seq in range(1, 3)]
     left = [
         # Signed with another key, of another unit, of the outbox that this unit had before.
@@ -168,6 +169,9 @@ def test_bundles_that_are_not_provably_ours_stay(unit: Unit, tmp_path: Path) -> 
         stick / f"edge-cong-1-{epoch}-8-9.edgebundle",
         stick / "letter.txt",
     ]
+    # Two of them under a name of ours.
+    left[1] = left[1].rename(stick / f"edge-cong-1-{epoch}-1-2-a.edgebundle")
+    left[2] = left[2].rename(stick / f"edge-cong-1-{epoch}-1-2-b.edgebundle")
     # Ours, and cut short: somebody may want to know why.
     cut = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, clock)
     left[3].write_bytes(cut.read_bytes()[:-10])
@@ -195,6 +199,26 @@ def test_no_bundle_is_removed_where_the_disk_has_lost_scans(unit: Unit, lost: by
     worn.outbox.close()
 
     assert f"edge-cong-1-{unit.outbox.epoch}-1-2.edgebundle" in found
+
+
+def test_a_bundle_with_a_scan_that_the_disk_has_damaged_stays(unit: Unit) -> None:
+    unit.put(3)
+    (first, *_) = unit.outbox.oldest(3)
+    stick = unit.plug_in()
+    unit.carrier.step()
+    unit.outbox.close()
+    for path in (unit.folder / "outbox").glob("seg-*"):
+        path.write_bytes(path.read_bytes().replace(first.id.encode(), b"0" * 32))
+
+    worn = Unit(unit.folder)
+    worn.put(1)
+    found = again(worn, stick)
+
+    assert worn.outbox.status().damaged == 1
+    worn.outbox.close()
+    # Of the two, the earlier one alone has the first scan.
+    assert len(found) == 2
+    assert f"edge-cong-1-{unit.outbox.epoch}-1-3.edgebundle" in found
 
 
 def test_a_stick_that_takes_nothing_away_is_served_all_the_same(
