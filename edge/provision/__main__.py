@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge import cli
+from edge.card import read_card
 from edge.clock import utc_text
 from edge.errors import ConfigError, ProvisionError
 from edge.legal_basis import LegalBasis
@@ -249,12 +250,14 @@ def _unit_list(options: argparse.Namespace) -> int:
 
 def _card(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
-    check_boot_partition(options.boot)
+    check_boot_partition(options.boot, options.packages)
     name = next_unit(deployment).id if options.next else options.unit
     card = make_card(deployment, name, utc_now())
     country = deployment.settings.wifi.country
     write_boot_partition(options.boot, card, options.packages, country, progress_bar)
-    print(f"{name}: card {deployment.inventory.unit(name).card} is written; eject it properly")
+    number = read_card(card).number
+    deployment.card_written(name, number)
+    print(f"{name}: card {number} is written; eject it properly")
     return 0
 
 

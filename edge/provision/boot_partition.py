@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
-from edge.card import FILE, FOLDER
+from edge.card import FILE, FOLDER, MAX_BYTES
 from edge.errors import EdgeError, ProvisionError
 from edge.files import replace_file
 
@@ -35,8 +35,12 @@ _KEEP_FREE_BYTES = 32 << 20
 Progress = Callable[[int, int], None]
 
 
-def check_boot_partition(boot: Path) -> None:
-    """Raise ProvisionError unless *boot* is the boot partition of a 64-bit Raspberry Pi OS."""
+def check_boot_partition(boot: Path, packages: Path | None) -> None:
+    """Raise ProvisionError unless a card can be written to *boot*; nothing is changed.
+
+    *boot* must be the boot partition of a 64-bit Raspberry Pi OS, writable and with room for the
+    .deb files of the folder *packages*, which must be there.
+    """
     for name in (COMMAND_LINE, "config.txt"):
         if not (boot / name).is_file():
             raise ProvisionError(
@@ -45,6 +49,16 @@ def check_boot_partition(boot: Path) -> None:
             )
     if not any((boot / name).is_file() for name in ("kernel8.img", "kernel_2712.img")):
         raise ProvisionError(f"{boot} is not of a 64-bit Raspberry Pi OS; write that one first")
+    try:
+        if os.statvfs(boot).f_flag & os.ST_RDONLY:
+            raise ProvisionError(
+                f"{boot} is read-only; move the lock of the card's adapter, or mount it writable"
+            )
+        _check_room(boot, [] if packages is None else _debs(packages))
+    except EdgeError:
+        raise
+    except OSError as err:
+        raise ProvisionError(f"{err.filename or boot}: {err.strerror}") from err
 
 
 def write_boot_partition(
@@ -55,7 +69,7 @@ def write_boot_partition(
     *country* is where its radio is, two letters; *progress* hears of bytes done, of how many. All
     of it is on the card, and was read back, when this returns. Raises ProvisionError.
     """
-    check_boot_partition(boot)
+    check_boot_partition(boot, packages)
     try:
         folder = boot / FOLDER
         folder.mkdir(exist_ok=True)
@@ -63,13 +77,13 @@ def write_boot_partition(
         if packages is not None:
             _copy_packages(packages, folder / PACKAGES, progress)
             script = resources.files("edge.provision").joinpath("first-boot.sh").read_bytes()
-            replace_file(folder / FIRST_BOOT, [script], 0o755)
+            _put(folder / FIRST_BOOT, script, 0o755)
             words = _run_first(words, folder)
         if not any(word.startswith("cfg80211.ieee80211_regdom=") for word in words):
             words.insert(_end_of_stock_words(words), f"cfg80211.ieee80211_regdom={country}")
         (folder / "result.txt").unlink(missing_ok=True)
-        replace_file(folder / FILE, [card])
-        replace_file(boot / COMMAND_LINE, [" ".join(words).encode(), b"\n"], 0o755)
+        _put(folder / FILE, card, 0o600)
+        _put(boot / COMMAND_LINE, f"{' '.join(words)}\n".encode("ascii"), 0o755)
     except EdgeError:
         raise
     except OSError as err:
@@ -92,7 +106,7 @@ def _run_first(words: list[str], folder: Path) -> list[str]:
     if _OURS[0] in words:
         return words
     former = [word for word in words if word.startswith("systemd.")]
-    replace_file(folder / FORMER, [" ".join(former).encode()], 0o644)
+    _put(folder / FORMER, " ".join(former).encode("ascii"), 0o644)
     return [word for word in words if word not in former] + list(_OURS)
 
 
@@ -102,17 +116,32 @@ def _end_of_stock_words(words: list[str]) -> int:
     return systemd[0] if systemd else len(words)
 
 
-def _copy_packages(source: Path, to: Path, progress: Progress) -> None:
-    found = sorted(source.glob("*.deb"))
+def _debs(packages: Path) -> list[Path]:
+    if not packages.is_dir():
+        raise ProvisionError(f"{packages}: there is no such folder; make it with: make deb")
+    found = sorted(packages.glob("*.deb"))
     if not any(path.name.startswith("edge-scanner_") for path in found):
-        raise ProvisionError(f"{source} has no edge-scanner_*.deb; make it with: make deb")
+        raise ProvisionError(f"{packages} has no edge-scanner_*.deb; make it with: make deb")
+    return found
+
+
+def _check_room(boot: Path, debs: list[Path]) -> None:
+    total = sum(path.stat().st_size for path in debs)
+    # Those of an earlier attempt go first.
+    former = sum(path.stat().st_size for path in (boot / FOLDER / PACKAGES).glob("*"))
+    free = shutil.disk_usage(boot).free + (former if debs else 0)
+    needed = total + (_KEEP_FREE_BYTES if debs else MAX_BYTES)
+    if free < needed:
+        raise ProvisionError(
+            f"{boot}: {free / 1e6:.1f} MB free, but {needed / 1e6:.1f} MB are needed; use a card"
+            " with a fresh Raspberry Pi OS"
+        )
+
+
+def _copy_packages(source: Path, to: Path, progress: Progress) -> None:
+    found = _debs(source)
     total = sum(path.stat().st_size for path in found)
     shutil.rmtree(to, ignore_errors=True)
-    free = shutil.disk_usage(to.parent).free
-    if free < total + _KEEP_FREE_BYTES:
-        raise ProvisionError(
-            f"{to.parent}: {free / 1e6:.0f} MB free, but the packages take {total / 1e6:.0f} MB"
-        )
     to.mkdir()
     done, sums = 0, ""
     progress(0, total)
@@ -129,7 +158,13 @@ def _copy_packages(source: Path, to: Path, progress: Progress) -> None:
         if _sum_of(to / path.name) != written.hexdigest():
             raise ProvisionError(f"{to / path.name} reads back differently; use another card")
         sums += f"{written.hexdigest()}  {path.name}\n"
-    replace_file(to / "SHA256SUMS", [sums.encode()], 0o644)
+    _put(to / "SHA256SUMS", sums.encode(), 0o644)
+
+
+def _put(path: Path, content: bytes, mode: int) -> None:
+    replace_file(path, [content], mode)
+    if _sum_of(path) != hashlib.sha256(content).hexdigest():
+        raise ProvisionError(f"{path} reads back differently; use another card")
 
 
 def _sum_of(path: Path) -> str:

@@ -28,15 +28,18 @@ from edge.sealing import Signer, Verifier, read_key
 
 
 def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
-    """A card for the unit *name*, with a new certificate. Raises EdgeError."""
+    """A card for the unit *name*, with a new certificate. Raises EdgeError.
+
+    When it is written, tell `Deployment.card_written` its number.
+    """
     folder, settings = deployment.folder, deployment.settings
     wifi, further = _wifi(deployment), _further_settings(deployment)
-    unit, issued = deployment.certify(name, now)
+    unit, number, issued = deployment.certify(name, now)
     assert issued.key is not None
     key = Signer(read_key(folder / SETUP_KEY))
     card = Card(
         deployment=settings.deployment.name,
-        number=unit.card,
+        number=number,
         setup_key=key.public_key,
         tracing_key=read_key(folder / TRACING_PUBLIC),
         receipts_key=Signer(read_key(folder / RECEIPT_KEY)).public_key,

@@ -145,21 +145,36 @@ class Deployment:
             write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
         return unit
 
-    def certify(self, name: str, now: datetime) -> tuple[UnitRecord, Issued]:
-        """A new certificate and key for the unit *name*, which no file here keeps."""
+    def certify(self, name: str, now: datetime) -> tuple[UnitRecord, int, Issued]:
+        """A new certificate and key for the unit *name*, which no file here keeps.
+
+        With it the number of the card that it is for, which no other card has. The unit counts as
+        with that card only after `card_written`.
+        """
         with self.changing():
             inventory = self.inventory
             unit = inventory.unit(name)
             if unit.revoked is not None:
                 raise ProvisionError(f"unit {name} was revoked; give its successor a new name")
             issued = self._authority().issue_client(name, now, self.settings.units.certificate_days)
-            record = CertificateRecord(serial=f"{issued.serial:x}", not_after=issued.not_after)
-            inventory = msgspec.structs.replace(inventory, cards=inventory.cards + 1)
-            unit = msgspec.structs.replace(
-                unit, certificates=(*unit.certificates, record), card=inventory.cards
+            number = inventory.cards + 1
+            # Kept even if no card is written with it: a card that was pulled out may hold its key,
+            # and then it must be revoked with the others.
+            record = CertificateRecord(
+                serial=f"{issued.serial:x}", card=number, not_after=issued.not_after
             )
+            inventory = msgspec.structs.replace(inventory, cards=number)
+            unit = msgspec.structs.replace(unit, certificates=(*unit.certificates, record))
             write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
-        return unit, issued
+        return unit, number, issued
+
+    def card_written(self, name: str, number: int) -> None:
+        """The unit *name* has its card *number*: it was written, and read back."""
+        with self.changing():
+            inventory = self.inventory
+            unit = inventory.unit(name)
+            unit = msgspec.structs.replace(unit, card=max(unit.card, number))
+            write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
 
     def revoke(self, name: str, now: datetime) -> UnitRecord:
         """Keep the unit *name* out for ever; the files in `broker/` say so when this returns."""
@@ -199,8 +214,8 @@ class Deployment:
         yield EndDate("list of revocations", end, (end - now).days < ALARM_DAYS)
         alarm = self.settings.units.certificate_days * UNIT_ALARM_SHARE
         for unit in self.inventory.units:
-            if unit.revoked is None and unit.certificates:
-                end = unit.certificates[-1].not_after
+            if unit.revoked is None and unit.certificate is not None:
+                end = unit.certificate.not_after
                 yield EndDate(f"unit {unit.id}", end, (end - now).days < alarm)
 
     def _authority(self) -> Authority:

@@ -23,6 +23,8 @@ class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     #: In hexadecimal digits.
     serial: Serial
+    #: The number of the card that it was made for; 0 in an inventory of earlier versions.
+    card: Count = 0
     not_after: datetime
     revoked: datetime | None = None
 
@@ -32,9 +34,15 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     #: Oldest first.
     certificates: tuple[CertificateRecord, ...] = ()
-    #: The number of its last card; 0 for none.
+    #: The number of its last card that was written and read back; 0 for none.
     card: Count = 0
     revoked: datetime | None = None
+
+    @property
+    def certificate(self) -> CertificateRecord | None:
+        """The one on that card; None while it has no card."""
+        mine = (given for given in reversed(self.certificates) if given.card in (0, self.card))
+        return next(mine, None) if self.card else None
 
     def on_its_card(self) -> CardUnit:
         """What its card says of it."""
@@ -45,7 +53,8 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All units of a deployment, in the order of their ids."""
 
     v: Literal[1] = 1
-    #: How many cards were made; each carries its number.
+    #: The number of the last card that was made, written or not; none has it again, because units
+    #: take no card with a lower number than their last.
     cards: Count = 0
     units: tuple[UnitRecord, ...] = ()
 

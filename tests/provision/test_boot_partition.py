@@ -1,5 +1,8 @@
 import base64
+import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -203,6 +206,63 @@ def test_packages_without_ours_are_refused_and_a_progress_is_shown(
     assert "make deb" in capsys.readouterr().err
 
 
+def no_folder(boot: Path, packages: Path) -> None:
+    shutil.rmtree(packages)
+
+
+def too_large(boot: Path, packages: Path) -> None:
+    os.truncate(packages / "edge-scanner_0.1.0_arm64.deb", 1 << 42)
+
+
+def in_the_way(boot: Path, packages: Path) -> None:
+    (boot / "edge-scanner").write_bytes(b"")
+
+
+def pulled_out(boot: Path, packages: Path) -> None:
+    """What comes last cannot be written any more."""
+    (boot / "cmdline.txt.new").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why", "number"),
+    [
+        (no_folder, "there is no such folder", 1),
+        (too_large, "MB are needed", 1),
+        (in_the_way, "edge-scanner", 2),
+        (pulled_out, "cmdline.txt", 2),
+    ],
+)
+def test_a_card_that_failed_is_no_card_and_its_number_comes_never_again(
+    deployment: Deployment,
+    tmp_path: Path,
+    spoil: Callable[[Path, Path], None],
+    why: str,
+    number: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    packages = some_packages(tmp_path / "packages")
+    spoil(boot, packages)
+    stock = sorted(boot.iterdir())
+
+    assert run(deployment, str(boot), "--next", "--packages", str(packages)) == 1
+
+    error = capsys.readouterr().err
+    assert why in error
+    assert "Traceback" not in error
+    assert (boot / "cmdline.txt").read_text() == BOOKWORM + "\n"
+    if number == 1:
+        # It was seen before anything was done.
+        assert sorted(boot.iterdir()) == stock
+        assert deployment.inventory.unit("cho-1-a").certificates == ()
+    assert (next_unit(deployment).id, next_unit(deployment).card) == ("cho-1-a", 0)
+    other = a_boot_partition(tmp_path / "other")
+    assert run(deployment, str(other), "--next", "--no-packages") == 0
+    assert read_card((other / "edge-scanner/card.toml").read_bytes()).number == number
+    assert deployment.inventory.unit("cho-1-a").card == number
+    assert next_unit(deployment).id == "cho-1-b"
+
+
 def test_no_card_is_made_for_a_unit_that_there_is_not_or_is_revoked(
     deployment: Deployment,
 ) -> None:
@@ -211,7 +271,9 @@ def test_no_card_is_made_for_a_unit_that_there_is_not_or_is_revoked(
     for name, why in (("cho-1-a", "was revoked"), ("cho-9", "no unit")):
         with pytest.raises(EdgeError, match=why):
             make_card(deployment, name, utc_now())
-    make_card(deployment, "cho-1-b", utc_now())
+    card = read_card(make_card(deployment, "cho-1-b", utc_now()))
+    assert next_unit(deployment).id == "cho-1-b"
+    deployment.card_written("cho-1-b", card.number)
     with pytest.raises(EdgeError, match="every unit has its card"):
         next_unit(deployment)
 

@@ -43,7 +43,7 @@ class Site:
             port=self.port,
             broker_folder=str(folder / "gia-lai/broker"),
         )
-        self.identities = {name: self.deployment.certify(name, utc_now())[1] for name in ("a", "b")}
+        self.identities = {name: self.deployment.certify(name, utc_now())[2] for name in ("a", "b")}
         self.broker = DeploymentBroker(self.deployment, folder)
 
     def connection(
@@ -84,6 +84,14 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     running = Site(tmp_path_factory.mktemp("site"))
+    yield running
+    running.broker.stop()
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """One that the test may change."""
+    running = Site(tmp_path)
     yield running
     running.broker.stop()
 
@@ -293,9 +301,11 @@ def test_a_name_with_a_meaning_for_topics_gains_nothing_even_if_it_were_signed(
     collector.close()
 
 
-def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(tmp_path: Path) -> None:
+def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(
+    own_site: Site, tmp_path: Path
+) -> None:
     """MQTT 3.1.1 acknowledges what the rules refuse: only a confirmation makes a unit forget."""
-    site = Site(tmp_path)
+    site = own_site
     collector, other, unit = site.collector(), site.connection("b"), site.connection("a")
     connect(collector, other, unit)
     outbox = Outbox(tmp_path / "outbox", max_bytes=10_000_000, keep_free_bytes=0)
@@ -329,7 +339,6 @@ def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(tmp_path: Pat
     outbox.close()
     other.close()
     collector.close()
-    site.broker.stop()
 
 
 def received(connection: Connection) -> list[tuple[str, bytes]]:
