@@ -65,10 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     basis.add_argument("--number", required=True, help="of the order, as it is quoted")
     basis.add_argument("--issuer", required=True, help="who has ordered it")
     basis.add_argument("--places", required=True, nargs="+", help='ids, "cho-*", or "*" for all')
-    basis.add_argument("--start", required=True, type=date.fromisoformat, metavar="DATE")
-    basis.add_argument(
-        "--end", required=True, type=date.fromisoformat, metavar="DATE", help="its last day"
-    )
+    basis.add_argument("--start", required=True, type=_day, metavar="DATE", help="its first day")
+    basis.add_argument("--end", required=True, type=_day, metavar="DATE", help="its last day")
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")
@@ -262,6 +260,11 @@ def _card(options: argparse.Namespace) -> int:
 
 
 def _basis(options: argparse.Namespace) -> int:
+    if options.end < options.start:
+        raise ProvisionError(
+            f"basis: its last day {options.end} is before its first day {options.start};"
+            " correct --start or --end"
+        )
     table = {
         "number": options.number,
         "issuer": options.issuer,
@@ -276,6 +279,16 @@ def _basis(options: argparse.Namespace) -> int:
         raise ProvisionError(f"basis: {err}") from None
     print(f"{sign_document(_deployment(options), basis)}: goes onto every card from now on")
     return 0
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not 2000 <= day.year < 3000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a date such as 2026-12-31")
+    return day
 
 
 def _midnight(day: date) -> str:

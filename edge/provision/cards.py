@@ -2,7 +2,10 @@
 
 import re
 import tomllib
+import unicodedata
+from contextlib import suppress
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,8 @@ import msgspec
 
 from edge.card import Card, CardBasis, CardBroker, CardIdentity, CardWifi, write_card
 from edge.config import secret
-from edge.errors import ProvisionError
-from edge.legal_basis import LegalBasis, read_bases, write_basis
+from edge.errors import BasisError, ProvisionError
+from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
 from edge.provision.deployment import (
     AUTHORITY,
     BASIS,
@@ -66,12 +69,40 @@ def next_unit(deployment: Deployment) -> UnitRecord:
 
 
 def sign_document(deployment: Deployment, basis: LegalBasis) -> Path:
-    """Sign *basis* with the key in the deployment's folder; gives its file. Raises BasisError."""
-    folder = deployment.folder
-    path = folder / BASIS / f"{re.sub('[^A-Za-z0-9-]+', '-', basis.number)[:60]}.json"
+    """Sign *basis* with the key in the deployment's folder; gives its file.
+
+    It replaces the document of the same number, and no other. Raises BasisError, also for a place
+    that is not in the register: the units there would collect nothing.
+    """
+    key = Signer(read_key(deployment.folder / BASIS_KEY))
+    register = deployment.register
+    for scope in basis.places:
+        only = msgspec.structs.replace(basis, places=(scope,))
+        if scope != "*" and not any(only.covers(place.id) for place in register.places):
+            raise BasisError(
+                f"no place in the register is {scope}; correct it, or first add the place with:"
+                " edge-provision place add"
+            )
     with deployment.changing():
-        write_basis(path, basis, Signer(read_key(folder / BASIS_KEY)))
+        path = _document_file(deployment.folder / BASIS, basis.number, Verifier(key.public_key))
+        write_basis(path, basis, key)
     return path
+
+
+def _document_file(folder: Path, number: str, verifier: Verifier) -> Path:
+    """Where in *folder* the document *number* is, or may be put."""
+    for path in sorted(folder.glob("*.json")):
+        with suppress(BasisError):
+            if read_basis(path, verifier).number == number:
+                return path
+    # Đ is a letter of its own, not a D with a mark that could be taken off.
+    plain = unicodedata.normalize("NFKD", number.translate({ord("Đ"): "D", ord("đ"): "d"}))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    name = re.sub(r"[^A-Za-z0-9]+", "-", plain)[:60].strip("-") or "basis"
+    # On a disk that makes no difference between capitals and small letters as well.
+    taken = {path.name.lower() for path in folder.iterdir()}
+    names = chain([f"{name}.json"], (f"{name}-{further}.json" for further in count(2)))
+    return folder / next(free for free in names if free.lower() not in taken)
 
 
 def _basis(deployment: Deployment) -> CardBasis:

@@ -283,7 +283,6 @@ def test_a_legal_basis_goes_onto_every_card_once_it_is_signed(deployment: Deploy
     order = ["basis", "--number", "144/CV-BCĐ", "--issuer", "UBND tỉnh", "--places", "cho-*"]
 
     assert main([*order, "--start", "2026-12-01", "--end", "2026-12-31", *config]) == 0
-    assert main([*order, "--start", "2026-12-02", "--end", "2026-12-01", *config]) == 1
 
     basis = read_card(make_card(deployment, "cho-1-a", utc_now())).basis
     assert basis is not None
@@ -295,6 +294,60 @@ def test_a_legal_basis_goes_onto_every_card_once_it_is_signed(deployment: Deploy
         "2026-12-31T17:00:00.000Z",
     )
     assert Verifier(basis.key).verifies(said.basis.encode(), base64.b64decode(said.signature))
+
+
+def order(deployment: Deployment, number: str, *places: str, end: str = "2026-12-31") -> int:
+    return main(
+        [
+            *("basis", "--number", number, "--issuer", "UBND tỉnh", "--places", *places),
+            *("--start", "2026-12-01", "--end", end),
+            *("--config", str(deployment.folder / "provision.toml")),
+        ]
+    )
+
+
+def documents(deployment: Deployment) -> dict[str, str]:
+    """Their numbers by their files."""
+    return {
+        path.name: msgspec.json.decode(path.read_bytes(), type=SignedBasis).basis.number
+        for path in (deployment.folder / "legal-basis").glob("*.json")
+    }
+
+
+@pytest.mark.parametrize("place", ["khong-co", "ben-*", "cho-11*"])
+def test_no_document_is_signed_for_a_place_that_there_is_not(
+    deployment: Deployment, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert order(deployment, "144/CV-BCĐ", "cho-1", place) == 1
+
+    assert f"no place in the register is {place}" in capsys.readouterr().err
+    assert documents(deployment) == {}
+    assert order(deployment, "144/CV-BCĐ", "cho-1", "cho-*", "*") == 0
+
+
+def test_a_document_replaces_that_of_its_number_and_no_other(deployment: Deployment) -> None:
+    numbers = ("144/CV-BCĐ", "144/CV-BCD", "144/cv-bcđ", "Số 5/QĐ", "///")
+    for number in (*numbers, *numbers):
+        assert order(deployment, number, "cho-1") == 0
+
+    assert documents(deployment) == {
+        "144-CV-BCD.json": "144/CV-BCĐ",
+        "144-CV-BCD-2.json": "144/CV-BCD",
+        "144-cv-bcd-3.json": "144/cv-bcđ",
+        "So-5-QD.json": "Số 5/QĐ",
+        "basis.json": "///",
+    }
+
+
+def test_a_document_that_ends_before_it_begins_is_refused_by_the_days_that_were_typed(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert order(deployment, "1", "cho-1", end="2026-11-30") == 1
+    assert "last day 2026-11-30 is before its first day 2026-12-01" in capsys.readouterr().err
+    for wrong in ("9999-12-31", "mai"):
+        with pytest.raises(SystemExit):
+            order(deployment, "1", "cho-1", end=wrong)
+        assert "must be a date such as" in capsys.readouterr().err
 
 
 def test_a_later_card_of_a_deployment_replaces_an_earlier_one_never_the_reverse(
