@@ -211,8 +211,8 @@ CAMERA = Recipe(
     backports=("python3-libcamera",),
     python=(
         "picamera2==0.3.38",
-        *locked("numpy", "opencv-python-headless", "msgspec", "paho-mqtt", "pynacl", "tinydb"),
-        *locked("zxing-cpp", "pyzbar", "pytest"),
+        *locked("cryptography", "numpy", "opencv-python-headless", "msgspec", "paho-mqtt"),
+        *locked("pynacl", "tinydb", "zxing-cpp", "pyzbar", "pytest"),
     ),
 )
 
