@@ -136,6 +136,8 @@ class FakeConnection:
         #: Whether it acknowledges what is published.
         self.acknowledging = True
         self._lost: set[int] = set()
+        #: What happens while somebody waits for traffic.
+        self.turn: Callable[[], object] = lambda: None
 
     def come_up(self) -> None:
         """Let the connection be established, as a new session."""
@@ -160,7 +162,7 @@ class FakeConnection:
     # What a Connection has
 
     def step(self, timeout_s: float) -> None:
-        pass
+        self.turn()
 
     def take(self) -> list[Received]:
         messages, self._inbox = self._inbox, []

@@ -6,20 +6,22 @@ settings file of its own in one folder, and shows scans arriving until Ctrl-C.
 
 import argparse
 import base64
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge import cli
 from edge.clock import SystemClock, utc_text
 from edge.demo import dashboard
 from edge.demo.broker import NatsBroker, free_port
-from edge.demo.live import LiveTable
-from edge.errors import EdgeError
+from edge.demo.live import REFUSALS, LiveTable
+from edge.errors import CameraError, EdgeError
 from edge.files import replace_file
 from edge.legal_basis import LegalBasis, write_basis
 from edge.mqtt import BrokerSettings, Connection
@@ -56,11 +58,15 @@ class Demo:
 
     def run(self) -> int:
         """Start everything, show it, stop it, and print totals. Gives the exit code."""
+        source = self._source()
         self._folder.mkdir(parents=True, exist_ok=True)
+        with _alone_in(self._folder):
+            return self._run(source)
+
+    def _run(self, source: str) -> int:
         stored_before = self._stored()
         with ExitStack() as stack:
             url = self._options.broker or self._start_broker(stack)
-            source = self._source()
             self._write_settings(url, source)
             watcher = self._watch(url, stack)
             collector = self._start("collector", self._collector_toml, stack)
@@ -91,12 +97,21 @@ class Demo:
         return broker.url
 
     def _source(self) -> str:
+        """Where frames come from. Raises CameraError, before anything is started, for nowhere."""
         if self._options.frames:
-            return str(Path(self._options.frames).absolute())
-        if self._options.camera:
-            camera: str = self._options.camera
-            return f"webcam:{camera}" if camera.isdigit() else camera
-        return "pi" if _is_pi() else "sample"
+            frames = Path(self._options.frames).absolute()
+            if not frames.exists():
+                raise CameraError(f"no frames at {frames}; name a folder of images, or a video")
+            return str(frames)
+        camera: str = self._options.camera
+        if camera.isdigit():
+            camera = f"/dev/video{camera}"
+        if camera.startswith("/dev/") and not Path(camera).exists():
+            raise CameraError(
+                f"no camera at {camera}; plug it in, choose one that ls /dev/video* shows,"
+                " or see the drawn sequence with: make run CAMERA=sample"
+            )
+        return camera or ("pi" if _is_pi() else "sample")
 
     def _write_settings(self, url: str, source: str) -> None:
         public, private = self._folder / "tracing.pub", self._folder / "tracing.key"
@@ -118,6 +133,7 @@ tracing_key_file = "tracing.pub"
 url = {text(url)}
 [camera]
 source = {text(source)}
+repeat = {text(source == "sample" and not self._options.once)}
 [outbox]
 folder = {text(str(self._folder / "outbox"))}
 [indicator]
@@ -244,15 +260,21 @@ receipts_file = {text(str(self._folder / "erased.jsonl"))}
         refused = health.refused if health else {}
         accepted = health.accepted if health else 0
         repeated = health.repeated if health else 0
+        lines = [
+            ("đọc / read", accepted + repeated + sum(refused.values()), ""),
+            ("  chấp nhận / accepted", accepted, ""),
+            ("  lặp lại / repeated", repeated, ""),
+            *(
+                ("  từ chối / refused", count, REFUSALS.get(kind, kind))
+                for kind, count in sorted(refused.items())
+            ),
+            ("đã lưu / stored", self._stored() - stored_before, ""),
+            ("xác nhận / confirmed", table.confirmed(), ""),
+            ("còn trên thiết bị / still on the unit", self._pending(), ""),
+        ]
         print("\nTổng cộng / totals")
-        print(f"  đọc / read             {accepted + repeated + sum(refused.values())}")
-        print(f"    chấp nhận / accepted {accepted}")
-        print(f"    lặp lại / repeated   {repeated}")
-        for kind, count in sorted(refused.items()):
-            print(f"    từ chối / refused    {count} {kind}")
-        print(f"  đã lưu / stored        {self._stored() - stored_before}")
-        print(f"  xác nhận / confirmed   {table.confirmed()}")
-        print(f"  còn trên thiết bị / still on the unit  {self._pending()}")
+        for what, count, more in lines:
+            print(f"  {what:<38} {count:>5}  {more}".rstrip())
 
     def _pending(self) -> str:
         asked = subprocess.run(
@@ -273,6 +295,19 @@ receipts_file = {text(str(self._folder / "erased.jsonl"))}
             return str(json.loads(asked.stdout)["pending"])
         except (ValueError, KeyError):
             return f"? ({cli.printable(asked.stderr.strip())})"
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold *folder* for this demonstration. Raises EdgeError while another has it."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EdgeError(
+                f"another demonstration runs in {folder}; stop it first, or give another --folder"
+            ) from None
+        yield
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: Longest interval between two sendings of the oldest scan.
 RESEND_MAX_S = 120.0
+#: How long a goodbye waits for the confirmation of what was sent.
+CONFIRM_S = 1.0
 #: So many times as long as before the first sending again, a scan that was overtaken is waited for.
 OVERTAKEN = 4
 #: How many messages the broker may have unacknowledged. Far more scans may wait for their
@@ -183,7 +185,14 @@ class Publisher:
         return self._publish("answer", answer.encode())
 
     def stop(self, timeout_s: float) -> None:
-        """Say goodbye; what is in flight is finished, within *timeout_s*."""
+        """Say goodbye, in *timeout_s*; what is in flight is finished, and confirmed if it can be."""
+        began = self._clock.monotonic()
+        # A confirmation is on its way mostly: taken now, its scans need not be sent once more.
+        while self._sent and self._connection.connected:
+            if self._clock.monotonic() - began >= min(CONFIRM_S, timeout_s):
+                break
+            self.step(0.1)
+        timeout_s = max(0.0, timeout_s - (self._clock.monotonic() - began))
         if self._connection.connected:
             self._publish("health", self._health().encode())
             self._publish_status("stopped")

@@ -1,5 +1,6 @@
 """`make run` as a newcomer meets it: the sample sequence, all the way into storage."""
 
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
+from edge.demo.live import REFUSALS
 from edge.scanner.outbox import read_outbox
 from edge.scanner.sample import sample_script
 from edge.storage.storage import Storage
@@ -55,7 +57,7 @@ def test_the_sample_sequence_is_stored_once_confirmed_and_gone_from_the_unit(
     assert total(done.stdout, "confirmed") == accepted
     assert total(done.stdout, "still on the unit") == 0
     for kind in {a.kind for a in script} - documents:
-        assert re.search(rf"refused\s+\d+ {kind}", done.stdout), kind
+        assert re.search(rf"refused\s+\d+\s+{re.escape(REFUSALS[kind])}", done.stdout), kind
     # Never what a code said, on the screen or in a log.
     logs = done.stdout + "".join(p.read_text() for p in tmp_path.glob("*.log"))
     for arrival in script:
@@ -147,14 +149,27 @@ def _opens(browser: OpenerDirector, url: str) -> bool:
 
 def test_frames_that_are_not_there_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for frames in (tmp_path / "missing", tmp_path / "empty"):
-        done = demo(tmp_path / "run", "--frames", str(frames))
+    missing = demo(tmp_path / "run", "--frames", str(tmp_path / "missing"))
+    no_camera = demo(tmp_path / "run", "--camera", "97")
+    empty = demo(tmp_path / "run", "--frames", str(tmp_path / "empty"))
 
-        assert done.returncode == 1
-        assert "error: " in done.stderr
-        assert frames.name in done.stderr
-        assert "Out of order; call the technician" in (tmp_path / "run" / "scanner.log").read_text()
-        assert "Traceback" not in done.stderr + done.stdout
+    assert [done.returncode for done in (missing, no_camera, empty)] == [1, 1, 1]
+    assert missing.stderr.startswith("error: no frames at ")
+    assert no_camera.stderr.startswith("error: no camera at /dev/video97; ")
+    assert "error: " in empty.stderr
+    assert "empty" in empty.stderr
+    assert "Out of order; call the technician" in (tmp_path / "run" / "scanner.log").read_text()
+    assert "Traceback" not in empty.stderr + empty.stdout
+
+
+def test_two_demonstrations_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        done = demo(tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: another demonstration runs in {tmp_path}; ")
 
 
 def test_a_broker_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

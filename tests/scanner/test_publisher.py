@@ -372,6 +372,30 @@ def test_a_goodbye_says_stopped_after_the_last_health(unit: Unit) -> None:
     assert Status.decode(unit.connection.on("status")[0]).state == "stopped"
 
 
+def test_a_goodbye_takes_the_confirmations_that_are_on_their_way(unit: Unit) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+    unit.confirm(1, 3)
+
+    unit.publisher.stop(1.0)
+
+    assert unit.pending() == 0
+
+
+def test_a_goodbye_does_not_wait_long_for_a_centre_that_is_away(unit: Unit) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+    began = unit.clock.monotonic()
+    unit.connection.turn = lambda: unit.clock.advance(0.1)
+
+    unit.publisher.stop(5.0)
+
+    assert unit.pending() == 3
+    assert unit.clock.monotonic() - began < 1.5
+
+
 def test_health_is_sent_at_each_connection_and_then_every_minute(unit: Unit) -> None:
     unit.connection.come_up()
     unit.step()
