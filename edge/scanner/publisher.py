@@ -185,7 +185,7 @@ class Publisher:
         return self._publish("answer", answer.encode())
 
     def stop(self, timeout_s: float) -> None:
-        """Say goodbye, in *timeout_s*; what is in flight is finished, and confirmed if it can be."""
+        """Say goodbye in *timeout_s*, after finishing, and having confirmed, what is under way."""
         began = self._clock.monotonic()
         # A confirmation is on its way mostly: taken now, its scans need not be sent once more.
         while self._sent and self._connection.connected:
