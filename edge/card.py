@@ -41,9 +41,18 @@ class CardUnit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     area: Name
     place: Name
     direction: Direction
-    trip: Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])")] = ""
+    trip: Annotated[
+        str,
+        Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])", description="up to 64 of a-z, 0-9, hyphens"),
+    ] = ""
     #: Serial number of the only Pi that may take this card; "" for any.
-    hardware: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,32}(?![\s\S])")] = ""
+    hardware: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9a-f]{0,32}(?![\s\S])",
+            description="the serial number in /proc/cpuinfo, up to 32 of 0-9, a-f",
+        ),
+    ] = ""
 
 
 class CardBroker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

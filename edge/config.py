@@ -25,6 +25,18 @@ T = TypeVar("T")
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_PART = re.compile(r"[^.\[\]]+|\.\.\.")
+#: Where msgspec says what is in a list or a table.
+_ITEMS = ("item_type", "value_type")
+#: So much of a wrong value is shown.
+_SHOWN = 60
+#: What msgspec says, as people say it.
+_IN_WORDS = (
+    (re.compile(r"Expected `str` of length <= (\d+)"), r"text of at most \1 characters"),
+    (re.compile(r"Expected `str` of length >= (\d+)"), r"text of at least \1 characters"),
+    (re.compile(r"Invalid RFC3339 encoded date"), "a date such as 2026-12-31"),
+    (re.compile(r"Invalid RFC3339 encoded time"), "a time of day such as 05:00"),
+)
 
 
 def load(path: Path, settings: type[T]) -> T:
@@ -54,7 +66,7 @@ def check(table: dict[str, Any], settings: type[T], source: str) -> T:
     try:
         return msgspec.convert(table, settings)
     except msgspec.ValidationError as err:
-        raise ConfigError(f"{source}: {_explain(str(err), table, settings)}") from None
+        raise ConfigError(f"{source}: {explain(err, table, settings)}") from None
 
 
 def secret(file: str, beside: Path) -> str:
@@ -97,38 +109,85 @@ def _merge(into: dict[str, Any], table: dict[str, Any]) -> None:
             into[key] = copy.deepcopy(value)
 
 
-def _explain(text: str, table: dict[str, Any], settings: type) -> str:
+def explain(err: msgspec.ValidationError, table: Any, kind: Any) -> str:
+    """Why *table* is no *kind*, of which *err* tells, in words for whoever has written it.
+
+    A pattern is told by the description in its `Meta`.
+    """
+    text = str(err)
     place = _PLACE.search(text)
     path = place.group(1) if place else ""
     what = text[: place.start()] if place else text
     if unknown := _UNKNOWN.search(what):
         key = unknown.group(1)
-        guess = difflib.get_close_matches(key, _keys(settings, path), n=1, cutoff=0.5)
+        guess = difflib.get_close_matches(key, _keys(kind, path), n=1, cutoff=0.5)
         hint = f"; did you mean {guess[0]!r}?" if guess else ""
         return f"{_dotted(path, key)}: unknown key{hint}"
     if missing := _MISSING.search(what):
-        return f"{_dotted(path, missing.group(1))}: missing; every unit needs its own"
-    must = what.removeprefix("Expected ").replace("`", "")
-    return f"{path} is {_value(table, path)!r}; it must be {must}"
+        return f"{_dotted(path, missing.group(1))}: missing; it must be given"
+    must = _must(what, _type_at(kind, path))
+    return f"{path} is {_shown(_value(table, path))}; it must be {must}"
+
+
+def _must(what: str, options: list[Any]) -> str:
+    """What stands in *what*, an error of msgspec about a value of one of *options*."""
+    for option in options:
+        described = getattr(option, "extra_json_schema", None) or {}
+        if "matching regex" in what and "description" in described:
+            return str(described["description"])
+    allowed = [str(value) for option in options for value in getattr(option, "values", ())]
+    if what.startswith("Invalid enum value") and allowed:
+        return f"one of {', '.join(allowed)}"
+    for said, words in _IN_WORDS:
+        if match := said.fullmatch(what):
+            return match.expand(words)
+    return what.removeprefix("Expected ").replace("`", "")
 
 
 def _dotted(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _keys(settings: type, path: str) -> list[str]:
-    info: Any = msgspec.inspect.type_info(settings)
-    for part in filter(None, path.split(".")):
-        info = next(field.type for field in info.fields if field.encode_name == part)
-    return [field.encode_name for field in getattr(info, "fields", [])]
+def _keys(kind: Any, path: str) -> list[str]:
+    options = _type_at(kind, path)
+    return [field.encode_name for option in options for field in getattr(option, "fields", ())]
+
+
+def _type_at(kind: Any, path: str) -> list[Any]:
+    """What may stand at *path* of a *kind*: each type with what is said of it."""
+    options = _options(msgspec.inspect.type_info(kind))
+    for part in _PART.findall(path):
+        inside: list[Any] = []
+        for option in options:
+            fields = getattr(option, "fields", ())
+            inside += [field.type for field in fields if field.encode_name == part]
+            inside += [getattr(option, name) for name in _ITEMS if hasattr(option, name)]
+        options = [option for info in inside for option in _options(info)]
+    return options
+
+
+def _options(info: Any) -> list[Any]:
+    if isinstance(info, msgspec.inspect.Metadata):
+        return [info, *_options(info.type)]
+    if isinstance(info, msgspec.inspect.UnionType):
+        return [option for one in info.types for option in _options(one)]
+    return [info]
 
 
 def _value(table: Any, path: str) -> Any:
-    for part in filter(None, path.split(".")):
-        if not isinstance(table, dict) or part not in table:
+    for part in _PART.findall(path):
+        try:
+            table = table[int(part) if isinstance(table, list | tuple) else part]
+        except (KeyError, IndexError, TypeError, ValueError):
             return "of the wrong kind"
-        table = table[part]
     return table
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    if len(text) <= _SHOWN:
+        return text
+    return f"{text[:_SHOWN]}... ({len(value) if isinstance(value, str) else len(text)} characters)"
 
 
 def as_toml(table: dict[str, Any]) -> str:

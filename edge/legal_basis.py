@@ -23,7 +23,13 @@ from edge.sealing import Signer, Verifier
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 #: A place, a beginning of names such as "cho-*", or "*" for every place.
-Scope = Annotated[str, Meta(pattern=r"^(?:[a-z0-9-]{1,32}\*?|\*)(?![\s\S])")]
+Scope = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:[a-z0-9-]{1,32}\*?|\*)(?![\s\S])",
+        description='the id of a place, a beginning of ids such as "cho-*", or "*" for all',
+    ),
+]
 
 _DOMAIN = b"edge legal basis v1\n"
 #: Nothing of ours is larger; what is, is not read.

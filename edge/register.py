@@ -25,7 +25,13 @@ Text = Annotated[str, Meta(max_length=200)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 #: A number plate as it is painted, such as "81B-012.34".
-Plate = Annotated[str, Meta(pattern=r"^[0-9A-Z](?:[0-9A-Z.-]{0,14}[0-9A-Z])?(?![\s\S])")]
+Plate = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9A-Z](?:[0-9A-Z.-]{0,14}[0-9A-Z])?(?![\s\S])",
+        description="as it is painted, such as 81B-012.34",
+    ),
+]
 
 
 class PlaceKind(Struct, frozen=True, kw_only=True):
@@ -128,7 +134,9 @@ class Opening(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Trip(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A trip of a vehicle, as scans name it."""
 
-    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}(?![\s\S])")]
+    id: Annotated[
+        str, Meta(pattern=r"^[a-z0-9-]{1,64}(?![\s\S])", description="1 to 64 of a-z, 0-9, hyphens")
+    ]
     departs: time | None = None
 
 

@@ -1,11 +1,14 @@
 """Settings: read once, checked whole, and every mistake named with its cure."""
 
+from datetime import time
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import pytest
 
 from edge.collector.settings import CollectorSettings
-from edge.config import load, secret
+from edge.config import explain, load, secret
 from edge.errors import ConfigError
 from edge.scanner.settings import ScannerSettings
 
@@ -72,6 +75,34 @@ def test_a_mistake_is_named_with_its_cure(tmp_path: Path, more: str, text: str) 
     assert str(path) in str(caught.value)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class _Door(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=9)]
+    opens: time | None = None
+
+
+class _House(msgspec.Struct):
+    doors: tuple[_Door, ...] = ()
+    by_street: dict[str, _Door] | None = None
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"doors": [{"name": "a"}, {"name": ""}]}, "doors[1].name is ''; it must be text of at le"),
+        ({"doors": [{}]}, "doors[0].name: missing"),
+        ({"doors": [{"name": "a", "opens": "5h"}]}, "doors[0].opens is '5h'; it must be a time of"),
+        ({"by_street": {"x": {"name": "b" * 100}}}, "it must be text of at most 9 characters"),
+        ({"doors": 3}, "doors is 3; it must be array, got int"),
+        ([], "it must be object, got array"),
+    ],
+)
+def test_what_is_wrong_deep_inside_is_told_as_well(table: object, words: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(table, _House)
+
+    assert words in explain(caught.value, table, _House)
 
 
 def test_a_missing_file_and_a_missing_key_are_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from edge import cli
 from edge.card import read_card
 from edge.clock import utc_text
+from edge.config import check, explain
 from edge.errors import ConfigError, ProvisionError
 from edge.legal_basis import LegalBasis
 from edge.provision.boot_partition import (
@@ -70,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")
-    check = _command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
-    check.add_argument("--json", action="store_true", help="one JSON object a line")
+    dates = _command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
+    dates.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
 
@@ -166,10 +167,7 @@ def _init(options: argparse.Namespace) -> int:
         "broker": {"host": options.broker, "port": options.port},
         "units": {"area": options.area},
     }
-    try:
-        settings = msgspec.convert(table, ProvisionSettings)
-    except msgspec.ValidationError as err:
-        raise ConfigError(f"cannot make this deployment: {err}") from None
+    settings = check(table, ProvisionSettings, "cannot make this deployment")
     deployment = make_deployment(options.folder, settings, utc_now())
     print(f"{deployment.folder}: a new deployment; read its README.md")
     return 0
@@ -276,7 +274,7 @@ def _basis(options: argparse.Namespace) -> int:
     try:
         basis = msgspec.convert(table, LegalBasis)
     except msgspec.ValidationError as err:
-        raise ProvisionError(f"basis: {err}") from None
+        raise ProvisionError(f"basis: {explain(err, table, LegalBasis)}") from None
     print(f"{sign_document(_deployment(options), basis)}: goes onto every card from now on")
     return 0
 

@@ -127,10 +127,12 @@ class Deployment:
         if name in RESERVED:
             raise ProvisionError(f"a unit cannot be called {name!r}; a machine of the centre is")
         given = {key: value for key, value in row.items() if value}
+        table = {"area": self.settings.units.area} | given
         try:
-            return msgspec.convert({"area": self.settings.units.area} | given, UnitRecord)
+            return msgspec.convert(table, UnitRecord)
         except msgspec.ValidationError as err:
-            raise ProvisionError(f"unit {name}: {err}") from None
+            why = config.explain(err, table, UnitRecord)
+            raise ProvisionError(f"unit {name[:40]}: {why}") from None
 
     def change_unit(self, name: str, **changes: str) -> UnitRecord:
         """Hang the unit *name* elsewhere; it learns of it by its next card.

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from edge.config import explain
 from edge.errors import ProvisionError, RegisterError
 from edge.register import DAYS, Place, check_place
 from edge.tables import read_table
@@ -53,7 +54,9 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
     try:
         place = msgspec.convert(table, Place, strict=False)
         check_place(place)
-    except (msgspec.ValidationError, RegisterError) as err:
+    except msgspec.ValidationError as err:
+        raise RegisterError(f"{source}: {explain(err, table, Place)}") from None
+    except RegisterError as err:
         raise RegisterError(f"{source}: {err}") from None
     return place
 

@@ -10,7 +10,13 @@ from edge.messages import Name
 #: A certificate must outlive the longest time without a network so many times.
 OUTLIVES = 3
 
-Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?(?![\s\S])")]
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?(?![\s\S])",
+        description="the name of a computer, such as broker.example.vn, or its IP address",
+    ),
+]
 
 
 class DeploymentSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -123,6 +123,57 @@ def test_names_with_a_meaning_for_topics_are_refused_in_one_line(
         assert "\x1b" not in error
 
 
+A_NAME = "it must be 1 to 32 of a-z, 0-9, inner hyphens"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("place add ../x --kind market --name Chợ", f"id is '../x'; {A_NAME}"),
+        ("place add cho-2 --kind market --name=", "name: missing; it must be given"),
+        (
+            f"place add cho-2 --kind market --name {'x' * 5000}",
+            "(5000 characters); it must be text of at most 200",
+        ),
+        ("place add xe-1 --kind vehicle --name Xe --plate 81_B", "such as 81B-012.34"),
+        (
+            "place add xe-1 --kind vehicle --name Xe --plate 81B --trips Sáng",
+            "'Sáng'; it must be 1",
+        ),
+        (
+            "place add cho-2 --kind market --name Chợ --hours 25:00-26:00",
+            "hours[0].opens is '25:00:00'; it must be a time of day such as 05:00",
+        ),
+        ("place add cho-2 --kind market --name Chợ --hours sun-mon_25:00", "must be as in"),
+        (
+            "place add cho-2 --kind market --name Chợ --since hôm-qua --commune Mẫu",
+            "admin[0].since is 'hôm-qua'; it must be a date such as 2026-12-31",
+        ),
+        ("unit add U_1 --place cho-1 --direction in", f"id is 'U_1'; {A_NAME}"),
+        (f"unit add {'u' * 5000} --place cho-1 --direction in", A_NAME),
+        ("unit change cho-1-a --direction up", "must be one of both, in, out"),
+        ("unit add u-1 --place cho-1 --direction in --hardware XYZ", "the serial number"),
+        ("init x --name X_Y --broker b --area a", f"deployment.name is 'X_Y'; {A_NAME}"),
+        ("init x --name x --broker b_c --area a", "it must be the name of a computer"),
+        (
+            "basis --number 1 --issuer UBND --places Chợ --start 2026-12-01 --end 2026-12-31",
+            "places[0] is 'Chợ'; it must be the id of a place",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_peoples_words(
+    tmp_path: Path, command: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_deployment(tmp_path / "gia-lai", "cho-1-a").folder
+
+    assert run(folder, *command.split()) == 1
+
+    error = capsys.readouterr().err
+    assert why in error
+    assert len(error) < 300
+    assert not any(word in error for word in ("regex", "str", "Object", "RFC3339", "[\\s"))
+
+
 def test_a_revoked_unit_gets_no_certificate_again(tmp_path: Path) -> None:
     deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
     *_, issued = deployment.certify("cho-1-a", utc_now())
