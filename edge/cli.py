@@ -58,6 +58,8 @@ def set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    # It tells of every table of every font that goes into a PDF.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 
 class PrintableFormatter(logging.Formatter):

@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +67,17 @@ def test_a_hostile_name_in_a_log_line_stays_one_line_of_text() -> None:
     line = cli.PrintableFormatter("%(levelname)s %(name)s: %(message)s").format(record)
 
     assert line == "INFO edge: /media/a\\x1b[31m\\nERROR b"
+
+
+def test_what_a_font_tells_of_itself_is_not_logged() -> None:
+    code = (
+        "import logging; from edge import cli; cli.set_up_logging(verbose=False);"
+        " logging.getLogger('fontTools.subset').info('glyf pruned');"
+        " logging.getLogger('edge').info('label made')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stderr == "INFO edge: label made\n"
