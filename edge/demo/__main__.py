@@ -118,7 +118,7 @@ class Demo:
         if not public.exists():
             private.unlink(missing_ok=True)
             make_key_pair(public, private)
-        self._allow()
+        allow(self._folder)
         # What JSON writes of these strings, TOML reads.
         text = json.dumps
         self._scanner_toml.write_text(
@@ -156,22 +156,6 @@ receipts_file = {text(str(self._folder / "erased.jsonl"))}
 """,
             encoding="utf-8",
         )
-
-    def _allow(self) -> None:
-        """A legal basis for the demonstration, which for invented people is our own."""
-        now = time.time()
-        signer = open_signer(self._folder / "basis.key")
-        replace_file(self._folder / "basis.pub", [base64.b64encode(signer.public_key)], 0o644)
-        (self._folder / "basis").mkdir(exist_ok=True)
-        basis = LegalBasis(
-            number="00/DEMO",
-            issuer="make run",
-            places=("cho-1",),
-            issued=utc_text(now),
-            start=utc_text(now - 86_400),
-            end=utc_text(now + 7 * 86_400),
-        )
-        write_basis(self._folder / "basis" / "demo.json", basis, signer)
 
     def _watch(self, url: str, stack: ExitStack) -> Connection:
         watcher = Connection(
@@ -308,6 +292,23 @@ def _alone_in(folder: Path) -> Iterator[None]:
                 f"another demonstration runs in {folder}; stop it first, or give another --folder"
             ) from None
         yield
+
+
+def allow(folder: Path) -> None:
+    """A legal basis for the demonstration in *folder*, which for invented people is our own."""
+    now = time.time()
+    signer = open_signer(folder / "basis.key")
+    replace_file(folder / "basis.pub", [base64.b64encode(signer.public_key)], 0o644)
+    (folder / "basis").mkdir(exist_ok=True)
+    basis = LegalBasis(
+        number="00/DEMO",
+        issuer="make run",
+        places=("cho-1",),
+        issued=utc_text(now),
+        start=utc_text(now - 86_400),
+        end=utc_text(now + 7 * 86_400),
+    )
+    write_basis(folder / "basis" / "demo.json", basis, signer)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

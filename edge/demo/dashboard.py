@@ -26,6 +26,9 @@ port = {port}
 url = {json.dumps(str(storage))}
 [reports]
 folder = {json.dumps(str(storage.parent / "reports"))}
+[set_up]
+basis_folder = {json.dumps(str(storage.parent / "basis"))}
+basis_key_file = {json.dumps(str(storage.parent / "basis.pub"))}
 """
 
 
