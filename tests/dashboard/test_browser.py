@@ -12,6 +12,24 @@ from edge.dashboard.settings import DashboardSettings, TracingSettings
 from tests.dashboard.browser import Visitor, chromium, served
 from tests.dashboard.parts import PASSWORD, Deployment, example_path
 
+#: Words in the first column of tables that stand on more than one line.
+BROKEN_WORDS = """() => [...document.querySelectorAll("tbody th")].flatMap(cell => {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), broken = [];
+  for (let node = texts.nextNode(); node; node = texts.nextNode())
+    for (const word of node.data.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
+GAP_ABOVE_THE_FORM = """() => {
+  const form = document.querySelector("main > form.card");
+  return form.getBoundingClientRect().top
+    - form.previousElementSibling.getBoundingClientRect().bottom;
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -24,7 +42,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment
     """A deployment and where it is served."""
     folder = tmp_path_factory.mktemp("dashboard")
     settings = DashboardSettings(
-        title="Quét mã Gia Lai",
+        # It takes three lines on a phone.
+        title="Quét mã ra vào, Sở Xây dựng tỉnh Gia Lai (mẫu)",
         reports=ReportSettings(folder=str(folder / "reports")),
         # Nobody listens there; the page is whole all the same.
         tracing=TracingSettings(socket=str(folder / "desk.sock")),
@@ -97,6 +116,36 @@ def test_a_person_signs_in_looks_and_signs_out_by_keyboard_alone(
     page.wait_for_url("**/sign-in")
 
     assert visitor.complaints == []
+
+
+def test_a_phone_shows_whole_words_and_where_a_table_goes_on(
+    browser: Browser, shown: tuple[Deployment, str]
+) -> None:
+    deployment, url = shown
+    visitor = Visitor(browser, url, "phone", "vi")
+    visitor.sign_in(deployment, "operator")
+    page = visitor.page
+    for path in ("/units", "/set-up", "/people", "/coverage"):
+        visitor.open(path)
+        assert page.evaluate(BROKEN_WORDS) == [], path
+        top = page.locator(".brand span").bounding_box()
+        assert top is not None
+        assert top["y"] >= 4, path
+    for path in ("/people", "/set-up"):
+        visitor.open(path)
+        assert page.evaluate(GAP_ABOVE_THE_FORM) >= 12, path
+
+    visitor.open("/units")
+    table = page.locator(".scroll")
+    table.evaluate("table => table.scrollIntoView({ block: 'end' })")
+    box = table.bounding_box()
+    assert box is not None
+    # Within the padding of the last row, where no text is.
+    right_end = {"x": box["x"] + box["width"] - 9, "y": box["y"] + box["height"] - 7}
+    strip = right_end | {"width": 7, "height": 3}
+    more = page.screenshot(clip=strip)  # type: ignore[arg-type]
+    table.evaluate("table => { table.scrollLeft = table.scrollWidth }")
+    assert page.screenshot(clip=strip) != more  # type: ignore[arg-type]
 
 
 def test_each_role_is_shown_its_own_menu_and_no_way_further(
