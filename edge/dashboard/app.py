@@ -43,7 +43,7 @@ class Application:
             *NowPages(show, database, places, parts.totals, settings).pages(),
             *PlacePages(show, database, places, settings).pages(),
             *UnitPages(show, database, settings).pages(),
-            *AlarmPages(show, database, places, parts.alarms).pages(),
+            *AlarmPages(show, database, places, parts.alarms, settings.alarms).pages(),
             *CoveragePages(show, database, places).pages(),
             *AreaPages(show, database, places).pages(),
             *ReportPages(show, parts.reporting).pages(),

@@ -34,6 +34,15 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """A value beside its line; pages write it in their language."""
+
+    x: float
+    y: float
+    value: int
+
+
+@dataclass(frozen=True)
 class Chart:
     """All shapes of a chart."""
 
@@ -45,7 +54,7 @@ class Chart:
     outs: list[Bar]
     before: str  #: points of the line of an earlier time; "" for none
     labels: list[Label]
-    ticks: list[Label]
+    ticks: list[Tick]
 
 
 def chart(counts: Sequence[Count], labels: Sequence[str], before: Sequence[Count] = ()) -> Chart:
@@ -89,11 +98,11 @@ def chart(counts: Sequence[Count], labels: Sequence[str], before: Sequence[Count
     )
 
 
-def _ticks(top: int, bottom: int, zero: float, scale: float) -> list[Label]:
+def _ticks(top: int, bottom: int, zero: float, scale: float) -> list[Tick]:
     values = [top, top // 2 if top > 1 else 0, 0]
-    ticks = [Label(_LEFT - 6, zero - value * scale, str(value)) for value in dict.fromkeys(values)]
+    ticks = [Tick(_LEFT - 6, zero - value * scale, value) for value in dict.fromkeys(values)]
     if bottom:
-        ticks.append(Label(_LEFT - 6, zero + bottom * scale, str(bottom)))
+        ticks.append(Tick(_LEFT - 6, zero + bottom * scale, bottom))
     return ticks
 
 

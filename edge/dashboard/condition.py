@@ -9,11 +9,18 @@ from edge.clock import utc_seconds, utc_text
 from edge.storage.fleet import FleetUnit
 
 UnitCondition = Literal["offline", "silent", "troubled", "working"]
-PlaceCondition = Literal["failing", "partly", "quiet", "working", "empty"]
+PlaceCondition = Literal["failing", "partly", "troubled", "quiet", "working", "empty"]
 
 #: The worst first, as lists show them.
 UNIT_ORDER: tuple[UnitCondition, ...] = ("offline", "silent", "troubled", "working")
-PLACE_ORDER: tuple[PlaceCondition, ...] = ("failing", "partly", "quiet", "empty", "working")
+PLACE_ORDER: tuple[PlaceCondition, ...] = (
+    "failing",
+    "partly",
+    "troubled",
+    "quiet",
+    "empty",
+    "working",
+)
 
 #: How full an outbox is when that is trouble.
 FILL = 0.7
@@ -68,7 +75,7 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
 def condition_of_place(
     units: Sequence[UnitCondition], last_scan: str | None, now: str, quiet_after_s: float
 ) -> PlaceCondition:
-    """How a place is whose units are in these conditions."""
+    """How a place is whose units are in these conditions: never better than any of them."""
     if not units:
         return "empty"
     away = sum(condition in ("offline", "silent") for condition in units)
@@ -76,6 +83,8 @@ def condition_of_place(
         return "failing"
     if away:
         return "partly"
+    if "troubled" in units:
+        return "troubled"
     if last_scan is None or last_scan < _before(now, quiet_after_s):
         return "quiet"
     return "working"

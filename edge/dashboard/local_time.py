@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from edge.clock import utc_seconds
 
+_SWAPPED = str.maketrans(",.", ".,")
 HO_CHI_MINH = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
 
 
@@ -44,9 +45,9 @@ def day_text(day: date, language: str) -> str:
     return f"{day:%d/%m/%Y}" if language == "vi" else f"{day:%d %b %Y}"
 
 
-def number_text(number: float | None, language: str) -> str:
-    """A whole number with its thousands apart: 12.345 here, 12,345 in English."""
+def number_text(number: float | None, language: str, decimals: int = 0) -> str:
+    """A number with its thousands apart: 12.345,6 here, 12,345.6 in English."""
     if number is None:
         return "–"
-    text = f"{number:,.0f}"
-    return text.replace(",", ".") if language == "vi" else text
+    text = f"{number:,.{decimals}f}"
+    return text.translate(_SWAPPED) if language == "vi" else text

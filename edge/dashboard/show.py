@@ -74,7 +74,9 @@ class Pages:
             "at": lambda utc: local_time.clock_text(utc, ask.now, ask.language),
             "ago": lambda utc: local_time.ago_text(utc, ask.now, ask.language),
             "local_day": lambda utc: local_time.day_text(local_time.local_day(utc), ask.language),
-            "number": lambda number: local_time.number_text(number, ask.language),
+            "number": lambda number, decimals=0: local_time.number_text(
+                number, ask.language, decimals
+            ),
             "day": lambda day: local_time.day_text(day, ask.language),
         }
 

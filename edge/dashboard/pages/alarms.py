@@ -3,7 +3,7 @@
 from starlette.responses import RedirectResponse, Response
 
 from edge.dashboard.alarm_rules import ADVICE, NAMES
-from edge.dashboard.alarms import Alarms
+from edge.dashboard.alarms import Alarms, AlarmSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
 from edge.storage.database import Database
@@ -16,9 +16,16 @@ NOTE_CHARACTERS = 500
 class AlarmPages:
     """The list of alarms, and what a person does with one."""
 
-    def __init__(self, show: Pages, database: Database, places: Places, alarms: Alarms) -> None:
+    def __init__(
+        self,
+        show: Pages,
+        database: Database,
+        places: Places,
+        alarms: Alarms,
+        settings: AlarmSettings,
+    ) -> None:
         self._show, self._database, self._places = show, database, places
-        self._alarms = alarms
+        self._alarms, self._settings = alarms, settings
 
     def pages(self) -> list[Page]:
         """Their routes."""
@@ -42,6 +49,7 @@ class AlarmPages:
             alarms=alarms[:SHOWN],
             total=len(alarms),
             past=past,
+            raise_after_s=self._settings.raise_after_s,
             names=NAMES,
             advice=ADVICE,
             place_names={name: place.name for name, place in register.items()},

@@ -11,9 +11,11 @@ from edge.dashboard.charts import chart
 from edge.dashboard.condition import (
     PLACE_ORDER,
     PlaceCondition,
+    Trouble,
     UnitCondition,
     condition_of,
     condition_of_place,
+    troubles_of,
 )
 from edge.dashboard.local_time import local, local_day
 from edge.dashboard.settings import DashboardSettings
@@ -42,6 +44,8 @@ class PlaceLine:
     condition: PlaceCondition
     units: int
     away: int  #: units that are offline or silent
+    troubled: int  #: units that need a look
+    troubles: list[Trouble]  #: theirs, each once
     last_scan: str | None
     today: Count
 
@@ -133,6 +137,11 @@ class NowPages:
         conditions: list[UnitCondition] = [
             condition_of(unit, now, self._silent_after_s) for unit in units
         ]
+        troubled = [
+            unit
+            for unit, condition in zip(units, conditions, strict=True)
+            if condition == "troubled"
+        ]
         last_scan = max((unit.last_scan for unit in units if unit.last_scan), default=None)
         return PlaceLine(
             place,
@@ -140,6 +149,8 @@ class NowPages:
             condition_of_place(conditions, last_scan, now, self._quiet_after_s),
             len(units),
             sum(condition in ("offline", "silent") for condition in conditions),
+            len(troubled),
+            list(dict.fromkeys(trouble for unit in troubled for trouble in troubles_of(unit, now))),
             last_scan,
             today,
         )

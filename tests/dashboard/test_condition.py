@@ -1,0 +1,117 @@
+"""One judgement of a unit and of its place on every page, and its numbers and words by language."""
+
+import pytest
+
+from edge.dashboard.condition import UnitCondition, condition_of_place
+from edge.dashboard.local_time import number_text
+from edge.storage.rows import Report
+from edge.storage.storage import Storage
+from tests.dashboard.parts import Deployment
+from tests.fakes import a_health, a_status
+
+#: Nobody else is there.
+PLACE = "cho-mau"
+NOW = "2021-07-02T01:30:00.000Z"
+
+
+def add_unit(deployment: Deployment, unit: str, place: str, **health: object) -> None:
+    """A unit at *place* that is online and has just scanned."""
+    storage, now = Storage(deployment.file), deployment.clock.now().at
+    for message in (a_status(state="online", place=place), a_health(**health)):
+        storage.store_reports([Report("pleiku", unit, message)], now)
+    storage.close()
+    deployment.add_scans(place, unit, ins=1)
+
+
+@pytest.mark.parametrize(
+    ("units", "place"),
+    [
+        (["working"], "working"),
+        (["troubled"], "troubled"),
+        (["working", "troubled"], "troubled"),
+        (["troubled", "offline"], "partly"),
+        (["offline", "silent"], "failing"),
+        ([], "empty"),
+    ],
+)
+def test_a_place_is_never_better_than_its_units(units: list[UnitCondition], place: str) -> None:
+    assert condition_of_place(units, NOW, NOW, 60.0) == place
+
+
+def test_a_quiet_place_with_trouble_tells_of_the_trouble() -> None:
+    assert condition_of_place(["working"], None, NOW, 60.0) == "quiet"
+    assert condition_of_place(["troubled"], None, NOW, 60.0) == "troubled"
+
+
+def test_now_units_and_place_say_the_same_of_a_unit_without_a_clock(
+    deployment: Deployment,
+) -> None:
+    add_unit(deployment, "cong-9", PLACE, clock="none")
+    client = deployment.client("operator")
+
+    now, place, units = (
+        client.get(path).text for path in ("/?find=cho-mau", f"/places/{PLACE}", "/units")
+    )
+
+    for page in (now, place, units):
+        assert "Cần kiểm tra" in page
+    assert 'class="condition working"' not in now.partition('id="places"')[2]
+    assert "Thiết bị cần kiểm tra: 1 trong 1 (đồng hồ chưa đúng)" in now
+    client.cookies.set("edge-language", "en")
+    assert "Units to look at: 1 of 1 (clock is not set)" in client.get("/?find=cho-mau").text
+
+
+def test_a_place_whose_units_are_well_has_no_note(deployment: Deployment) -> None:
+    add_unit(deployment, "cong-9", PLACE, clock="ntp")
+
+    now = deployment.client("operator").get("/?find=cho-mau").text.partition('id="places"')[2]
+
+    assert "Hoạt động" in now
+    assert "cần kiểm tra" not in now
+
+
+@pytest.mark.parametrize(
+    ("language", "number", "decimals", "text"),
+    [
+        ("vi", 1593, 0, "1.593"),
+        ("en", 1593, 0, "1,593"),
+        ("vi", 1002.962, 1, "1.003,0"),
+        ("vi", 2.962, 2, "2,96"),
+        ("en", 2.962, 2, "2.96"),
+        ("vi", None, 1, "–"),
+    ],
+)
+def test_numbers_are_written_as_the_language_does(
+    language: str, number: float | None, decimals: int, text: str
+) -> None:
+    assert number_text(number, language, decimals) == text
+
+
+@pytest.mark.parametrize(
+    ("clock", "vi", "en"),
+    [
+        ("ntp", "máy chủ thời gian (NTP)", "time server (NTP)"),
+        ("rtc", "đồng hồ có pin (RTC)", "battery clock (RTC)"),
+        ("gnss", "vệ tinh (GNSS)", "satellites (GNSS)"),
+        ("none", "chưa đặt giờ", "not set"),
+    ],
+)
+def test_a_unit_is_told_of_in_the_language_of_whoever_looks(
+    deployment: Deployment, clock: str, vi: str, en: str
+) -> None:
+    add_unit(deployment, "cong-9", PLACE, clock=clock, decode_ms_p50=2.962)
+    client = deployment.client("technician")
+
+    for language, word, number in (("vi", vi, "3,0 ms"), ("en", en, "3.0 ms")):
+        client.cookies.set("edge-language", language)
+        one = client.get("/units/cong-9").text
+        assert word in one
+        assert number in one
+        assert word in client.get("/units").text
+
+
+def test_the_page_of_alarms_says_when_one_will_come(deployment: Deployment) -> None:
+    client = deployment.client("technician")
+
+    assert "đã kéo dài 2 phút" in client.get("/alarms").text
+    assert "đã kéo dài" not in client.get("/alarms?past=yes").text
