@@ -132,14 +132,17 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _storage(settings: CollectorSettings, options: argparse.Namespace) -> Storage:
+def _storage(
+    settings: CollectorSettings, options: argparse.Namespace, *, make: bool = True
+) -> Storage:
     where = settings.storage
-    return Storage(where.url, where.password(options.config.parent))
+    return Storage(where.url, where.password(options.config.parent), make=make)
 
 
 def _control(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    with closing(_storage(settings, options)) as storage:
+    # Only settings may be wished for before there is anything.
+    with closing(_storage(settings, options, make=bool(vars(options).get("keys")))) as storage:
         control = Control(storage.database)
         run = run_command if options.command == "command" else run_desired
         return run(control, options)
@@ -147,8 +150,10 @@ def _control(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    with closing(_storage(settings, options)) as storage:
+    with closing(_storage(settings, options, make=False)) as storage:
         units = storage.units()
+        if not units:
+            print("no unit was ever heard of", file=sys.stderr)
         for row in units:
             for line in [audit.json_line(row)] if options.json else audit.lines(row):
                 print(line)
@@ -184,11 +189,17 @@ def _erase(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
+    files = [path for path in options.files if path.is_file()]
+    for path in options.files:
+        if path not in files:
+            print(f"error: {cli.printable(str(path))}: there is no such file", file=sys.stderr)
+    if not files:
+        return 1
+    failed = len(files) < len(options.files)
     key = _signer(settings, options)
-    failed = False
     with closing(_storage(settings, options)) as storage:
         scratch = storage.database.folder or Path(tempfile.gettempdir())
-        for path in options.files:
+        for path in files:
             try:
                 imported = import_bundle(
                     path,

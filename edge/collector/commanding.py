@@ -94,7 +94,10 @@ def add_commands(commands: Any) -> None:
 def run_command(control: Control, options: argparse.Namespace) -> int:
     """`edge-collector command`; gives the exit code. Raises ControlError."""
     if options.action is None:
-        _print((vars(row), command_line(row)) for row in control.commands())
+        rows = control.commands()
+        _print(((vars(row), command_line(row)) for row in rows), as_json=options.json)
+        if not rows:
+            print("no unit was ever commanded", file=sys.stderr)
         return 0
     if not options.units:
         raise ControlError("which units? edge-collector command ACTION UNIT...")
@@ -122,7 +125,10 @@ def run_desired(control: Control, options: argparse.Namespace) -> int:
             control.desire(options.scope, wished, options.by or who(), SystemClock().now().at)
         print(json.dumps(wished))
         return 0
-    _print(((vars(row), config_line(row)) for row in control.configs()), as_json=options.json)
+    configs = control.configs()
+    _print(((vars(row), config_line(row)) for row in configs), as_json=options.json)
+    if not configs:
+        print("no unit was ever heard of", file=sys.stderr)
     return 0
 
 

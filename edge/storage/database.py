@@ -56,17 +56,23 @@ _POSTGRESQL_WORDS = (
 class Database:
     """One database. May be used by several threads; each `with` has a connection of its own."""
 
-    def __init__(self, url: str, password: str = "") -> None:
+    def __init__(self, url: str, password: str = "", *, make: bool = True) -> None:
         """Open *url*: a file, `sqlite:///<file>`, or `postgresql://user@host,host:port/name`.
 
-        A missing file is made. Several hosts are those of one cluster, of which the one that can be
-        written to is used. Raises ConfigError, or StorageError that says what to do.
+        A missing file is made, unless not *make*. Several hosts are those of one cluster, of which
+        the one that can be written to is used. Raises ConfigError, or StorageError that says what
+        to do.
         """
         self.engine: Engine
         #: Where its file is, if it has one.
         self.folder: Path | None = None
         if path := _sqlite_path(url):
             self.engine, self.name, self.folder = "sqlite", str(path), path.parent
+            if not make and not path.exists():
+                raise StorageError(
+                    f"{path}: there is no storage; check storage.url, or start the collector,"
+                    " which makes it"
+                )
             self._pool = sqlalchemy.create_engine(
                 sqlalchemy.URL.create("sqlite", database=str(path)),
                 connect_args={"isolation_level": None, "timeout": BUSY_S},

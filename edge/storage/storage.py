@@ -33,12 +33,12 @@ ATTEMPTS = 5
 class Storage:
     """The tables of one deployment. For one thread."""
 
-    def __init__(self, where: str | Path, password: str = "") -> None:
+    def __init__(self, where: str | Path, password: str = "", *, make: bool = True) -> None:
         """Open *where*, a file or a URL as `Database` takes it, making the tables if need be.
 
-        Raises StorageError that says what to do.
+        A missing file is made, unless not *make*. Raises StorageError that says what to do.
         """
-        self.database = Database(str(where), password)
+        self.database = Database(str(where), password, make=make)
         self.database.migrate("edge.storage")
         feed.keep_growing(self.database)
         self._boots = Boots()

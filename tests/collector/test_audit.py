@@ -66,6 +66,31 @@ def test_a_number_with_two_ids_is_told_and_is_exit_code_1(centre: Centre) -> Non
     assert centre.facts()[0]["doubles"] == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("audit", "no unit was ever heard of"),
+        ("command", "no unit was ever commanded"),
+        ("desired", "no unit was ever heard of"),
+    ],
+)
+def test_nothing_to_show_is_said_and_a_storage_that_is_missing_is_not_made(
+    tmp_path: Path, command: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, storage = tmp_path / "collector.toml", tmp_path / "storage.db"
+    settings.write_text(f'[storage]\nurl = "{storage}"\n')
+
+    assert main([command, "--config", str(settings)]) == 1
+    assert f"{storage}: there is no storage" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [settings]
+
+    Storage(storage).close()
+    assert main([command, "--json", "--config", str(settings)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert says in captured.err
+
+
 def test_nothing_wrong_is_exit_code_0(centre: Centre) -> None:
     assert centre.audit() == (0, "")
     centre.store(*range(1, 1201))

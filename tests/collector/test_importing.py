@@ -94,6 +94,20 @@ def test_importing_again_is_harmless_and_gives_the_same_receipt(centre: Centre) 
     assert centre.storage.units()[0].doubles == 0
 
 
+def test_for_a_file_that_is_missing_no_key_and_no_storage_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "collector.toml"
+    settings.write_text(
+        f'receipt_key_file = "receipts.key"\n[storage]\nurl = "{tmp_path}/storage.db"\n'
+    )
+
+    assert main(["import", str(tmp_path / "nope.bundle"), "--config", str(settings)]) == 1
+
+    assert capsys.readouterr().err == f"error: {tmp_path}/nope.bundle: there is no such file\n"
+    assert list(tmp_path.iterdir()) == [settings]
+
+
 def test_a_damaged_bundle_is_refused_and_the_others_are_stored(centre: Centre) -> None:
     good = centre.bundle([a_scan(seq) for seq in (1, 2)])
     bad = centre.bundle([a_scan(seq) for seq in range(3, 100)])

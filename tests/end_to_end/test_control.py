@@ -111,6 +111,8 @@ class Fleet:
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     fleet = Fleet(tmp_path)
     try:
+        storage = tmp_path / "storage.db"
+        eventually(storage.exists, "the collector has its storage", limit_s=90)
         eventually(
             lambda: len(fleet.centre("desired", "--json")) == 2, "both units are known", limit_s=90
         )
