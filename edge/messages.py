@@ -244,6 +244,8 @@ class Health(Message, frozen=True, kw_only=True):
     #: How far the unit had to go to mend its camera and has not been well since: the camera opened
     #: anew, the service started anew, the machine. After "exhausted" somebody must go there.
     repair: Literal["none", "camera", "service", "reboot", "exhausted"] = "none"
+    #: Why the service or the machine was last started anew for its camera; "" if it is well again.
+    repair_reason: Annotated[str, Meta(max_length=200)] = ""
     #: Made while there was no connection, and sent when there was one.
     late: bool = False
     #: When the unit's certificate ends, after which it keeps scans but cannot send them; null if it

@@ -7,18 +7,16 @@ or if the service does not even start, those before are in force again, by the u
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
 from edge import config
 from edge.clock import Clock
 from edge.errors import ConfigError
-from edge.files import replace_file
 from edge.messages import Answer, Config, revision_of
+from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
 
 log = logging.getLogger(__name__)
@@ -71,9 +69,9 @@ class Desired:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """*path* is where they are kept."""
-        self._path = path
+        self._file = RecordFile(path, _Record)
         self._clock = clock
-        self._record = _read(path)
+        self._record = self._file.read()
         #: Whether the service has to start anew for them.
         self.wants_start = False
 
@@ -130,7 +128,7 @@ class Desired:
         now = self._clock.now()
         changed = _changed_tables(record.settings, wished.settings)
         log.info("trying desired settings %s: %s", wished.revision, ", ".join(sorted(changed)))
-        self._record = _Record(
+        tried = _Record(
             revision=wished.revision,
             settings=wished.settings,
             before_revision=record.revision,
@@ -143,7 +141,11 @@ class Desired:
             told=False,
         )
         # Unlike elsewhere it must be on disk: what is tried without being kept is not taken back.
-        replace_file(self._path, [msgspec.json.encode(self._record)])
+        try:
+            self._file.write(tried)
+        except OSError as err:
+            return self._answer(wished.revision, "failed", f"the disk does not take it: {err}")
+        self._record = tried
         self.wants_start = True
         return self._answer(wished.revision, "executing")
 
@@ -208,16 +210,7 @@ class Desired:
         return Answer(about="config", to=revision, state=state, at=at, reason=reason[:500])
 
     def _write(self) -> None:
-        # A disk that takes nothing is told by the outbox, and stops no scanning from here.
-        with suppress(OSError):
-            replace_file(self._path, [msgspec.json.encode(self._record)])
-
-
-def _read(path: Path) -> _Record:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return _Record()
+        self._file.try_write(self._record)
 
 
 def _check(wished: Config, own: Path) -> None:

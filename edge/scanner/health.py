@@ -152,6 +152,7 @@ class HealthMeter:
                 certificate_ends=self._certificate_ends,
                 started_after=self._ladder.started_after,
                 repair=self._ladder.reached,
+                repair_reason=self._ladder.reason,
                 decode_ms_p50=_percentile(decode_ms, 50),
                 decode_ms_p95=_percentile(decode_ms, 95),
             )

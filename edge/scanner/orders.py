@@ -8,16 +8,14 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct, field
 
 from edge.clock import Clock, utc_seconds
 from edge.errors import EdgeError
-from edge.files import replace_file
 from edge.messages import Answer, Command
+from edge.scanner.record import RecordFile
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +47,9 @@ class Orders:
         self, path: Path, clock: Clock, acts: Mapping[str, Act], endings: Mapping[str, Act]
     ) -> None:
         """*acts* do what each command says at once; *endings* end the service for it."""
-        self._path = path
+        self._file = RecordFile(path, _Record)
         self._clock = clock
-        self._record = _read(path)
+        self._record = self._file.read()
         #: Whether the centre told this unit to pause.
         self.paused = self._record.paused
         self._acts = {"pause": self._pause, "resume": self._resume, **acts}
@@ -133,16 +131,7 @@ class Orders:
         self._write()
 
     def _write(self) -> None:
-        # A disk that takes nothing is told by the outbox.
-        with suppress(OSError):
-            replace_file(self._path, [msgspec.json.encode(self._record)])
-
-
-def _read(path: Path) -> _Record:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return _Record()
+        self._file.try_write(self._record)
 
 
 def findings(parts: Mapping[str, Callable[[], str]]) -> str:

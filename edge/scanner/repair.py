@@ -7,20 +7,18 @@ Trouble with network, lights or buzzer is none of this: it never stops the scann
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from edge.clock import Clock
 from edge.errors import CameraError, CameraHung, EndOfFrames
-from edge.files import replace_file
 from edge.scanner.camera import Camera, open_camera, webcam_device
 from edge.scanner.decoder import Frame
 from edge.scanner.indicator import Indicator, Signal
+from edge.scanner.record import RecordFile
 from edge.scanner.settings import CameraSettings
 
 log = logging.getLogger(__name__)
@@ -39,6 +37,8 @@ WELL_S = 600.0
 LEISURE_S, LEISURE_TRIES = 60.0, 15
 #: Starting anew ends a process this long after it asked for it, if the machine does not.
 REBOOT_S = 60.0
+
+HUNG_AT_OPENING = "the camera did not answer when it was opened; the watchdog ended the service"
 
 StartedAfter = Literal["first", "stopped", "crash", "power", "repair", "reboot", "command"]
 Reached = Literal["none", "camera", "service", "reboot", "exhausted"]
@@ -60,6 +60,8 @@ class _Record(Struct, kw_only=True):
     services: int = 0
     reboots: int = 0
     reason: str = ""
+    #: Whether the camera is being opened: a run that ends without a word meanwhile hung there.
+    opening: bool = False
 
 
 class Ladder:
@@ -67,17 +69,21 @@ class Ladder:
 
     def __init__(self, path: Path, clock: Clock, reboot: Callable[[], bool]) -> None:
         """*path* is where the state is kept; *reboot* asks for one, and is False if it cannot."""
-        self._path = path
+        self._file = RecordFile(path, _Record)
         self._clock = clock
         self._reboot = reboot
-        self._record = _read(path)
+        self._record = self._file.read()
         self._tries = 0
         self._well_since: float | None = None
         boot = clock.now().boot
         #: What ended the run before this one.
         self.started_after: StartedAfter = self._record.end
+        self._hung = False
         if self._record.end == "crash" and self._record.boot != boot:
             self.started_after = "power"
+        elif self._record.end == "crash" and self._record.opening:
+            self.started_after, self._hung = "repair", True
+        self._record.opening = False
         self._exhausted = self._record.services >= SERVICE_STARTS and (
             self._record.reboots >= REBOOTS
         )
@@ -94,6 +100,21 @@ class Ladder:
         if self._record.services:
             return "service"
         return "camera" if self._tries else "none"
+
+    @property
+    def reason(self) -> str:
+        """Why the service or the machine was started anew since the camera was well last, or ""."""
+        return self._record.reason
+
+    def opening(self, now: bool) -> None:
+        """Keep whether the camera is being opened, which may never end."""
+        self._record.opening = now
+        self._write()
+
+    def take_hung(self) -> bool:
+        """Whether the run before this one hung where it opened the camera. True once."""
+        hung, self._hung = self._hung, False
+        return hung
 
     def ending(self, end: StartedAfter) -> None:
         """Keep that this run ends by *end*; said at the start, it is what holds if nothing is."""
@@ -114,15 +135,15 @@ class Ladder:
             self._record.reason = ""
             self._write()
 
-    def fault(self, reason: str, *, hung: bool = False) -> tuple[Rung, float]:
+    def fault(self, reason: str, *, hung: bool = False, anew: bool = False) -> tuple[Rung, float]:
         """The camera failed for *reason*; what to do, and after how many seconds.
 
-        *hung*: this process can do nothing more about it.
+        *hung*: its process can do nothing more about it. *anew*: that was the process before this.
         """
         self._well_since = None
         self._tries += 1
         if self._exhausted:
-            worn = hung or self._tries % LEISURE_TRIES == 0
+            worn = (hung and not anew) or self._tries % LEISURE_TRIES == 0
             if worn:
                 self.ending("repair")
             return (Rung.SERVICE if worn else Rung.EXHAUSTED), LEISURE_S
@@ -132,6 +153,10 @@ class Ladder:
         self._record.reason = reason[:200]
         if self._record.services < SERVICE_STARTS:
             self._record.services += 1
+            if anew:
+                log.error("%s", reason)
+                self._write()
+                return Rung.CAMERA, PAUSES_S[0]
             self.ending("repair")
             log.error("%s; starting the service anew", reason)
             return Rung.SERVICE, 0.0
@@ -146,19 +171,10 @@ class Ladder:
             self.ending("crash")
         self._exhausted, self._tries = True, 0
         log.error("%s; nothing helped: somebody must go to this unit", reason)
-        return (Rung.SERVICE if hung else Rung.EXHAUSTED), LEISURE_S
+        return (Rung.SERVICE if hung and not anew else Rung.EXHAUSTED), LEISURE_S
 
     def _write(self) -> None:
-        # A disk that takes nothing is told by the outbox. Here it costs a reason and no scan.
-        with suppress(OSError):
-            replace_file(self._path, [msgspec.json.encode(self._record)])
-
-
-def _read(path: Path) -> _Record:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return _Record()
+        self._file.try_write(self._record)
 
 
 def mended_camera(
@@ -210,10 +226,12 @@ class MendedCamera:
 
     def capture(self) -> Frame:
         """See Camera. Raises CameraError when the process must end for the sake of the camera."""
+        if self._ladder.take_hung():
+            self._mend(CameraHung(HUNG_AT_OPENING), anew=True)
         while True:
             try:
                 if self._camera is None:
-                    self._camera = self._open()
+                    self._camera = self._opened()
                 frame = self._camera.capture()
             except CameraError as err:
                 self._mend(err)
@@ -230,14 +248,22 @@ class MendedCamera:
         if camera is not None:
             camera.close()
 
-    def _mend(self, err: CameraError) -> None:
+    def _opened(self) -> Camera:
+        self._ladder.opening(True)
+        try:
+            return self._open()
+        finally:
+            self._ladder.opening(False)
+
+    def _mend(self, err: CameraError, *, anew: bool = False) -> None:
         self._ill = True
         self._failed()
         try:
             self.close()
-        except CameraHung as hung:
-            err = hung
-        rung, pause_s = self._ladder.fault(str(err), hung=isinstance(err, CameraHung))
+        except CameraHung as hanging:
+            err = hanging
+        hung = isinstance(err, CameraHung)
+        rung, pause_s = self._ladder.fault(str(err), hung=hung, anew=anew)
         if rung is Rung.SERVICE:
             raise err
         if not self._pause(pause_s):

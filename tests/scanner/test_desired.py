@@ -249,3 +249,18 @@ def test_a_spoilt_file_or_one_that_fits_no_more_never_stops_the_scanning(unit: U
     (unit.folder / "desired.json").write_bytes(b'{"revision": ')
     unit.start()
     assert unit.desired.revision == NONE
+
+
+def test_settings_that_the_disk_does_not_take_are_not_tried(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(unit.desired._file, "write", full)
+    answer = unit.take(wish(camera={"frame_rate": 10.0}))
+
+    assert answer is not None
+    assert (answer.state, unit.desired.wants_start) == ("failed", False)
+    assert "disk" in answer.reason
+    assert unit.desired.revision == NONE

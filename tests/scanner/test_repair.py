@@ -9,7 +9,14 @@ import pytest
 from edge.errors import CameraError, CameraHung, EndOfFrames
 from edge.scanner import power
 from edge.scanner.decoder import Frame
-from edge.scanner.repair import LEISURE_S, LEISURE_TRIES, WELL_S, Ladder, MendedCamera
+from edge.scanner.repair import (
+    HUNG_AT_OPENING,
+    LEISURE_S,
+    LEISURE_TRIES,
+    WELL_S,
+    Ladder,
+    MendedCamera,
+)
 from tests.fakes import FakeClock, a_ladder
 
 FRAME = np.zeros((9, 16), np.uint8)
@@ -179,6 +186,55 @@ def test_a_hanging_camera_is_a_matter_for_a_new_process_at_once(tmp_path: Path) 
     assert unit.paused == []
     unit.start()
     assert (unit.ladder.reached, unit.ladder.started_after) == ("service", "repair")
+
+
+class Killed(BaseException):
+    """The watchdog's SIGABRT, which lets nothing of the process run any more."""
+
+
+def hang_at_opening(unit: Unit) -> None:
+    """A process that hangs where it opens the camera, until the watchdog ends it; the next one."""
+    record, left = unit.folder / "repair.json", b""
+
+    def hang() -> Loose:
+        nonlocal left
+        left = record.read_bytes()
+        raise Killed
+
+    unit.camera._open = hang
+    try:
+        assert unit.run(1) == "service"
+    except Killed:
+        # What the record held while it hung is what the next process finds.
+        record.write_bytes(left)
+    unit.start()
+
+
+def test_a_camera_that_hangs_while_it_is_opened_leaves_its_reason_and_climbs_the_ladder(
+    tmp_path: Path,
+) -> None:
+    unit = Unit(tmp_path)
+    steps = []
+    hang_at_opening(unit)
+    assert unit.ladder.started_after == "repair"
+    for _ in range(12):
+        hang_at_opening(unit)
+        steps.append((unit.ladder.reached, len(unit.asked)))
+
+    service, service_again, rebooted = ("service", 0), ("service", 0), ("reboot", 1)
+    assert steps[:3] == [service, service_again, rebooted]
+    assert steps[-1] == ("exhausted", 2)
+    assert unit.ladder.reason == HUNG_AT_OPENING
+
+
+def test_a_power_cut_while_the_camera_is_opened_is_no_fault_of_the_camera(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.ladder.opening(True)
+    unit.clock.boot_again("c" * 32)
+    unit.start()
+
+    assert (unit.ladder.started_after, unit.run(1)) == ("power", "well")
+    assert unit.ladder.reached == "none"
 
 
 def test_a_machine_that_cannot_be_started_anew_is_given_up_sooner(tmp_path: Path) -> None:
