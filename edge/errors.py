@@ -102,6 +102,10 @@ class CertificateError(EdgeError, ValueError):
     """A certificate, a key or a request that cannot be used or is not signed."""
 
 
+class TokenError(EdgeError, ValueError):
+    """An enrolment token that is not of this deployment, or cannot be made."""
+
+
 class ProvisionError(EdgeError, OSError):
     """A deployment, or a card, that cannot be made as asked."""
 

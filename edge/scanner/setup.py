@@ -7,7 +7,6 @@ outbox.
 """
 
 import os
-import pwd
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,18 +22,16 @@ from edge.cli import printable
 from edge.errors import CardError, ConfigError, EdgeError
 from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
+from edge.scanner.pending_enrolment import IDENTITY, scanner_user
 from edge.scanner.settings import ScannerSettings
 
 #: Beside the card file, for whoever looks at the card on a laptop or a phone.
 RESULT = "result.txt"
 #: What the card file is called from when it was applied until it is wiped.
 APPLIED = "card.applied"
-#: The user that the scanner runs as.
-USER = "edge-scanner"
 
 #: Where the unit remembers its last card.
 STATE = "var/lib/edge/setup.json"
-_IDENTITY = "var/lib/edge/identity"
 SETTINGS = "etc/edge/scanner.toml"
 _AUTHORITY = "etc/edge/authority.pem"
 _TRACING = "etc/edge/tracing.pub"
@@ -43,7 +40,7 @@ _BASIS = "etc/edge/basis"
 _RECEIPTS = "etc/edge/receipts.pub"
 WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
 #: What nobody but this unit may have, and what it believes; files or folders.
-SECRETS = (_IDENTITY, _AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
+SECRETS = (IDENTITY, _AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
 _SERIAL = "proc/device-tree/serial-number"
 _RADIOS = "var/lib/systemd/rfkill"
 _RADIO_SWITCH = "dev/rfkill"
@@ -155,8 +152,8 @@ def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
     files = [
         _File(_AUTHORITY, identity.authority.encode(), 0o644),
         _File(_TRACING, f"{msgspec.to_builtins(card.tracing_key)}\n".encode(), 0o644),
-        _File(f"{_IDENTITY}/unit.pem", identity.certificate.encode(), 0o600, owned=True),
-        _File(f"{_IDENTITY}/unit.key", identity.key.encode(), 0o600, owned=True),
+        _File(f"{IDENTITY}/unit.pem", identity.certificate.encode(), 0o600, owned=True),
+        _File(f"{IDENTITY}/unit.key", identity.key.encode(), 0o600, owned=True),
     ]
     if card.basis is not None:
         key = f"{msgspec.to_builtins(card.basis.key)}\n"
@@ -190,7 +187,7 @@ class _File:
 
 
 def _apply(card: Card, files: list[_File], root: Path) -> None:
-    owner = _owner()
+    owner = scanner_user()
     for file in files:
         path = root / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,15 +204,6 @@ def _apply(card: Card, files: list[_File], root: Path) -> None:
         (root / WIFI).unlink(missing_ok=True)
     else:
         _switch_radio_on(root)
-
-
-def _owner() -> tuple[int, int]:
-    try:
-        user = pwd.getpwnam(USER)
-    except KeyError:
-        # The package makes that user; without it, as on a laptop, whoever runs this is the unit.
-        return os.getuid(), os.getgid()
-    return user.pw_uid, user.pw_gid
 
 
 def _switch_radio_on(root: Path) -> None:
@@ -243,8 +231,8 @@ def _settings_text(card: Card) -> str:
         "broker": {
             "url": card.broker.url,
             "ca_file": Path(_AUTHORITY).name,
-            "certificate_file": f"/{_IDENTITY}/unit.pem",
-            "key_file": f"/{_IDENTITY}/unit.key",
+            "certificate_file": f"/{IDENTITY}/unit.pem",
+            "key_file": f"/{IDENTITY}/unit.key",
         },
         **card.settings,
     }
