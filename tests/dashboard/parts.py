@@ -189,9 +189,11 @@ def token_in(page: str) -> str:
 
 def example_path(path: str) -> str:
     """*path* of a route with something that is there in place of its parameters."""
+    # A file of scans is of one place.
+    query = f"?place={OWN_PLACE}" if path == "/scans/{form}" else ""
     for name, value in EXAMPLES:
         path = path.replace(f"{{{name}}}", value)
-    return path
+    return path + query
 
 
 def path_of(location: str) -> str:
