@@ -198,8 +198,17 @@ def _scan(options: argparse.Namespace) -> int:
             resend_s=settings.publisher.resend_s,
             health_s=settings.publisher.health_s,
         )
+        centre = read_centre(config.secret_path(settings.carry.receipt_key_file, beside))
         remote = Remote(
-            publisher, desired, settings, options.config, clock, indicator, meter.health, recent
+            publisher,
+            desired,
+            settings,
+            options.config,
+            clock,
+            indicator,
+            meter.health,
+            recent,
+            centre,
         )
         publishing = stack.enter_context(
             Beside(
@@ -215,7 +224,7 @@ def _scan(options: argparse.Namespace) -> int:
             settings.carry.sticks,
             settings.unit,
             lambda: open_signer(Path(settings.carry.key_file)),
-            read_centre(config.secret_path(settings.carry.receipt_key_file, beside)),
+            centre,
             indicator,
             clock,
         )
