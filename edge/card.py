@@ -18,6 +18,7 @@ from edge import config
 from edge.certificates import CertificateFacts, check_identity
 from edge.errors import CardError, CertificateError, ConfigError, SealError
 from edge.messages import Direction, Name, Sequence
+from edge.opening_hours import Hours
 from edge.sealing import Sealer, Signer, Verifier
 
 #: Where it lies on the boot partition.
@@ -32,6 +33,13 @@ _MAKE_ANEW = "make it anew with: edge-provision card"
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Pem = Annotated[str, Meta(min_length=1, max_length=8192)]
+UpdatesUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:https?://[A-Za-z0-9.:\[\]/_~-]{1,300}[A-Za-z0-9_~-])?(?![\s\S])",
+        description="an address of a web server such as https://example.vn/updates, or empty",
+    ),
+]
 
 
 class CardUnit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,6 +95,15 @@ class CardBasis(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ()
 
 
+class CardUpdates(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where updates are found, by which key they are believed, and when the place is open."""
+
+    url: UpdatesUrl = ""
+    #: OpenPGP, in letters.
+    key: Pem
+    hours: Hours = ""
+
+
 class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything on a card."""
 
@@ -107,6 +124,8 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     wifi: CardWifi | None = None
     #: Without it a unit collects nothing, unless its settings say that none is needed.
     basis: CardBasis | None = None
+    #: Without it the unit takes no updates but by its card.
+    updates: CardUpdates | None = None
     #: Further settings of the scanner, as in scanner.toml, but none that the card itself gives.
     settings: dict[str, dict[str, Any]] = {}
 

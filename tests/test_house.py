@@ -23,6 +23,7 @@ HOMES = {
     "paho": {"edge/mqtt.py"},
     "nacl": {"edge/sealing.py"},
     "cryptography": {"edge/certificates.py"},
+    "pysequoia": {"edge/provision/openpgp.py"},
     "sqlite3": {"edge/storage/database.py"},
     "psycopg": {"edge/storage/database.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},

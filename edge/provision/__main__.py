@@ -25,6 +25,7 @@ from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc
 from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
 from edge.provision.places import COLUMNS, place_from, places_from_table, rows
+from edge.provision.release_commands import add_release_commands
 from edge.provision.settings import ProvisionSettings
 from edge.register import KINDS
 
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     basis.add_argument("--places", required=True, nargs="+", help='ids, "cho-*", or "*" for all')
     basis.add_argument("--start", required=True, type=_day, metavar="DATE", help="its first day")
     basis.add_argument("--end", required=True, type=_day, metavar="DATE", help="its last day")
+    add_release_commands(commands)
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")

@@ -11,10 +11,19 @@ from typing import Any
 
 import msgspec
 
-from edge.card import Card, CardBasis, CardBroker, CardIdentity, CardWifi, write_card
+from edge.card import (
+    Card,
+    CardBasis,
+    CardBroker,
+    CardIdentity,
+    CardUpdates,
+    CardWifi,
+    write_card,
+)
 from edge.config import secret
 from edge.errors import BasisError, ProvisionError
 from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
+from edge.opening_hours import OpenHours, hours_text
 from edge.provision.deployment import (
     AUTHORITY,
     BASIS,
@@ -23,6 +32,7 @@ from edge.provision.deployment import (
     RECEIPT_KEY,
     SETUP_KEY,
     TRACING_PUBLIC,
+    UPDATES_PUBLIC,
     Deployment,
     broker_url,
 )
@@ -55,6 +65,7 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
         ),
         wifi=wifi,
         basis=_basis(deployment),
+        updates=_updates(deployment, unit.place),
         settings=further,
     )
     return write_card(card, key)
@@ -113,6 +124,19 @@ def _basis(deployment: Deployment) -> CardBasis:
         raise wrong[0]
     documents = [path.read_text("utf-8") for path in sorted((folder / BASIS).glob("*.json"))]
     return CardBasis(key=key, documents=tuple(documents))
+
+
+def _updates(deployment: Deployment, place: str) -> CardUpdates | None:
+    key = deployment.folder / UPDATES_PUBLIC
+    if not key.exists():
+        # A deployment from before there were updates; `edge-provision release` makes the key.
+        return None
+    hours = deployment.register.place(place).hours
+    return CardUpdates(
+        url=deployment.settings.updates.url,
+        key=key.read_text(encoding="ascii"),
+        hours=hours_text(OpenHours(each.days, each.opens, each.closes) for each in hours),
+    )
 
 
 def _wifi(deployment: Deployment) -> CardWifi | None:

@@ -29,6 +29,7 @@ from edge.provision.inventory import (
     read_inventory,
     write_inventory,
 )
+from edge.provision.openpgp import make_key
 from edge.provision.settings import ProvisionSettings
 from edge.register import Register, read_register, write_register
 from edge.sealing import make_key_pair, open_signer
@@ -56,6 +57,10 @@ BASIS = "legal-basis"
 BASIS_KEY = "legal-basis/basis.key"
 BASIS_PUBLIC = "legal-basis/basis.pub"
 UNITS = "units"
+#: The signed repository of the units' software, and the key that signs it.
+UPDATES = "updates"
+UPDATES_KEY = "authority/updates.key"
+UPDATES_PUBLIC = "updates.asc"
 
 #: Names that belong to machines of the centre.
 RESERVED = (*mosquitto.COLLECTORS, "broker", "authority", "desk", "dashboard")
@@ -274,7 +279,7 @@ def make_deployment(folder: Path, settings: ProvisionSettings, now: datetime) ->
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ProvisionError(f"{folder} is not empty; a deployment begins in an empty folder")
-        for name in ("authority", BASIS, BROKER, COLLECTOR, "tracing-desk", UNITS):
+        for name in ("authority", BASIS, BROKER, COLLECTOR, "tracing-desk", UNITS, UPDATES):
             (folder / name).mkdir(mode=0o700)
         _write(folder / SETTINGS, _settings_text(settings).encode())
         _write(folder / README, _readme(settings).encode())
@@ -283,6 +288,7 @@ def make_deployment(folder: Path, settings: ProvisionSettings, now: datetime) ->
         open_signer(folder / RECEIPT_KEY)
         public = base64.b64encode(open_signer(folder / BASIS_KEY).public_key)
         _write(folder / BASIS_PUBLIC, public + b"\n")
+        make_key(folder / UPDATES_KEY, folder / UPDATES_PUBLIC, f"edge {settings.deployment.name}")
         write_register(folder / REGISTER, Register())
         write_inventory(folder / INVENTORY, Inventory())
         _, own = Authority.make(f"edge {settings.deployment.name}", now)

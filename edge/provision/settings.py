@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from edge.card import UpdatesUrl
 from edge.errors import ConfigError
 from edge.messages import Name
 
@@ -52,6 +53,12 @@ class WifiSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?![\s\S])")] = "VN"
 
 
+class UpdatesPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where units find their updates."""
+
+    url: UpdatesUrl = ""
+
+
 class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in provision.toml."""
 
@@ -59,6 +66,7 @@ class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     broker: BrokerPlace
     units: UnitDefaults
     wifi: WifiSettings = WifiSettings()
+    updates: UpdatesPlace = UpdatesPlace()
 
     def check(self) -> None:
         """Raise ConfigError where two settings do not go together."""

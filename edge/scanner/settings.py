@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from edge.broker import BrokerSettings
+from edge.card import UpdatesUrl
 from edge.legal_basis import BasisSettings
 from edge.messages import Name
+from edge.opening_hours import Hours
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 #: Never silent: a beep means that somebody was counted.
@@ -105,6 +107,14 @@ class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
 
 
+class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where new versions of the software are found, and when they may be put in place."""
+
+    url: UpdatesUrl = ""
+    hours: Hours = ""
+    window: Hours = "01:00-04:00"
+
+
 class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in scanner.toml."""
 
@@ -118,3 +128,4 @@ class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     carry: CarrySettings = field(default_factory=CarrySettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)

@@ -38,6 +38,8 @@ _TRACING = "etc/edge/tracing.pub"
 _BASIS_KEY = "etc/edge/basis.pub"
 _BASIS = "etc/edge/basis"
 _RECEIPTS = "etc/edge/receipts.pub"
+#: By which root believes updates.
+UPDATES_KEY = "etc/edge/updates.asc"
 WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
 #: What nobody but this unit may have, and what it believes; files or folders.
 SECRETS = (IDENTITY, _AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
@@ -163,6 +165,8 @@ def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
     if card.receipts_key is not None:
         key = msgspec.to_builtins(card.receipts_key)
         files.append(_File(_RECEIPTS, f"{key}\n".encode(), 0o644))
+    if card.updates is not None:
+        files.append(_File(UPDATES_KEY, card.updates.key.encode(), 0o644))
     if card.wifi is not None:
         files.append(_File(WIFI, _wifi_text(card.wifi).encode(), 0o600))
     files.append(_File(SETTINGS, text.encode(), 0o644))
@@ -234,10 +238,16 @@ def _settings_text(card: Card) -> str:
             "certificate_file": f"/{IDENTITY}/unit.pem",
             "key_file": f"/{IDENTITY}/unit.key",
         },
-        **card.settings,
+        **_update_settings(card),
     }
     head = f"# From card {card.number} of {card.deployment}; the next card replaces it.\n"
-    return head + config.as_toml(table)
+    return head + config.as_toml(config.merged([table, card.settings]))
+
+
+def _update_settings(card: Card) -> dict[str, Any]:
+    if card.updates is None:
+        return {}
+    return {"update": {"url": card.updates.url, "hours": card.updates.hours}}
 
 
 def _wifi_text(wifi: CardWifi) -> str:

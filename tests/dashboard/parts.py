@@ -19,7 +19,8 @@ from edge.dashboard.reporting import ReportSettings
 from edge.dashboard.rights import ROLES, Role
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
-from edge.register import DAYS, AdminArea, Opening, Place, Register, Vehicle
+from edge.opening_hours import DAYS
+from edge.register import AdminArea, Opening, Place, Register, Vehicle
 from edge.storage.places import keep_register
 from edge.storage.rows import Report, StoredScan
 from edge.storage.settings import StorageSettings
