@@ -124,3 +124,7 @@ class PeopleError(EdgeError, ValueError):
 
 class CardError(EdgeError, ValueError):
     """A card file that cannot be used; nothing of it was applied."""
+
+
+class SetupCodeError(EdgeError, ValueError):
+    """A set-up code that this unit does not take; nothing was changed."""

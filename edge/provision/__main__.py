@@ -20,7 +20,8 @@ from edge.provision.boot_partition import (
     progress_bar,
     write_boot_partition,
 )
-from edge.provision.cards import make_card, next_unit, sign_document
+from edge.provision.cards import make_batch_card, make_card, next_unit, sign_document
+from edge.provision.codes import SHEET, make_codes, write_codes
 from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
 from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(commands)
     _add_unit(commands)
     _add_card(commands)
+    _add_code(commands)
     batch = _command(commands, "batch", _batch, "take in the units of a table (CSV, XLSX)")
     batch.add_argument("file", type=Path, metavar="FILE")
     label = _command(commands, "label", _label, "print the labels of units")
@@ -134,7 +136,7 @@ def _add_unit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add.add_argument("--area", default="")
     add.add_argument("--trip", default="")
     add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
-    change = _command(whats, "change", _unit_change, "hang a unit elsewhere; then: card")
+    change = _command(whats, "change", _unit_change, "hang a unit elsewhere; then: code")
     change.add_argument("id", metavar="ID")
     for key in UNIT_COLUMNS[1:]:
         change.add_argument(f"--{key}")
@@ -148,12 +150,28 @@ def _add_card(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     which = card.add_mutually_exclusive_group(required=True)
     which.add_argument("--unit", metavar="ID")
     which.add_argument("--next", action="store_true", help="the next unit without a card")
+    which.add_argument(
+        "--batch", metavar="NAME", help="any unit of this batch; each becomes itself by its code"
+    )
     packages = card.add_mutually_exclusive_group(required=True)
     packages.add_argument(
         "--packages", type=Path, metavar="FOLDER", help="with the .deb files to be installed"
     )
     packages.add_argument(
         "--no-packages", action="store_true", help="for a unit that has the software"
+    )
+
+
+def _add_code(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    code = _command(commands, "code", _code, "make set-up codes, to be shown to units' cameras")
+    code.add_argument("units", nargs="+", metavar="UNIT")
+    code.add_argument(
+        "--batch", metavar="NAME", help="the units have this batch's card and are none yet"
+    )
+    code.add_argument("--wifi", action="store_true", help="with the wireless network")
+    code.add_argument("--broker", action="store_true", help="with the broker's address")
+    code.add_argument(
+        "--to", type=Path, default=Path("codes"), metavar="FOLDER", help="default: %(default)s"
     )
 
 
@@ -214,7 +232,7 @@ def _unit_change(options: argparse.Namespace) -> int:
     keys = [key for key in UNIT_COLUMNS if key != "id" and getattr(options, key) is not None]
     changes = {key: getattr(options, key) for key in keys}
     unit = _deployment(options).change_unit(options.id, **changes)
-    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; now write its card")
+    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; now make its code")
     return 0
 
 
@@ -241,7 +259,8 @@ def _unit_list(options: argparse.Namespace) -> int:
         if options.json:
             print(msgspec.json.encode(unit).decode())
             continue
-        state = "revoked" if unit.revoked else f"card {unit.card}" if unit.card else "no card yet"
+        given = [f"{what} {n}" for what, n in (("card", unit.card), ("code", unit.code)) if n]
+        state = "revoked" if unit.revoked else ", ".join(given) or "no card yet"
         print(f"{unit.id:<32} {unit.area} {unit.place} {unit.direction} {unit.trip} {state}")
     return 0
 
@@ -249,13 +268,30 @@ def _unit_list(options: argparse.Namespace) -> int:
 def _card(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
     check_boot_partition(options.boot, options.packages)
-    name = next_unit(deployment).id if options.next else options.unit
-    card = make_card(deployment, name, utc_now())
+    if options.batch:
+        name = f"batch {options.batch}"
+        card = make_batch_card(deployment, options.batch)
+    else:
+        name = next_unit(deployment).id if options.next else options.unit
+        card = make_card(deployment, name, utc_now())
     country = deployment.settings.wifi.country
     write_boot_partition(options.boot, card, options.packages, country, progress_bar)
     number = read_card(card).number
-    deployment.card_written(name, number)
+    if not options.batch:
+        deployment.card_written(name, number)
     print(f"{name}: card {number} is written; eject it properly")
+    return 0
+
+
+def _code(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    made = make_codes(
+        deployment, options.units, batch=options.batch, wifi=options.wifi, broker=options.broker
+    )
+    write_codes(options.to, deployment, made, utc_now())
+    for one in made:
+        print(f"{one.unit.id}: set-up code {one.code.number}, {options.to / one.unit.id}.png")
+    print(f"{options.to / SHEET}: to print; whoever sees a code may use it once, and no longer")
     return 0
 
 

@@ -175,6 +175,24 @@ class Deployment:
             write_inventory(self.folder / INVENTORY, inventory.with_unit(unit))
         return unit, number, issued
 
+    def next_number(self, *units: str) -> int:
+        """A number for a batch card, or for the first of the set-up codes of *units*, one each.
+
+        Raises ProvisionError for a unit that there is not, or that was revoked.
+        """
+        with self.changing():
+            inventory = self.inventory
+            first = inventory.cards + 1
+            for number, name in enumerate(units, first):
+                unit = inventory.unit(name)
+                if unit.revoked is not None:
+                    raise ProvisionError(f"unit {name} was revoked; give its successor a new name")
+                inventory = inventory.with_unit(msgspec.structs.replace(unit, code=number))
+            cards = first + max(len(units), 1) - 1
+            inventory = msgspec.structs.replace(inventory, cards=cards)
+            write_inventory(self.folder / INVENTORY, inventory)
+        return first
+
     def card_written(self, name: str, number: int) -> None:
         """The unit *name* has its card *number*: it was written, and read back."""
         with self.changing():

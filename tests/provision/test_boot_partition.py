@@ -65,6 +65,7 @@ def test_a_stock_card_becomes_a_units_card(deployment: Deployment, tmp_path: Pat
 
     card = read_card((boot / "edge-scanner/card.toml").read_bytes())
     assert card.receipts_key == open_signer(deployment.folder / RECEIPT_KEY).public_key
+    assert card.unit is not None
     assert (card.unit.id, card.unit.place, card.number) == ("cho-1-a", "cho-1", 1)
     words = (boot / "cmdline.txt").read_text().split()
     assert words[: len(BOOKWORM.split())] == BOOKWORM.split()

@@ -107,6 +107,8 @@ def test_a_unit_hangs_elsewhere_from_its_next_card_on(tmp_path: Path) -> None:
     assert run(deployment.folder, "unit", "change", "cho-1-a", "--place", "cho-9") == 1
 
     before, after = read_card(made), read_card(make_card(deployment, "cho-1-a", utc_now()))
+    assert before.unit is not None
+    assert after.unit is not None
     assert (before.unit.direction, after.unit.direction) == ("in", "out")
     assert after.number > before.number
 
