@@ -80,14 +80,7 @@ def build(
         Watch(database, places, alarms, clock, settings.alarms, limits),
         Teller(alarms, clock, settings.alarms, settings.title, mailer, mail.alarms_to, webhook),
         Reporting(
-            database,
-            places,
-            clock,
-            settings.title,
-            settings.reports,
-            mailer,
-            mail.reports_to,
-            settings.web.url,
+            database, places, clock, settings.title, settings.reports, mailer, mail.reports_to
         ),
         Totals(database, clock),
         Bases(settings.set_up, beside),
