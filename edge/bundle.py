@@ -36,6 +36,7 @@ from edge.messages import (
     Message,
     Name,
     Scan,
+    Signature,
     Utc,
     check_of,
 )
@@ -57,7 +58,6 @@ _RECEIPT_PURPOSE = b"edge receipt, version 1\n"
 _COPY_AGAIN = "copy it again, or export it again on the unit"
 
 Sha256 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
 class BundleHeader(Message, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from edge import config
 from edge.certificates import CertificateFacts, check_identity
 from edge.errors import CardError, CertificateError, ConfigError, SealError
 from edge.messages import Direction, Name, Sequence
+from edge.opening_hours import Hours
 from edge.sealing import Sealer, Signer, Verifier
 
 #: Where it lies on the boot partition.
@@ -32,6 +33,31 @@ _MAKE_ANEW = "make it anew with: edge-provision card"
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Pem = Annotated[str, Meta(min_length=1, max_length=8192)]
+UpdatesUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:https?://[A-Za-z0-9.:\[\]/_~-]{1,300}[A-Za-z0-9_~-])?(?![\s\S])",
+        description="an address of a web server such as https://example.vn/updates, or empty",
+    ),
+]
+Trip = Annotated[
+    str,
+    Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])", description="up to 64 of a-z, 0-9, hyphens"),
+]
+#: The serial number of a board; "" for any.
+Board = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{0,32}(?![\s\S])",
+        description="the serial number in /proc/cpuinfo, up to 32 of 0-9, a-f",
+    ),
+]
+BrokerUrl = Annotated[str, Meta(pattern=r"^mqtts://[A-Za-z0-9.:\[\]-]{1,260}(?![\s\S])")]
+#: May have any letters, up to 32 bytes of UTF-8.
+Ssid = Annotated[str, Meta(min_length=1, max_length=32)]
+#: 8 to 63 printable ASCII characters; "" for a network without.
+WifiPassword = Annotated[str, Meta(pattern=r"^(?:[ -~]{8,63})?(?![\s\S])")]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}(?![\s\S])")]
 
 
 class CardUnit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,41 +67,30 @@ class CardUnit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     area: Name
     place: Name
     direction: Direction
-    trip: Annotated[
-        str,
-        Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])", description="up to 64 of a-z, 0-9, hyphens"),
-    ] = ""
+    trip: Trip = ""
     #: Serial number of the only Pi that may take this card; "" for any.
-    hardware: Annotated[
-        str,
-        Meta(
-            pattern=r"^[0-9a-f]{0,32}(?![\s\S])",
-            description="the serial number in /proc/cpuinfo, up to 32 of 0-9, a-f",
-        ),
-    ] = ""
+    hardware: Board = ""
 
 
 class CardBroker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where scans are sent."""
 
-    url: Annotated[str, Meta(pattern=r"^mqtts://[A-Za-z0-9.:\[\]-]{1,260}(?![\s\S])")]
+    url: BrokerUrl
 
 
 class CardIdentity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The unit's certificate, its key, and the authority that signed it; PEM."""
+    """The unit's certificate and its key; PEM."""
 
-    authority: Pem
     certificate: Pem
     key: Pem
 
 
 class CardWifi(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A wireless network. A name may have any letters, up to 32 bytes of UTF-8."""
+    """A wireless network."""
 
-    ssid: Annotated[str, Meta(min_length=1, max_length=32)]
-    #: 8 to 63 printable ASCII characters; "" for a network without.
-    password: Annotated[str, Meta(pattern=r"^(?:[ -~]{8,63})?(?![\s\S])")] = ""
-    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?![\s\S])")] = "VN"
+    ssid: Ssid
+    password: WifiPassword = ""
+    country: Country = "VN"
 
 
 class CardBasis(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +100,15 @@ class CardBasis(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     documents: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=8192)], ...], Meta(max_length=16)
     ] = ()
+
+
+class CardUpdates(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where updates are found, by which key they are believed, and when the place is open."""
+
+    url: UpdatesUrl = ""
+    #: OpenPGP, in letters.
+    key: Pem
+    hours: Hours = ""
 
 
 class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,12 +125,19 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     #: The collector's public key, Ed25519, by which the unit knows receipts; without it, it
     #: believes none.
     receipts_key: Bytes32 | None = None
-    unit: CardUnit
+    #: Certificate of the authority that the broker's and the units' certificates are of; PEM.
+    authority: Pem
+    #: Of a batch card: the name of the batch. It is the same for all of its units, and each becomes
+    #: itself by a set-up code (edge/setup_code.py). Otherwise the unit and its identity.
+    batch: Name | None = None
+    unit: CardUnit | None = None
+    identity: CardIdentity | None = None
     broker: CardBroker
-    identity: CardIdentity
     wifi: CardWifi | None = None
     #: Without it a unit collects nothing, unless its settings say that none is needed.
     basis: CardBasis | None = None
+    #: Without it the unit takes no updates but by its card.
+    updates: CardUpdates | None = None
     #: Further settings of the scanner, as in scanner.toml, but none that the card itself gives.
     settings: dict[str, dict[str, Any]] = {}
 
@@ -161,30 +192,40 @@ def read_card(data: bytes, pinned: bytes | None = None) -> Card:
     return card
 
 
-def identity_facts(card: Card) -> CertificateFacts:
-    """What the card's certificate says. Raises CardError."""
+def identity_facts(card: Card) -> CertificateFacts | None:
+    """What the card's certificate says; None for a batch card. Raises CardError."""
+    if card.unit is None or card.identity is None:
+        return None
     identity = card.identity
     try:
         return check_identity(
             identity.certificate.encode(),
             identity.key.encode(),
-            identity.authority.encode(),
+            card.authority.encode(),
             card.unit.id,
         )
     except CertificateError as err:
         raise CardError(f"{err}; {_MAKE_ANEW}") from None
 
 
+def check_wifi(wifi: CardWifi) -> None:
+    """Raise CardError for a network whose name no unit can have."""
+    if len(wifi.ssid.encode(errors="surrogatepass")) > 32 or not wifi.ssid.isprintable():
+        raise CardError("wifi.ssid must be up to 32 bytes of text that can be printed")
+
+
 def _check(card: Card) -> None:
+    if (card.batch is None) == (card.unit is None) or (card.unit is None) != (
+        card.identity is None
+    ):
+        raise CardError(f"a card is for one unit, with its identity, or for a batch; {_MAKE_ANEW}")
     identity_facts(card)
     try:
         Sealer(card.tracing_key)
     except SealError as err:
         raise CardError(f"tracing_key: {err}; {_MAKE_ANEW}") from None
     if card.wifi is not None:
-        ssid = card.wifi.ssid
-        if len(ssid.encode(errors="surrogatepass")) > 32 or not ssid.isprintable():
-            raise CardError("wifi.ssid must be up to 32 bytes of text that can be printed")
+        check_wifi(card.wifi)
     if given := {"unit", "broker"} & set(card.settings):
         raise CardError(f"settings.{min(given)} is given by the card itself; {_MAKE_ANEW}")
 

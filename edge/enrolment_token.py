@@ -16,6 +16,9 @@ taken. As bytes, for a code has little room:
 import secrets
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Annotated
+
+from msgspec import Meta
 
 from edge.errors import SealError, TokenError
 from edge.sealing import Signer, Verifier
@@ -24,6 +27,16 @@ from edge.topics import is_name
 NONCE_BYTES = 12
 #: With a deployment and a unit that have the longest names.
 MAX_BYTES = 1 + NONCE_BYTES + 2 + 33 + 33 + 64
+
+#: Where units enrol: the scheme, a host and its port, and nothing behind them.
+EnrolmentUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,260}(?![\s\S])",
+        description="https://, a host and a port, such as https://broker.example.vn:8884",
+    ),
+]
+Token = Annotated[bytes, Meta(min_length=1, max_length=MAX_BYTES)]
 
 _VERSION = b"\x01"
 _PURPOSE = b"edge enrolment token\n"

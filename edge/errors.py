@@ -106,10 +106,6 @@ class TokenError(EdgeError, ValueError):
     """An enrolment token that is not of this deployment, or cannot be made."""
 
 
-class EnrolmentError(EdgeError, PermissionError):
-    """A unit is given no certificate, or cannot ask for one; the text says why."""
-
-
 class ProvisionError(EdgeError, OSError):
     """A deployment, or a card, that cannot be made as asked."""
 
@@ -128,3 +124,7 @@ class PeopleError(EdgeError, ValueError):
 
 class CardError(EdgeError, ValueError):
     """A card file that cannot be used; nothing of it was applied."""
+
+
+class SetupCodeError(EdgeError, ValueError):
+    """A set-up code that this unit does not take; nothing was changed."""

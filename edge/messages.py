@@ -331,29 +331,63 @@ CommandAction = Literal[
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """Asks a unit to do something once. `<unit>/cmd`, QoS 1, never retained.
+    """Asks a unit to do something once.
 
     One that comes again is answered again and not done again; one that has expired is not done.
     """
 
     v: Literal[1] = 1
+    #: Whom it is for: signed for one, it is no use for another.
+    unit: Name
     id: Hex32
     action: CommandAction
+    #: When somebody asked for it. Older than all that the unit remembers, it is not done: it may
+    #: have been done and forgotten.
+    asked: Utc
     expires: Utc
 
 
 class Config(Message, frozen=True, kw_only=True):
-    """The settings that a unit should have beside its own file. `<unit>/config`, not retained.
+    """The settings that a unit should have beside its own file.
 
     It takes the place of the one before. The unit checks it, tries it, and goes back to what it had
     if it loses its broker or its camera by it.
     """
 
     v: Literal[1] = 1
+    #: Whom it is for.
+    unit: Name
+    #: Grows with each that the unit is sent; one with a smaller number than the last is not taken.
+    number: Count
     #: `revision_of` the settings.
     revision: Hex16
     #: Tables and keys as in scanner.toml.
     settings: dict[str, dict[str, Any]]
+
+
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+class SignedCommand(Message, frozen=True, kw_only=True):
+    """What a unit is to do, signed by its centre. `<unit>/cmd`, QoS 1, never retained.
+
+    See edge/signed.py for what the signature is made of.
+    """
+
+    v: Literal[1] = 1
+    order: Command
+    signature: Signature
+
+
+class SignedConfig(Message, frozen=True, kw_only=True):
+    """What settings a unit should have, signed by its centre. `<unit>/config`, QoS 1, not retained.
+
+    See edge/signed.py for what the signature is made of.
+    """
+
+    v: Literal[1] = 1
+    order: Config
+    signature: Signature
 
 
 class Answer(Message, frozen=True, kw_only=True):
@@ -385,8 +419,8 @@ CHANNEL_MESSAGES: dict[str, type[Message]] = {
     "again": Again,
     "status": Status,
     "health": Health,
-    "cmd": Command,
-    "config": Config,
+    "cmd": SignedCommand,
+    "config": SignedConfig,
     "answer": Answer,
 }
 

@@ -3,6 +3,7 @@
 Text is only ever drawn, never interpreted: there is no script, link or form in what we make.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -119,6 +120,22 @@ class Label:
     meanings: Sequence[Meaning]
 
 
+@dataclass(frozen=True)
+class ShownCode:
+    """A code to be shown to a unit, and what is printed above and below it."""
+
+    name: str
+    lines: Sequence[str]
+    code: str
+
+
+def code_picture(text: str) -> bytes:
+    """*text* as a QR code, a PNG to be shown on a telephone."""
+    picture = io.BytesIO()
+    segno.make(text, error="m", micro=False).save(picture, kind="png", scale=10, border=4)
+    return picture.getvalue()
+
+
 class LabelSheet:
     """Labels, eight on a page of A4, with lines along which they are cut."""
 
@@ -133,14 +150,7 @@ class LabelSheet:
 
     def add(self, label: Label) -> None:
         """The next label. Text that is too long for its line is cut."""
-        at = self._count % (self._COLUMNS * self._ROWS)
-        if at == 0:
-            self._pdf.add_page()
-        self._count += 1
-        x = self._LEFT + (at % self._COLUMNS) * self._WIDTH
-        y = self._TOP + (at // self._COLUMNS) * self._HEIGHT
-        self._pdf.set_draw_color(*_LINE)
-        self._pdf.rect(x, y, self._WIDTH, self._HEIGHT)
+        x, y = self._next_place()
         self._draw_code(label.code, x + 76, y + 3, 21)
         self._line(label.name, x + 3, y + 3, 72, self._size_for(label.name, 72, 13), bold=True)
         self._line(label.place, x + 3, y + 10, 72, 10)
@@ -154,6 +164,18 @@ class LabelSheet:
     def bytes(self) -> bytes:
         """The document."""
         return bytes(self._pdf.output())
+
+    def _next_place(self) -> tuple[float, float]:
+        """Where the next one begins, framed."""
+        at = self._count % (self._COLUMNS * self._ROWS)
+        if at == 0:
+            self._pdf.add_page()
+        self._count += 1
+        x = self._LEFT + (at % self._COLUMNS) * self._WIDTH
+        y = self._TOP + (at // self._COLUMNS) * self._HEIGHT
+        self._pdf.set_draw_color(*_LINE)
+        self._pdf.rect(x, y, self._WIDTH, self._HEIGHT)
+        return x, y
 
     def _line(
         self, text: str, x: float, y: float, width: float, size: float, *, bold: bool = False
@@ -194,3 +216,18 @@ class LabelSheet:
             for column, dark in enumerate(cells):
                 if dark:
                     self._pdf.rect(x + column * side, y + row * side, side, side, style="F")
+
+
+class CodeSheet(LabelSheet):
+    """Codes to be shown to units, four on a page of A4."""
+
+    _HEIGHT, _ROWS = 140.0, 2
+
+    def add_code(self, shown: ShownCode) -> None:
+        """The next code. Text that is too long for its line is cut."""
+        x, y = self._next_place()
+        size = self._size_for(shown.name, 94, 13)
+        self._line(shown.name, x + 3, y + 3, 94, size, bold=True)
+        for number, line in enumerate(shown.lines):
+            self._line(line, x + 3, y + 11 + number * 5, 94, 8.5)
+        self._draw_code(shown.code, x + 9, y + 48, 82)

@@ -16,14 +16,13 @@ from msgspec import Meta, Struct
 from edge.errors import RegisterError
 from edge.files import replace_file
 from edge.messages import Name
+from edge.opening_hours import Day
 
 #: The first day without districts.
 TWO_LEVELS_FROM = date(2025, 7, 1)
 
 #: Text that people write and read; anything that could act on a terminal or a sheet is refused.
 Text = Annotated[str, Meta(max_length=200)]
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 #: A number plate as it is painted, such as "81B-012.34".
 Plate = Annotated[
     str,

@@ -16,17 +16,24 @@ SETUP_KEY = Signer(b"s" * 32)
 
 
 @cache
+def an_authority() -> tuple[Authority, str]:
+    """The authority of the invented deployment, and its certificate."""
+    authority, own = Authority.make("edge thu-nghiem", datetime(2026, 11, 25, tzinfo=UTC))
+    return authority, own.certificate.decode()
+
+
+@cache
 def an_identity(name: str) -> CardIdentity:
     """The certificate and key of a unit called *name*."""
-    now = datetime(2026, 11, 25, tzinfo=UTC)
-    authority, own = Authority.make("edge thu-nghiem", now)
-    issued = authority.issue_client(name, now, 730)
+    issued = an_authority()[0].issue_client(name, datetime(2026, 11, 25, tzinfo=UTC), 730)
     assert issued.key is not None
-    return CardIdentity(
-        authority=own.certificate.decode(),
-        certificate=issued.certificate.decode(),
-        key=issued.key.decode(),
-    )
+    return CardIdentity(certificate=issued.certificate.decode(), key=issued.key.decode())
+
+
+def a_batch_card(name: str = "lo-1", **changes: object) -> Card:
+    """A card for any unit of the batch *name*."""
+    batch: dict[str, object] = {"batch": name, "unit": None, "identity": None}
+    return a_card("", **(batch | changes))
 
 
 def a_card(name: str = "xe-1", **changes: object) -> Card:
@@ -37,9 +44,11 @@ def a_card(name: str = "xe-1", **changes: object) -> Card:
         "setup_key": SETUP_KEY.public_key,
         "tracing_key": bytes(PrivateKey(b"t" * 32).public_key),
         "unit": CardUnit(id=name, area="pleiku", place="cho-1", direction="in"),
+        "authority": an_authority()[1],
         "broker": CardBroker(url="mqtts://mqtt.example.vn:8883"),
-        "identity": an_identity(name),
     }
+    if "identity" not in changes:
+        fields["identity"] = an_identity(name)
     return Card(**(fields | changes))  # type: ignore[arg-type]
 
 

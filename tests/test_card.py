@@ -117,7 +117,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("setup_key", "AAAA"),
         ("identity.certificate", "x"),
         ("identity.key", "x"),
-        ("identity.authority", "x"),
+        ("authority", "x"),
         ("settings.unit", {"id": "xe-2"}),
         ("settings.broker", {"url": "mqtt://h"}),
         ("settings", 1),

@@ -7,6 +7,7 @@ import pytest
 
 from edge.errors import BadMessage
 from edge.messages import (
+    CHANNEL_MESSAGES,
     MAX_MESSAGE_BYTES,
     Again,
     Answer,
@@ -18,6 +19,8 @@ from edge.messages import (
     Message,
     MissingRange,
     Scan,
+    SignedCommand,
+    SignedConfig,
     Status,
     check_of,
 )
@@ -33,8 +36,22 @@ MESSAGES: list[Message] = [
     CONFIRMED,
     AGAIN,
     a_health(refused={"payment": 2}),
-    Command(id="c" * 32, action="identify", expires="2021-07-02T01:40:00.000Z"),
-    Config(revision="d" * 16, settings={"camera": {"frame_rate": 10.0}}),
+    SignedCommand(
+        order=Command(
+            unit="cong-1",
+            id="c" * 32,
+            action="identify",
+            asked="2021-07-02T01:30:00.000Z",
+            expires="2021-07-02T01:40:00.000Z",
+        ),
+        signature=bytes(64),
+    ),
+    SignedConfig(
+        order=Config(
+            unit="cong-1", number=7, revision="d" * 16, settings={"camera": {"frame_rate": 10.0}}
+        ),
+        signature=bytes(64),
+    ),
     Answer(
         about="command", to="c" * 32, state="failed", at="2021-07-02T01:31:00.000Z", reason="late"
     ),
@@ -61,7 +78,7 @@ def test_a_message_comes_back_as_it_went(message: Message) -> None:
     ],
 )
 def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: str) -> None:
-    for message in (Scan, Confirmed, Again, Status, Health, Command, Config, Answer):
+    for message in CHANNEL_MESSAGES.values():
         with pytest.raises(BadMessage, match=reason):
             message.decode(payload)
 
@@ -107,7 +124,16 @@ def test_no_mutation_of_a_message_does_more_than_be_refused() -> None:
         payload = bytearray(chance.choice(MESSAGES).encode())
         for _ in range(chance.randrange(1, 5)):
             payload[chance.randrange(len(payload))] = chance.randrange(256)
-        for message in (Scan, Confirmed, Again, Status, Health, Command, Config, Answer):
+        for message in (
+            Scan,
+            Confirmed,
+            Again,
+            Status,
+            Health,
+            SignedCommand,
+            SignedConfig,
+            Answer,
+        ):
             reason = ""
             try:
                 message.decode(bytes(payload))

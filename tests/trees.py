@@ -1,6 +1,6 @@
 """Debian trees, for tests of what another system than this one does.
 
-A tree is a folder with a whole Debian 13, the system of today's units, made once with debootstrap
+A tree is a folder with a whole Debian 12 or 13, the systems of units, made once with debootstrap
 from the mirror that this machine uses and kept in the user's cache (`~/.cache/edge-scanner/trees`,
 or `EDGE_TREES`). It is made anew when its recipe changes. Making and entering one needs root.
 
@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SUITE = "trixie"
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -39,6 +38,7 @@ class Recipe:
 
     name: str
     packages: tuple[str, ...] = ()
+    suite: str = "trixie"
     #: Packages that come from the suite's backports.
     backports: tuple[str, ...] = ()
     #: What is installed with pip into /venv, which sees the system's packages as well.
@@ -48,7 +48,15 @@ class Recipe:
 
     def digest(self) -> str:
         """Changes with everything that the tree is made of."""
-        facts = (SUITE, DPKG, APT, self.packages, self.backports, self.python, dict(self.files))
+        facts = (
+            self.suite,
+            DPKG,
+            APT,
+            self.packages,
+            self.backports,
+            self.python,
+            dict(self.files),
+        )
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
@@ -63,11 +71,14 @@ def cannot() -> str | None:
 
 def tree(recipe: Recipe) -> Path:
     """The folder of *recipe*'s tree, made if need be. Raises RuntimeError if that fails."""
-    base = Recipe("base")
-    made = _made(base, _debootstrap)
-    if recipe.digest() == base.digest():
-        return made
+    base = Recipe(_BASES[recipe.suite], suite=recipe.suite)
+    made = _made(base, lambda folder: _debootstrap(folder, recipe.suite))
     return _made(recipe, lambda folder: _furnish(folder, made, recipe))
+
+
+def is_made(recipe: Recipe) -> bool:
+    """Whether the tree of *recipe* is there."""
+    return _folder(recipe).exists()
 
 
 def within(
@@ -90,12 +101,12 @@ def within(
 
 
 def _made(recipe: Recipe, make: Callable[[Path], None]) -> Path:
-    trees = Path(os.environ.get("EDGE_TREES") or _cache() / "edge-scanner" / "trees")
-    folder = trees / f"{recipe.name}-{recipe.digest()}"
+    folder = _folder(recipe)
+    trees = folder.parent
     trees.mkdir(parents=True, exist_ok=True)
     with _locked(trees / f"{recipe.name}.lock"):
         if not folder.exists():
-            for old in trees.glob(f"{recipe.name}-*"):
+            for old in trees.glob(f"{recipe.name}-{'[0-9a-f]' * 12}"):
                 shutil.rmtree(old)
             new = trees / f"{recipe.name}.new"
             if new.exists():
@@ -106,18 +117,23 @@ def _made(recipe: Recipe, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _debootstrap(folder: Path) -> None:
+def _folder(recipe: Recipe) -> Path:
+    trees = Path(os.environ.get("EDGE_TREES") or _cache() / "edge-scanner" / "trees")
+    return trees / f"{recipe.name}-{recipe.digest()}"
+
+
+def _debootstrap(folder: Path, suite: str) -> None:
     _run(
         "debootstrap",
         "--variant=minbase",
         "--include=ca-certificates",
-        SUITE,
+        suite,
         str(folder),
         _mirror(),
     )
     (folder / "etc/dpkg/dpkg.cfg.d/tree").write_text(DPKG)
     (folder / "etc/apt/apt.conf.d/tree").write_text(APT)
-    sources = [f"deb {_mirror()} {suite} main" for suite in (SUITE, f"{SUITE}-backports")]
+    sources = [f"deb {_mirror()} {part} main" for part in (suite, f"{suite}-backports")]
     (folder / "etc/apt/sources.list").write_text("\n".join(sources) + "\n")
     # The registry's certificate may be one that only this machine knows.
     if CERTIFICATES.exists():
@@ -129,7 +145,7 @@ def _furnish(folder: Path, base: Path, recipe: Recipe) -> None:
     shutil.copy("/etc/resolv.conf", folder / "etc/resolv.conf")
     _inside(folder, "apt-get", "update", "-q")
     if recipe.backports:
-        suite = f"{SUITE}-backports"
+        suite = f"{recipe.suite}-backports"
         _inside(folder, "apt-get", "install", "-qy", "-t", suite, *recipe.backports)
     if recipe.packages:
         _inside(folder, "apt-get", "install", "-qy", *recipe.packages)
@@ -216,7 +232,22 @@ CAMERA = Recipe(
     ),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (CAMERA,)}
+#: A unit without its board, booted in tests/debian.
+UNITS = {
+    suite: Recipe(
+        f"unit-{suite}",
+        packages=(
+            *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "iproute2", "procps"),
+            *("python3", "python3-numpy", zbar),
+        ),
+        suite=suite,
+    )
+    for suite, zbar in (("bookworm", "libzbar0"), ("trixie", "libzbar0t64"))
+}
+
+RECIPES = {recipe.name: recipe for recipe in (CAMERA, *UNITS.values())}
+#: What the smallest tree of each suite is called.
+_BASES = {"trixie": "base", "bookworm": "base_bookworm"}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ def main(args: list[str] | None = None) -> int:
     commands.add_parser(
         "key",
         parents=[cli.common_again()],
-        help="the public key by which units know receipts: their receipts.pub",
+        help="the public key by which units know receipts and orders: their receipts.pub",
     )
     erases = commands.add_parser(
         "erase",
@@ -109,6 +109,7 @@ def _run(options: argparse.Namespace) -> int:
         batch_scans=settings.batch_scans,
         batch_wait_s=settings.batch_wait_ms / 1000,
         gap_ask_s=settings.gap_ask_s,
+        key=lambda: _signer(settings, options),
     )
     metrics = None
     if settings.metrics_file:

@@ -7,6 +7,7 @@ it is done, and nobody needs a second connection under the collector's name.
 import argparse
 import getpass
 import json
+import logging
 import os
 import sys
 import time
@@ -15,11 +16,15 @@ from typing import Any, get_args
 
 from edge import cli
 from edge.clock import Clock, SystemClock
-from edge.errors import ControlError
+from edge.errors import ControlError, SealError
 from edge.messages import Answer, CommandAction, Status
 from edge.mqtt import Connection
+from edge.sealing import Signer
+from edge.signed import Order, sign_order
 from edge.storage.control import OPEN, CommandRow, ConfigRow, Control
 from edge.topics import topic
+
+log = logging.getLogger(__name__)
 
 #: How often the tables are looked at.
 LOOK_S = 1.0
@@ -27,12 +32,21 @@ CONFIG_LOOK_S = 5.0
 
 
 class Commander:
-    """Part of the collector's turn."""
+    """Part of the collector's turn. All that units are told to do passes here, and is signed."""
 
-    def __init__(self, connection: Connection, control: Control, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        control: Control,
+        clock: Clock,
+        key: Callable[[], Signer] | None,
+    ) -> None:
+        """*key* gives the centre's key when it is first needed; None commands nobody."""
         self._connection = connection
         self._control = control
         self._clock = clock
+        self._open_key = key
+        self._key: Signer | None = None
         self._next_look = self._next_config_look = clock.monotonic()
 
     def step(self) -> None:
@@ -42,15 +56,36 @@ class Commander:
             return
         self._next_look = now + LOOK_S
         at = self._clock.now().at
-        for area, unit, command in self._control.due_commands(at):
-            if self._connection.publish(topic(area, unit, "cmd"), command.encode()):
+        for area, _, command in self._control.due_commands(at):
+            try:
+                sent = self._send(area, "cmd", command)
+            except SealError as err:
+                # Whoever asks should hear it; the collector goes on storing.
+                self._control.command_failed(command.id, str(err), at)
+                continue
+            if sent:
                 self._control.command_sent(command.id, at)
         if now < self._next_config_look:
             return
         self._next_config_look = now + CONFIG_LOOK_S
         for area, unit, wished in self._control.due_configs(at):
-            if self._connection.publish(topic(area, unit, "config"), wished.encode()):
-                self._control.config_sent(unit, wished.revision, at)
+            try:
+                sent = self._send(area, "config", wished)
+            except SealError as err:
+                log.error("desired settings cannot be sent to %s: %s", unit, err)
+                return
+            if sent:
+                self._control.config_sent(wished, at)
+
+    def _send(self, area: str, channel: str, order: Order) -> bool:
+        """Sign *order* and give it to the broker; False if that takes nothing. Raises SealError."""
+        if self._key is None:
+            if self._open_key is None:
+                raise SealError("this collector was started without a key to sign with")
+            self._key = self._open_key()
+        return self._connection.publish(
+            topic(area, order.unit, channel), sign_order(order, self._key)
+        )
 
     def heard(self, unit: str, message: Answer | Status) -> None:
         """*unit* answered, or said that it is there. Raises StorageError."""

@@ -8,7 +8,7 @@ is asked for.
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from edge.collector.commanding import Commander
 from edge.errors import BadMessage, BadTopic, StorageError
 from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, Received
+from edge.sealing import Signer
 from edge.storage.control import Control
 from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
@@ -72,14 +73,16 @@ class Collector:
         batch_scans: int = 500,
         batch_wait_s: float = 0.1,
         gap_ask_s: float = 300.0,
+        key: Callable[[], Signer] | None = None,
     ) -> None:
+        """*key* gives the centre's key, with which what units are told to do is signed."""
         self._connection = connection
         self._storage = storage
         self._clock = clock
         self._batch_scans = batch_scans
         self._batch_wait_s = batch_wait_s
         self._asker = Asker(connection, storage, clock, gap_ask_s=gap_ask_s)
-        self._commander = Commander(connection, Control(storage.database), clock)
+        self._commander = Commander(connection, Control(storage.database), clock, key)
         self._batch: list[Received] = []
         self._session = -1
         self._began = 0.0

@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from edge.clock import utc_seconds, utc_text
 from edge.dashboard.condition import DOUBLE_S
 from edge.dashboard.local_time import local
-from edge.register import DAYS, Opening, Place
+from edge.opening_hours import DAYS
+from edge.register import Opening, Place
 from edge.storage.fleet import FleetUnit
 
 Kind = Literal[

@@ -21,6 +21,7 @@ from edge.dashboard.pages.coverage import CoveragePages
 from edge.dashboard.pages.now import NowPages
 from edge.dashboard.pages.place import PlacePages
 from edge.dashboard.pages.reports import ReportPages
+from edge.dashboard.pages.scans import ScanPages
 from edge.dashboard.pages.setting_up import SetUpPages
 from edge.dashboard.pages.tracing import TracingPages
 from edge.dashboard.pages.units import UnitPages
@@ -42,6 +43,7 @@ class Application:
             *AccountPages(show, parts.people, parts.clock).pages(),
             *NowPages(show, database, places, parts.totals, settings).pages(),
             *PlacePages(show, database, places, settings).pages(),
+            *ScanPages(show, database, places).pages(),
             *UnitPages(show, database, settings).pages(),
             *AlarmPages(show, database, places, parts.alarms, settings.alarms).pages(),
             *CoveragePages(show, database, places).pages(),

@@ -28,6 +28,14 @@ def clock_text(utc: str | None, now: str, language: str) -> str:
     return f"{moment:%H:%M %d/%m}" if language == "vi" else f"{moment:%d %b %H:%M}"
 
 
+def second_text(utc: str, now: str, language: str) -> str:
+    """A moment beside *now* to the second: the hour alone if it is of today."""
+    moment = local(utc)
+    if moment.date() == local_day(now):
+        return f"{moment:%H:%M:%S}"
+    return f"{moment:%H:%M:%S %d/%m}" if language == "vi" else f"{moment:%d %b %H:%M:%S}"
+
+
 def ago_text(utc: str | None, now: str, language: str) -> str:
     """How long ago, in one unit: "3 phút trước"."""
     if not utc:

@@ -80,7 +80,14 @@ def build(
         Watch(database, places, alarms, clock, settings.alarms, limits),
         Teller(alarms, clock, settings.alarms, settings.title, mailer, mail.alarms_to, webhook),
         Reporting(
-            database, places, clock, settings.title, settings.reports, mailer, mail.reports_to
+            database,
+            places,
+            clock,
+            settings.title,
+            settings.reports,
+            mailer,
+            mail.reports_to,
+            settings.web.url,
         ),
         Totals(database, clock),
         Bases(settings.set_up, beside),

@@ -60,11 +60,13 @@ class Reporting:
         settings: ReportSettings,
         mailer: Mailer | None = None,
         mail_to: Sequence[str] = (),
+        address: str = "",
     ) -> None:
-        """*mailer* None: nothing is mailed."""
+        """*mailer* None: nothing is mailed. *address*: of the pages, "" if not known."""
         self._database, self._places, self._clock = database, places, clock
         self._deployment, self._settings = deployment, settings
         self._mailer, self._mail_to = mailer, mail_to
+        self._address = address
         self._folder = Path(settings.folder)
         self._not_before = 0.0
 
@@ -113,7 +115,9 @@ class Reporting:
     def _make(self, period: Period, last: date, at: str) -> Kept:
         with self._database.reading() as connection:
             register = self._places.all(connection)
-            report = report_of(connection, register, self._deployment, period, last, at)
+            report = report_of(
+                connection, register, self._deployment, period, last, at, self._address
+            )
         self._write(report, self._folder)
         with self._database.writing("note a report") as connection:
             connection.execute(

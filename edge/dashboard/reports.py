@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
+from urllib.parse import urlencode
 
 from sqlalchemy import Connection
 
@@ -39,6 +40,7 @@ class Report:
     deployment: str
     period: Period
     made: datetime  #: local time
+    address: str  #: of the pages, where each number opens to its rows; "" if not known
     communes: Coverage
     bodies: Coverage
 
@@ -55,6 +57,7 @@ def report_of(
     period: Period,
     last: date,
     now: str,
+    address: str = "",
 ) -> Report:
     """The report of the day *last*, or of the seven days that end with it."""
     span = Span(last if period == "daily" else last - timedelta(days=6), last)
@@ -62,7 +65,7 @@ def report_of(
     def by(grouping: Grouping) -> Coverage:
         return coverage(connection, register, span, grouping, "vi")
 
-    return Report(deployment, period, local(now), by("commune"), by("body"))
+    return Report(deployment, period, local(now), address.rstrip("/"), by("commune"), by("body"))
 
 
 def file_of(report: Report, form: str) -> bytes:
@@ -70,7 +73,8 @@ def file_of(report: Report, form: str) -> bytes:
     if form == "pdf":
         return _paper(report)
     out = io.BytesIO()
-    write_table(out, "xlsx" if form == "xlsx" else "csv", HEADER, _rows(report), _title(report))
+    header = (*HEADER, LINK_HEADER) if report.address else HEADER
+    write_table(out, "xlsx" if form == "xlsx" else "csv", header, _rows(report), _title(report))
     return out.getvalue()
 
 
@@ -88,7 +92,8 @@ HEADER = (
     "Lượt không rõ hướng",
     "Tổng kỳ trước",
 )
-_STATE_HEADER = ("Có quét mã", "Không phát sinh", "Không tín hiệu")
+#: Where the rows behind a line's numbers are.
+LINK_HEADER = "Mở từng lượt quét"
 _STATES = {
     "active": "có quét mã",
     "zero": "không phát sinh lượt quét",
@@ -100,7 +105,13 @@ def _rows(report: Report) -> Iterator[tuple[Cell, ...]]:
     """A row for each registered place: what stands behind every number of the page."""
     for line in report.communes.lines:
         for covered in line.places:
-            yield _row(covered, report.span.last)
+            row = _row(covered, report.span.last)
+            yield (*row, _scans_of(report, covered.place)) if report.address else row
+
+
+def _scans_of(report: Report, place: Place) -> str:
+    span = {"first": report.span.first, "last": report.span.last}
+    return f"{report.address}/scans?{urlencode({'place': place.id} | span)}"
 
 
 def _row(covered: Covered, day: date) -> tuple[Cell, ...]:
@@ -164,6 +175,14 @@ def _paper(report: Report) -> bytes:
     if strangers := sum(count.all for count in report.communes.strangers.values()):
         paper.space(2)
         paper.text(f"Ngoài ra có {_n(strangers)} lượt quét ở địa điểm chưa đăng ký.", 9)
+    if report.address:
+        span = {"first": report.span.first, "last": report.span.last}
+        paper.space(2)
+        paper.text(
+            f"Mở từng con số đến từng lượt quét: {report.address}/coverage?{urlencode(span)}",
+            8,
+            soft=True,
+        )
     return paper.bytes()
 
 

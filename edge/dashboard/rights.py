@@ -14,6 +14,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Right = Literal[
     "own account",
     "see places",
+    "see scans",
     "see units",
     "see alarms",
     "see coverage",
@@ -26,6 +27,7 @@ Right = Literal[
 _RIGHTS: dict[Right, frozenset[Role]] = {
     "own account": frozenset(ROLES),
     "see places": frozenset({"operator", "manager", "technician", "department"}),
+    "see scans": frozenset({"operator", "manager", "technician", "department"}),
     "see units": frozenset({"operator", "manager", "technician"}),
     "see alarms": frozenset({"operator", "manager", "technician"}),
     "see coverage": frozenset({"operator", "department"}),

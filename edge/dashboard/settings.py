@@ -16,6 +16,8 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8443
+    #: What people type to reach the pages, for links in reports; "" where it is not known.
+    url: Annotated[str, Meta(pattern=r"^(https?://[^\s?#]+)?(?![\s\S])")] = ""
     #: PEM files; without them plain HTTP is served, for a proxy or a look at this machine.
     certificate_file: str = ""
     key_file: str = ""

@@ -147,6 +147,7 @@ health_s = 1.0
             f"""
 id = "demo-collector"
 areas = ["demo"]
+receipt_key_file = "receipts.key"
 [broker]
 url = {text(url)}
 [storage]
@@ -299,6 +300,9 @@ def allow(folder: Path) -> None:
     now = time.time()
     signer = open_signer(folder / "basis.key")
     replace_file(folder / "basis.pub", [base64.b64encode(signer.public_key)], 0o644)
+    # By which the unit knows its centre, as from its card.
+    centre = open_signer(folder / "receipts.key")
+    replace_file(folder / "receipts.pub", [base64.b64encode(centre.public_key)], 0o644)
     (folder / "basis").mkdir(exist_ok=True)
     basis = LegalBasis(
         number="00/DEMO",

@@ -20,14 +20,13 @@ from edge.provision.boot_partition import (
     progress_bar,
     write_boot_partition,
 )
-from edge.provision.cards import make_card, next_unit, sign_document
-from edge.provision.certifying import sign_files, take_issued
-from edge.provision.deployment import Deployment, make_deployment, utc_now
-from edge.provision.end_dates import end_dates
+from edge.provision.cards import make_batch_card, make_card, next_unit, sign_document
+from edge.provision.codes import SHEET, make_codes, write_codes
+from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
 from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
-from edge.provision.layout import SETTINGS
 from edge.provision.places import COLUMNS, place_from, places_from_table, rows
+from edge.provision.release_commands import add_release_commands
 from edge.provision.settings import ProvisionSettings
 from edge.register import KINDS
 
@@ -57,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(commands)
     _add_unit(commands)
     _add_card(commands)
+    _add_code(commands)
     batch = _command(commands, "batch", _batch, "take in the units of a table (CSV, XLSX)")
     batch.add_argument("file", type=Path, metavar="FILE")
     label = _command(commands, "label", _label, "print the labels of units")
@@ -71,15 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     basis.add_argument("--places", required=True, nargs="+", help='ids, "cho-*", or "*" for all')
     basis.add_argument("--start", required=True, type=_day, metavar="DATE", help="its first day")
     basis.add_argument("--end", required=True, type=_day, metavar="DATE", help="its last day")
+    add_release_commands(commands)
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")
-    issued_help = "issued.jsonl, copied from where units enrol"
-    revoke.add_argument("--issued", type=Path, metavar="FILE", help=f"first take in {issued_help}")
-    sign = _command(commands, "sign", _sign, "certify units that ask by a USB stick")
-    sign.add_argument("requests", type=Path, metavar="STICK", help="the stick, or a file on it")
-    issued = _command(commands, "issued", _issued, "take in what the enrolment endpoint has issued")
-    issued.add_argument("ledger", type=Path, metavar="FILE", help=issued_help)
     dates = _command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
     dates.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
@@ -141,7 +136,7 @@ def _add_unit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add.add_argument("--area", default="")
     add.add_argument("--trip", default="")
     add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
-    change = _command(whats, "change", _unit_change, "hang a unit elsewhere; then: card")
+    change = _command(whats, "change", _unit_change, "hang a unit elsewhere; then: code")
     change.add_argument("id", metavar="ID")
     for key in UNIT_COLUMNS[1:]:
         change.add_argument(f"--{key}")
@@ -155,12 +150,28 @@ def _add_card(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     which = card.add_mutually_exclusive_group(required=True)
     which.add_argument("--unit", metavar="ID")
     which.add_argument("--next", action="store_true", help="the next unit without a card")
+    which.add_argument(
+        "--batch", metavar="NAME", help="any unit of this batch; each becomes itself by its code"
+    )
     packages = card.add_mutually_exclusive_group(required=True)
     packages.add_argument(
         "--packages", type=Path, metavar="FOLDER", help="with the .deb files to be installed"
     )
     packages.add_argument(
         "--no-packages", action="store_true", help="for a unit that has the software"
+    )
+
+
+def _add_code(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    code = _command(commands, "code", _code, "make set-up codes, to be shown to units' cameras")
+    code.add_argument("units", nargs="+", metavar="UNIT")
+    code.add_argument(
+        "--batch", metavar="NAME", help="the units have this batch's card and are none yet"
+    )
+    code.add_argument("--wifi", action="store_true", help="with the wireless network")
+    code.add_argument("--broker", action="store_true", help="with the broker's address")
+    code.add_argument(
+        "--to", type=Path, default=Path("codes"), metavar="FOLDER", help="default: %(default)s"
     )
 
 
@@ -221,7 +232,7 @@ def _unit_change(options: argparse.Namespace) -> int:
     keys = [key for key in UNIT_COLUMNS if key != "id" and getattr(options, key) is not None]
     changes = {key: getattr(options, key) for key in keys}
     unit = _deployment(options).change_unit(options.id, **changes)
-    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; now write its card")
+    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; now make its code")
     return 0
 
 
@@ -248,7 +259,8 @@ def _unit_list(options: argparse.Namespace) -> int:
         if options.json:
             print(msgspec.json.encode(unit).decode())
             continue
-        state = "revoked" if unit.revoked else f"card {unit.card}" if unit.card else "no card yet"
+        given = [f"{what} {n}" for what, n in (("card", unit.card), ("code", unit.code)) if n]
+        state = "revoked" if unit.revoked else ", ".join(given) or "no card yet"
         print(f"{unit.id:<32} {unit.area} {unit.place} {unit.direction} {unit.trip} {state}")
     return 0
 
@@ -256,13 +268,30 @@ def _unit_list(options: argparse.Namespace) -> int:
 def _card(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
     check_boot_partition(options.boot, options.packages)
-    name = next_unit(deployment).id if options.next else options.unit
-    card = make_card(deployment, name, utc_now())
+    if options.batch:
+        name = f"batch {options.batch}"
+        card = make_batch_card(deployment, options.batch)
+    else:
+        name = next_unit(deployment).id if options.next else options.unit
+        card = make_card(deployment, name, utc_now())
     country = deployment.settings.wifi.country
     write_boot_partition(options.boot, card, options.packages, country, progress_bar)
     number = read_card(card).number
-    deployment.card_written(name, number)
+    if not options.batch:
+        deployment.card_written(name, number)
     print(f"{name}: card {number} is written; eject it properly")
+    return 0
+
+
+def _code(options: argparse.Namespace) -> int:
+    deployment = _deployment(options)
+    made = make_codes(
+        deployment, options.units, batch=options.batch, wifi=options.wifi, broker=options.broker
+    )
+    write_codes(options.to, deployment, made, utc_now())
+    for one in made:
+        print(f"{one.unit.id}: set-up code {one.code.number}, {options.to / one.unit.id}.png")
+    print(f"{options.to / SHEET}: to print; whoever sees a code may use it once, and no longer")
     return 0
 
 
@@ -308,27 +337,13 @@ def _broker(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sign(options: argparse.Namespace) -> int:
-    for answer in sign_files(_deployment(options), options.requests, utc_now()):
-        print(answer)
-    return 0
-
-
-def _issued(options: argparse.Namespace) -> int:
-    print(f"{take_issued(_deployment(options), options.ledger)} certificates are new")
-    return 0
-
-
 def _revoke(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
-    if options.issued is not None:
-        take_issued(deployment, options.issued)
     unit = deployment.revoke(options.unit, utc_now())
     folder = deployment.settings.broker.folder
     print(
-        f"{unit.id} is revoked, with {len(unit.certificates)} certificates. Copy broker/revoked.pem"
-        f" and broker/rules.acl to {folder} on the broker's machine, then: systemctl reload"
-        " mosquitto; and enrolment/revoked.txt to /etc/edge-enrol where units enrol"
+        f"{unit.id} is revoked. Copy broker/revoked.pem and broker/rules.acl to {folder} on the"
+        " broker's machine, then: systemctl reload mosquitto"
     )
     return 0
 
@@ -336,16 +351,26 @@ def _revoke(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     alarm = False
     now = utc_now()
-    for end in end_dates(_deployment(options), now):
+    for end in _deployment(options).dates(now):
         alarm = alarm or end.alarm
         if options.json:
             facts = {"what": end.what, "ends": end.not_after.isoformat(), "alarm": end.alarm}
             print(json.dumps(facts))
             continue
         days = (end.not_after - now).days
-        cure = f"; {end.cure}" if end.alarm else ""
+        cure = f"; {_CURES.get(end.what, 'write it a new card')}" if end.alarm else ""
         print(f"{'✗' if end.alarm else '✓'} {end.what}: {days} days left{cure}")
     return 1 if alarm else 0
+
+
+#: "broker" renews whatever is an alarm there.
+_RENEW = "edge-provision broker, copy broker/ and collector/ to their machines, restart both"
+_CURES = {
+    "list of revocations": f"{_RENEW}; a list that has ended locks every unit out",
+    "broker's certificate": _RENEW,
+    "collector's certificate": _RENEW,
+    "authority": "plan a new deployment",
+}
 
 
 if __name__ == "__main__":

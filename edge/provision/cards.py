@@ -11,13 +11,20 @@ from typing import Any
 
 import msgspec
 
-from edge.card import Card, CardBasis, CardBroker, CardIdentity, CardWifi, write_card
+from edge.card import (
+    Card,
+    CardBasis,
+    CardBroker,
+    CardIdentity,
+    CardUpdates,
+    CardWifi,
+    write_card,
+)
 from edge.config import secret
 from edge.errors import BasisError, ProvisionError
 from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
-from edge.provision.deployment import Deployment
-from edge.provision.inventory import UnitRecord
-from edge.provision.layout import (
+from edge.opening_hours import OpenHours, hours_text
+from edge.provision.deployment import (
     AUTHORITY,
     BASIS,
     BASIS_KEY,
@@ -25,9 +32,13 @@ from edge.provision.layout import (
     RECEIPT_KEY,
     SETUP_KEY,
     TRACING_PUBLIC,
+    UPDATES_PUBLIC,
+    Deployment,
+    broker_url,
 )
-from edge.provision.machines import broker_url
+from edge.provision.inventory import UnitRecord
 from edge.sealing import Signer, Verifier, read_key
+from edge.topics import is_name
 
 
 def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
@@ -35,35 +46,58 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
 
     When it is written, tell `Deployment.card_written` its number.
     """
-    folder, settings = deployment.folder, deployment.settings
-    wifi, further = _wifi(deployment), _further_settings(deployment)
+    card, key = _of_the_deployment(deployment)
     unit, number, issued = deployment.certify(name, now)
     assert issued.key is not None
-    key = Signer(read_key(folder / SETUP_KEY))
-    card = Card(
-        deployment=settings.deployment.name,
+    given = Card(
+        **card,
         number=number,
-        setup_key=key.public_key,
-        tracing_key=read_key(folder / TRACING_PUBLIC),
-        receipts_key=Signer(read_key(folder / RECEIPT_KEY)).public_key,
         unit=unit.on_its_card(),
-        broker=CardBroker(url=broker_url(settings)),
         identity=CardIdentity(
-            authority=(folder / AUTHORITY).read_text(encoding="ascii"),
-            certificate=issued.certificate.decode("ascii"),
-            key=issued.key.decode("ascii"),
+            certificate=issued.certificate.decode("ascii"), key=issued.key.decode("ascii")
         ),
-        wifi=wifi,
-        basis=_basis(deployment),
-        settings=further,
+        updates=_updates(deployment, unit.place),
     )
-    return write_card(card, key)
+    return write_card(given, key)
+
+
+def make_batch_card(deployment: Deployment, batch: str) -> bytes:
+    """A card for any unit of *batch*; each becomes itself by its set-up code. Raises EdgeError."""
+    check_batch(batch)
+    card, key = _of_the_deployment(deployment)
+    updates = _updates(deployment, None)
+    return write_card(
+        Card(**card, number=deployment.next_number(), batch=batch, updates=updates), key
+    )
+
+
+def check_batch(name: str) -> None:
+    """Raise ProvisionError unless a batch may have this *name*."""
+    if not is_name(name):
+        raise ProvisionError(f"batch {name!r}: its name must be 1 to 32 of a-z, 0-9, hyphens")
+
+
+def _of_the_deployment(deployment: Deployment) -> tuple[dict[str, Any], Signer]:
+    """What every card of *deployment* says, and the key that signs it."""
+    folder, settings = deployment.folder, deployment.settings
+    key = Signer(read_key(folder / SETUP_KEY))
+    return {
+        "deployment": settings.deployment.name,
+        "setup_key": key.public_key,
+        "tracing_key": read_key(folder / TRACING_PUBLIC),
+        "receipts_key": Signer(read_key(folder / RECEIPT_KEY)).public_key,
+        "broker": CardBroker(url=broker_url(settings)),
+        "authority": (folder / AUTHORITY).read_text(encoding="ascii"),
+        "wifi": wifi_of(deployment),
+        "basis": _basis(deployment),
+        "settings": _further_settings(deployment),
+    }, key
 
 
 def next_unit(deployment: Deployment) -> UnitRecord:
     """The first unit without a card. Raises ProvisionError when each has one."""
     for unit in deployment.inventory.units:
-        if not unit.card and unit.revoked is None:
+        if not unit.card and not unit.code and unit.revoked is None:
             return unit
     raise ProvisionError("every unit has its card; name one with --unit to write it another")
 
@@ -115,7 +149,22 @@ def _basis(deployment: Deployment) -> CardBasis:
     return CardBasis(key=key, documents=tuple(documents))
 
 
-def _wifi(deployment: Deployment) -> CardWifi | None:
+def _updates(deployment: Deployment, place: str | None) -> CardUpdates | None:
+    """Where new software comes from; *place* None where it is not known yet."""
+    key = deployment.folder / UPDATES_PUBLIC
+    if not key.exists():
+        # A deployment from before there were updates; `edge-provision release` makes the key.
+        return None
+    hours = deployment.register.place(place).hours if place else ()
+    return CardUpdates(
+        url=deployment.settings.updates.url,
+        key=key.read_text(encoding="ascii"),
+        hours=hours_text(OpenHours(each.days, each.opens, each.closes) for each in hours),
+    )
+
+
+def wifi_of(deployment: Deployment) -> CardWifi | None:
+    """The wireless network of the units, if there is one. Raises EdgeError."""
     wifi = deployment.settings.wifi
     if not wifi.ssid:
         return None

@@ -36,6 +36,8 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
     certificates: tuple[CertificateRecord, ...] = ()
     #: The number of its last card that was written and read back; 0 for none.
     card: Count = 0
+    #: The number of its last set-up code that was made; 0 for none.
+    code: Count = 0
     revoked: datetime | None = None
 
     @property
@@ -53,8 +55,8 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All units of a deployment, in the order of their ids."""
 
     v: Literal[1] = 1
-    #: The number of the last card that was made, written or not; none has it again, because units
-    #: take no card with a lower number than their last.
+    #: The number of the last card or set-up code that was made, written or not; none has it again,
+    #: because units take no card with a lower number than their last.
     cards: Count = 0
     units: tuple[UnitRecord, ...] = ()
 

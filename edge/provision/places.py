@@ -1,6 +1,5 @@
 """Places as people type them: a row of a table, or the options of a command."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import msgspec
 
 from edge.config import explain
 from edge.errors import ProvisionError, RegisterError
-from edge.register import DAYS, Place, check_place
+from edge.opening_hours import read_hours
+from edge.register import Place, check_place
 from edge.tables import read_table
 
 #: The columns of a table of places; those behind "kind" may be missing.
@@ -29,7 +29,6 @@ COLUMNS = (
     "route",
     "trips",
 )
-_HOURS = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))? )?([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})")
 
 
 def place_from(row: Mapping[str, str], source: str) -> Place:
@@ -44,7 +43,7 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
     if text.get("commune") or text.get("province"):
         table["admin"] = [_area(text)]
     if text.get("hours"):
-        table["hours"] = [_opening(part.strip(), source) for part in text["hours"].split(",")]
+        table["hours"] = _openings(text["hours"], source)
     if text.get("plate"):
         table["vehicle"] = {
             "plate": text["plate"].upper().replace(" ", ""),
@@ -117,18 +116,16 @@ def _area(text: Mapping[str, str]) -> dict[str, Any]:
     return area
 
 
-def _opening(text: str, source: str) -> dict[str, Any]:
-    match = _HOURS.fullmatch(text)
-    if not match or any(day and day not in DAYS for day in match.group(1, 2)):
+def _openings(text: str, source: str) -> list[dict[str, Any]]:
+    try:
+        return [
+            {"days": hours.days, "opens": hours.opens, "closes": hours.closes}
+            for hours in read_hours(text)
+        ]
+    except ValueError as err:
         raise RegisterError(
-            f'{source}: hours {text!r} must be as in "mon-sat 05:00-18:00, sun 06:00-12:00"'
-        )
-    first, last, opens, closes = match.groups()
-    days: list[str] = list(DAYS)
-    if first:
-        begin, end = days.index(first), days.index(last or first)
-        days = days[begin : end + 1] if begin <= end else days[begin:] + days[: end + 1]
-    return {"days": days, "opens": f"{opens}:00", "closes": f"{closes}:00"}
+            f'{source}: hours {str(err)!r} must be as in "mon-sat 05:00-18:00, sun 06:00-12:00"'
+        ) from None
 
 
 def _trip(text: str) -> dict[str, Any]:

@@ -6,16 +6,15 @@ import json
 import logging
 import os
 import sys
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from edge import __version__, cli, config
 from edge.clock import SystemClock
-from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames, IndicatorError
+from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.memory import keep_to_ourselves
 from edge.mqtt import Connection
-from edge.scanner import check, power, self_test, wiring
+from edge.scanner import check, power, self_test, setting_up, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
@@ -40,7 +39,6 @@ from edge.scanner.retention import LOOK_S as RETENTION_S
 from edge.scanner.retention import Retention
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
-from edge.scanner.setup import set_up
 from edge.scanner.unit_checks import certificate_end
 from edge.scanner.wiping import wipe
 from edge.sealing import Sealer, open_signer, read_key
@@ -55,8 +53,6 @@ MB = 1_000_000
 STICKS_S = 3.0
 #: How long a fault is shown before the service ends, to be started again by systemd.
 FAULT_S = 3.0
-#: How long it takes to tell whether a card was taken.
-SETUP_S = 1.5
 
 
 def main(args: list[str] | None = None) -> int:
@@ -69,7 +65,7 @@ def main(args: list[str] | None = None) -> int:
         "check": _check,
         "eye": self_test.run,
         "wiring": wiring.run,
-        "setup": _setup,
+        "setup": setting_up.run,
         "wipe": _wipe,
     }
     work = works.get(options.command, _run)
@@ -105,10 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "receipt", parents=[also], help="forget what the centre's receipt for a bundle confirms"
     )
     what.add_argument("receipt", type=Path, metavar="FILE")
-    setup = commands.add_parser(
-        "setup", help="take the card file on the boot partition, if there is one"
-    )
-    setup.add_argument("--boot", type=Path, default=Path("/boot/firmware"), metavar="FOLDER")
+    setting_up.add_command(commands)
     wiping = commands.add_parser(
         "wipe", parents=[also], help="empty a unit that is taken down; its scanner must be stopped"
     )
@@ -198,8 +191,17 @@ def _scan(options: argparse.Namespace) -> int:
             resend_s=settings.publisher.resend_s,
             health_s=settings.publisher.health_s,
         )
+        centre = read_centre(config.secret_path(settings.carry.receipt_key_file, beside))
         remote = Remote(
-            publisher, desired, settings, options.config, clock, indicator, meter.health, recent
+            publisher,
+            desired,
+            settings,
+            options.config,
+            clock,
+            indicator,
+            meter.health,
+            recent,
+            centre,
         )
         publishing = stack.enter_context(
             Beside(
@@ -215,7 +217,7 @@ def _scan(options: argparse.Namespace) -> int:
             settings.carry.sticks,
             settings.unit,
             lambda: open_signer(Path(settings.carry.key_file)),
-            read_centre(config.secret_path(settings.carry.receipt_key_file, beside)),
+            centre,
             indicator,
             clock,
         )
@@ -370,24 +372,6 @@ def _outbox_folder(options: argparse.Namespace) -> Path:
     if options.folder is not None:
         return Path(options.folder)
     return Path(config.load(options.config, ScannerSettings).outbox.folder)
-
-
-def _setup(options: argparse.Namespace) -> int:
-    done = set_up(options.boot)
-    if done is None:
-        return 0
-    log.log(logging.INFO if done.applied else logging.ERROR, "%s", done.text)
-    if done.settings is not None:
-        try:
-            with closing(
-                open_indicator(done.settings.indicator, sys.stdout, SystemClock())
-            ) as indicator:
-                indicator.show(Signal.SET_UP if done.applied else Signal.NOT_SET_UP)
-                time.sleep(SETUP_S)
-        except IndicatorError as err:
-            # What was done is done; the card and the log say so as well.
-            log.warning("%s", err)
-    return 0 if done.applied else 1
 
 
 def _wipe(options: argparse.Namespace) -> int:

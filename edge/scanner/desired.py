@@ -46,6 +46,8 @@ NONE = revision_of({})
 
 
 class _Record(Struct, kw_only=True):
+    #: The highest number that came; nothing with a smaller one is believed.
+    number: int = 0
     revision: str = NONE
     settings: Tables = field(default_factory=dict)
     before_revision: str = NONE
@@ -113,6 +115,10 @@ class Desired:
         the new settings.
         """
         record = self._record
+        if wished.number < record.number:
+            log.warning("desired settings that are older than those before: passed over")
+            return None
+        record.number = wished.number
         if wished.revision == record.revision:
             return None if record.trial else self._answer(wished.revision, "successful")
         if wished.revision == record.refused:
@@ -123,12 +129,14 @@ class Desired:
         try:
             _check(wished, own)
         except ConfigError as err:
+            self._write()
             log.warning("desired settings that cannot be: %s", err)
             return self._answer(wished.revision, "failed", str(err))
         now = self._clock.now()
         changed = _changed_tables(record.settings, wished.settings)
         log.info("trying desired settings %s: %s", wished.revision, ", ".join(sorted(changed)))
         tried = _Record(
+            number=wished.number,
             revision=wished.revision,
             settings=wished.settings,
             before_revision=record.revision,
@@ -197,6 +205,7 @@ class Desired:
         reason = f"taken back: {reason}"
         log.error("desired settings %s are %s", record.revision, reason)
         self._record = _Record(
+            number=record.number,
             revision=record.before_revision,
             settings=record.before_settings,
             refused=record.revision,

@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from edge import setup_code
 from edge.messages import NAME_BYTES, DocumentKind, Identity, flag_bits
 
 #: Of the 2,953 bytes that a QR code can hold; no document comes near.
@@ -58,6 +59,7 @@ class RefusalKind(StrEnum):
     PAYMENT = "payment"
     PLACE_CODE = "place_code"
     FOREIGN = "foreign"
+    SETUP_CODE = "setup_code"
     TOO_LONG = "too_long"
     UNDECODABLE = "undecodable"
     CONTROL_CHARACTERS = "control_characters"
@@ -337,6 +339,8 @@ _ELSEWHERE = r"https?://|WIFI:|BEGIN:VCARD|MECARD:|tel:|mailto:|otpauth:|NZCOVID
 # The two tables. They are asked from the top, and the first test that holds decides.
 _REFUSED: tuple[tuple[Callable[[str], object], RefusalKind], ...] = (
     (_begins(r"HC[1-9A-Z]:|shc:/"), RefusalKind.HEALTH_CERTIFICATE),
+    # Taken by setup_window.py while that is open, and by nobody otherwise.
+    (_begins(setup_code.PREFIX), RefusalKind.SETUP_CODE),
     (_begins(r"000201"), RefusalKind.PAYMENT),  # EMVCo: VietQR, VNPay, ZaloPay
     (_begins(r"2\|99\|"), RefusalKind.PAYMENT),  # MoMo, between persons: has a phone and a name
     (_is_place_code, RefusalKind.PLACE_CODE),

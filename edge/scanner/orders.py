@@ -33,11 +33,14 @@ class _Done(Struct):
     action: str
     state: str
     reason: str = ""
+    asked: str = ""
 
 
 class _Record(Struct, kw_only=True):
     done: list[_Done] = field(default_factory=list)
     paused: bool = False
+    #: When the newest of those was asked that are forgotten by now.
+    forgotten: str = ""
 
 
 class Orders:
@@ -69,8 +72,13 @@ class Orders:
             if done.id == command.id:
                 self._untold.append(self._answer(done))
                 return
-        done = _Done(command.id, command.action, "failed")
+        done = _Done(command.id, command.action, "failed", asked=command.asked)
         detail = ""
+        if command.asked <= self._record.forgotten:
+            # It may be one that was done and forgotten, played again.
+            done.reason = "older than what this unit remembers; ask again"
+            self._untold.append(self._answer(done))
+            return
         if self._has_expired(command):
             done.reason = f"expired at {command.expires}"
         elif ending := self._endings.get(command.action):
@@ -89,6 +97,10 @@ class Orders:
         if done.state != "executing":
             self._keep(done)
         self._untold.append(self._answer(done, detail))
+
+    def refuse(self, command_id: str, reason: str) -> None:
+        """Answer that *command_id* is not done, for *reason*; it is not remembered."""
+        self._untold.append(self._answer(_Done(command_id, "", "failed", reason)))
 
     def tell(self, publish: Callable[[Answer], bool]) -> None:
         """Send the answers that wait, as far as *publish* takes them."""
@@ -127,6 +139,8 @@ class Orders:
 
     def _keep(self, done: _Done) -> None:
         self._record.done = [it for it in self._record.done if it.id != done.id] + [done]
+        for old in self._record.done[:-REMEMBERED]:
+            self._record.forgotten = max(self._record.forgotten, old.asked)
         del self._record.done[:-REMEMBERED]
         self._write()
 

@@ -7,12 +7,12 @@ and removes it when it has its certificate. A later one replaces it.
 import os
 import pwd
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from edge.enrolment_token import MAX_BYTES
+from edge.enrolment_token import EnrolmentUrl, Token
 from edge.errors import EdgeError
 from edge.files import replace_file
 from edge.messages import Name
@@ -22,16 +22,6 @@ IDENTITY = "var/lib/edge/identity"
 PENDING = "enrolment.json"
 #: The user that the scanner runs as.
 USER = "edge-scanner"
-
-#: Where units enrol: the scheme, a host and its port, and nothing behind them.
-EnrolmentUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,260}(?![\s\S])",
-        description="https://, a host and a port, such as https://broker.example.vn:8884",
-    ),
-]
-Token = Annotated[bytes, Meta(min_length=1, max_length=MAX_BYTES)]
 
 
 class PendingEnrolment(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,21 +7,25 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from edge import cli
 from edge.clock import Clock
 from edge.errors import BadMessage, CameraError, EdgeError
-from edge.messages import Command, Config, Health
+from edge.messages import Command, Config, Health, Hex32
 from edge.scanner import power
 from edge.scanner.desired import ALLOWED, Desired
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.orders import ORDERS, Orders, findings
 from edge.scanner.publisher import Publisher
 from edge.scanner.settings import ScannerSettings
+from edge.sealing import Verifier
+from edge.signed import read_order
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,20 @@ log = logging.getLogger(__name__)
 BLIND_S = 5.0
 #: So many lines of the log are kept in memory for diagnostics.
 LINES = 200
+#: Orders that are not believed are logged no more often than this.
+WARN_S = 60.0
+NO_CENTRE = (
+    "this unit does not know its centre's key, so it follows nobody; give it the file that"
+    " carry.receipt_key_file names (edge-collector key prints it)"
+)
+
+
+class _AskedOrder(Struct):
+    id: Hex32
+
+
+class _Asked(Struct):
+    order: _AskedOrder
 
 
 class Remote:
@@ -44,8 +62,9 @@ class Remote:
         indicator: Indicator,
         health: Callable[[], Health],
         recent: "RecentLines",
+        centre: Verifier | None,
     ) -> None:
-        """*own* is the unit's own file of settings."""
+        """*own* is the unit's own file of settings; *centre* is who may command, None nobody."""
         self._publisher = publisher
         self._desired = desired
         self._settings = settings
@@ -53,7 +72,10 @@ class Remote:
         self._indicator = indicator
         self._health = health
         self._recent = recent
+        self._centre = centre
+        self._clock = clock
         self._ending = False
+        self._next_warning = 0.0
         self._orders = Orders(
             Path(settings.outbox.folder) / ORDERS,
             clock,
@@ -78,17 +100,39 @@ class Remote:
         """One turn of the publisher; then what came in, what is on trial, what is to be told."""
         self._publisher.step(timeout_s)
         for channel, payload in self._publisher.take_others():
-            try:
-                if channel == "cmd":
-                    self._orders.take(Command.decode(payload))
-                else:
-                    self._wish(Config.decode(payload))
-            except BadMessage as err:
-                log.warning("what the centre sent cannot be read: %s", err)
+            self._take(channel, payload)
         self._desired.step(connected=self._publisher.connected, well=self._sees())
         if self._publisher.connected:
             self._desired.tell(self._publisher.answer)
             self._orders.tell(self._publisher.answer)
+
+    def _take(self, channel: str, payload: bytes) -> None:
+        """Do what the centre orders, if it is the centre. All that a unit may be told passes here.
+
+        Whoever runs the broker can put anything here; he is told no, and believed nothing.
+        """
+        try:
+            if self._centre is None:
+                raise BadMessage(NO_CENTRE)
+            order = read_order(channel, payload, self._settings.unit.id, self._centre)
+        except BadMessage as err:
+            self._refuse(channel, payload, str(err))
+            return
+        if isinstance(order, Command):
+            self._orders.take(order)
+        else:
+            self._wish(order)
+
+    def _refuse(self, channel: str, payload: bytes, reason: str) -> None:
+        now = self._clock.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + WARN_S
+            log.warning("an order is not followed (%s): %s", channel, reason)
+        if channel != "cmd":
+            return
+        # Nothing of it is believed, but its id: an honest operator should hear why.
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._orders.refuse(msgspec.json.decode(payload, type=_Asked).order.id, reason)
 
     def _wish(self, wished: Config) -> None:
         answer = self._desired.take(wished, self._own, well=self._sees())

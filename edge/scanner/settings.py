@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from edge.broker import BrokerSettings
+from edge.card import UpdatesUrl
 from edge.legal_basis import BasisSettings
 from edge.messages import Name
+from edge.opening_hours import Hours
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 #: Never silent: a beep means that somebody was counted.
@@ -80,6 +82,14 @@ class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     )
 
 
+class SetupSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a set-up code is taken."""
+
+    button_pin: Annotated[int, Meta(ge=-1, le=27)] = 23
+    hold_s: Annotated[float, Meta(ge=1, le=30)] = 3.0
+    window_s: Annotated[float, Meta(ge=10, le=3600)] = 120.0
+
+
 class VehicleSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a unit on a vehicle has beside."""
 
@@ -105,16 +115,31 @@ class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
 
 
-class ScannerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything in scanner.toml."""
+class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where new versions of the software are found, and when they may be put in place."""
 
-    unit: UnitSettings
+    url: UpdatesUrl = ""
+    hours: Hours = ""
+    window: Hours = "01:00-04:00"
+
+
+class UnsetSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in the scanner.toml of a unit that waits for its set-up code."""
+
     broker: BrokerSettings
     basis: BasisSettings = field(default_factory=BasisSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
+    setup: SetupSettings = field(default_factory=SetupSettings)
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     carry: CarrySettings = field(default_factory=CarrySettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+
+
+class ScannerSettings(UnsetSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in scanner.toml."""
+
+    unit: UnitSettings

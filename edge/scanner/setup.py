@@ -7,8 +7,7 @@ outbox.
 """
 
 import os
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,23 @@ import msgspec
 from msgspec import Struct
 
 from edge import config
-from edge.card import FILE, FOLDER, MAX_BYTES, Bytes32, Card, CardWifi, identity_facts, read_card
+from edge.card import (
+    FILE,
+    FOLDER,
+    MAX_BYTES,
+    Bytes32,
+    Card,
+    CardUnit,
+    CardWifi,
+    identity_facts,
+    read_card,
+)
 from edge.cli import printable
 from edge.errors import CardError, ConfigError, EdgeError
 from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
 from edge.scanner.pending_enrolment import IDENTITY, scanner_user
-from edge.scanner.settings import ScannerSettings
+from edge.scanner.settings import ScannerSettings, UnsetSettings
 
 #: Beside the card file, for whoever looks at the card on a laptop or a phone.
 RESULT = "result.txt"
@@ -38,6 +47,8 @@ _TRACING = "etc/edge/tracing.pub"
 _BASIS_KEY = "etc/edge/basis.pub"
 _BASIS = "etc/edge/basis"
 _RECEIPTS = "etc/edge/receipts.pub"
+#: By which root believes updates.
+UPDATES_KEY = "etc/edge/updates.asc"
 WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
 #: What nobody but this unit may have, and what it believes; files or folders.
 SECRETS = (IDENTITY, _AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
@@ -47,24 +58,28 @@ _RADIO_SWITCH = "dev/rfkill"
 
 
 class SetupState(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the unit remembers of the last card that it took."""
+    """What the unit remembers of the last card or set-up code that it took."""
 
     deployment: Name
     number: Sequence
     setup_key: Bytes32
-    unit: Name
+    #: None of a batch card: the unit waits for its set-up code.
+    unit: Name | None
+    batch: Name | None = None
+    #: Of the last set-up code; None where there was none since the last card.
+    code: Sequence | None = None
     #: Of the board at that time; "" where it has none.
     hardware: str
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What came of looking for a card."""
+    """What came of looking for a card, or of a set-up code."""
 
     applied: bool
     text: str
     #: The settings by which it can be told by light and sound; None if there are none.
-    settings: ScannerSettings | None
+    settings: UnsetSettings | None
 
 
 def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
@@ -81,24 +96,25 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
             card = _read(folder / FILE, root)
             files, settings = _files(card, root)
         except CardError as err:
-            return _tell(folder, Setup(False, str(err), _present_settings(root)))
-        # Each file says itself who may read it; the scanner must be able to read its settings.
-        before = os.umask(0o022)
-        try:
-            _apply(card, files, root)
-        finally:
-            os.umask(before)
+            return tell(boot, Setup(False, str(err), present_settings(root)))
+        _apply(card, files, root)
         move_file(folder / FILE, folder / APPLIED)
         wipe_file(folder / APPLIED)
-        facts = identity_facts(card)
-        text = (
-            f"unit {card.unit.id}, {card.unit.place}, {card.unit.direction}; card {card.number};"
-            f" certificate until {facts.not_after:%Y-%m-%d}"
-            + ("" if card.basis and card.basis.documents else "; NO LEGAL BASIS on the card")
-        )
-        return _tell(folder, Setup(True, text, settings))
+        return tell(boot, Setup(True, _what_it_is(card), settings))
     except OSError as err:
         raise EdgeError(f"cannot set up: {err.filename or boot}: {err.strerror}") from err
+
+
+def _what_it_is(card: Card) -> str:
+    unit, facts = card.unit, identity_facts(card)
+    if unit is None or facts is None:
+        text = f"batch {card.batch}, waits for its set-up code; card {card.number}"
+    else:
+        text = (
+            f"unit {unit.id}, {unit.place}, {unit.direction}; card {card.number};"
+            f" certificate until {facts.not_after:%Y-%m-%d}"
+        )
+    return text + ("" if card.basis and card.basis.documents else "; NO LEGAL BASIS on the card")
 
 
 def board_serial(root: Path = Path("/")) -> str:
@@ -113,22 +129,28 @@ def board_serial(root: Path = Path("/")) -> str:
 def _read(path: Path, root: Path) -> Card:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
-    state = _state(root)
+    state = read_state(root)
     card = read_card(data, state.setup_key if state else None)
+    if state and state.unit and card.unit is None:
+        raise CardError(
+            f"this is unit {state.unit} already, and a batch card would make it none; wipe it"
+            " first, or give it a set-up code"
+        )
     if state and card.number < state.number:
         raise CardError(
             f"card {card.number} is older than card {state.number}, which this unit has;"
             " write it a new one"
         )
     serial = board_serial(root)
-    if card.unit.hardware and card.unit.hardware != serial:
+    if card.unit and card.unit.hardware and card.unit.hardware != serial:
         raise CardError(
             f"this card is for the board {card.unit.hardware}; this one is {serial or 'unknown'}"
         )
     return card
 
 
-def _state(root: Path) -> SetupState | None:
+def read_state(root: Path) -> SetupState | None:
+    """What this unit remembers; None if it took no card yet. Raises EdgeError, OSError."""
     path = root / STATE
     try:
         return msgspec.json.decode(path.read_bytes(), type=SetupState)
@@ -141,44 +163,54 @@ def _state(root: Path) -> SetupState | None:
         ) from None
 
 
-def _files(card: Card, root: Path) -> tuple[list["_File"], ScannerSettings]:
+def _files(card: Card, root: Path) -> tuple[list["UnitFile"], UnsetSettings]:
     """What *card* makes of this unit, in the order in which it is written."""
-    text = _settings_text(card)
+    table = _settings(card)
+    kind = UnsetSettings if card.unit is None else ScannerSettings
     try:
-        settings = config.check(tomllib.loads(text), ScannerSettings, "the card's settings")
+        settings = config.check(table, kind, "the card's settings")
     except ConfigError as err:
         raise CardError(str(err)) from None
-    identity = card.identity
     files = [
-        _File(_AUTHORITY, identity.authority.encode(), 0o644),
-        _File(_TRACING, f"{msgspec.to_builtins(card.tracing_key)}\n".encode(), 0o644),
-        _File(f"{IDENTITY}/unit.pem", identity.certificate.encode(), 0o600, owned=True),
-        _File(f"{IDENTITY}/unit.key", identity.key.encode(), 0o600, owned=True),
+        UnitFile(_AUTHORITY, card.authority.encode(), 0o644),
+        UnitFile(_TRACING, f"{msgspec.to_builtins(card.tracing_key)}\n".encode(), 0o644),
     ]
+    if card.identity is not None:
+        identity = card.identity
+        files += [
+            UnitFile(f"{IDENTITY}/unit.pem", identity.certificate.encode(), 0o600, owned=True),
+            UnitFile(f"{IDENTITY}/unit.key", identity.key.encode(), 0o600, owned=True),
+        ]
     if card.basis is not None:
         key = f"{msgspec.to_builtins(card.basis.key)}\n"
-        files.append(_File(_BASIS_KEY, key.encode(), 0o644))
+        files.append(UnitFile(_BASIS_KEY, key.encode(), 0o644))
         for number, document in enumerate(card.basis.documents):
-            files.append(_File(f"{_BASIS}/card-{number}.json", document.encode(), 0o644))
+            files.append(UnitFile(f"{_BASIS}/card-{number}.json", document.encode(), 0o644))
     if card.receipts_key is not None:
         key = msgspec.to_builtins(card.receipts_key)
-        files.append(_File(_RECEIPTS, f"{key}\n".encode(), 0o644))
+        files.append(UnitFile(_RECEIPTS, f"{key}\n".encode(), 0o644))
+    if card.updates is not None:
+        files.append(UnitFile(UPDATES_KEY, card.updates.key.encode(), 0o644))
     if card.wifi is not None:
-        files.append(_File(WIFI, _wifi_text(card.wifi).encode(), 0o600))
-    files.append(_File(SETTINGS, text.encode(), 0o644))
+        files.append(wifi_file(card.wifi))
+    head = f"# From card {card.number} of {card.deployment}; the next card replaces it.\n"
+    files.append(settings_file(head, table))
     state = SetupState(
         deployment=card.deployment,
         number=card.number,
         setup_key=card.setup_key,
-        unit=card.unit.id,
+        unit=card.unit.id if card.unit else None,
+        batch=card.batch,
         hardware=board_serial(root),
     )
-    files.append(_File(STATE, msgspec.json.encode(state), 0o600))
+    files.append(state_file(state))
     return files, settings
 
 
 @dataclass(frozen=True)
-class _File:
+class UnitFile:
+    """A file of this unit that a card or a set-up code decides, whole."""
+
     path: str
     content: bytes
     mode: int
@@ -186,16 +218,41 @@ class _File:
     owned: bool = False
 
 
-def _apply(card: Card, files: list[_File], root: Path) -> None:
+def settings_file(head: str, table: dict[str, Any]) -> UnitFile:
+    """The settings; *head* is the comment that they begin with."""
+    return UnitFile(SETTINGS, (head + config.as_toml(table)).encode(), 0o644)
+
+
+def state_file(state: SetupState) -> UnitFile:
+    """What the unit remembers. Nothing secret: the scanner looks at set-up codes by it."""
+    return UnitFile(STATE, msgspec.json.encode(state), 0o644)
+
+
+def wifi_file(wifi: CardWifi) -> UnitFile:
+    """The wireless network, for NetworkManager."""
+    return UnitFile(WIFI, _wifi_text(wifi).encode(), 0o600)
+
+
+def write_files(files: Iterable[UnitFile], root: Path) -> None:
+    """Write *files* one after the other, each on disk before the next. Raises OSError."""
     owner = scanner_user()
-    for file in files:
-        path = root / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, [file.content], file.mode)
-        if file.owned:
-            path.parent.chmod(0o700)
-            for owned in (path, path.parent):
-                os.chown(owned, *owner)
+    # Each file says itself who may read it; the scanner must be able to read its settings.
+    before = os.umask(0o022)
+    try:
+        for file in files:
+            path = root / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, [file.content], file.mode)
+            if file.owned:
+                path.parent.chmod(0o700)
+                for owned in (path, path.parent):
+                    os.chown(owned, *owner)
+    finally:
+        os.umask(before)
+
+
+def _apply(card: Card, files: list[UnitFile], root: Path) -> None:
+    write_files(files, root)
     kept = {root / file.path for file in files}
     for former in (root / _BASIS).glob("card-*.json"):
         if former not in kept:
@@ -203,10 +260,10 @@ def _apply(card: Card, files: list[_File], root: Path) -> None:
     if card.wifi is None:
         (root / WIFI).unlink(missing_ok=True)
     else:
-        _switch_radio_on(root)
+        switch_radio_on(root)
 
 
-def _switch_radio_on(root: Path) -> None:
+def switch_radio_on(root: Path) -> None:
     """Raspberry Pi OS keeps the radio off until somebody has said in which country it is."""
     for saved in (root / _RADIOS).glob("*:wlan"):
         saved.write_text("0")
@@ -217,27 +274,34 @@ def _switch_radio_on(root: Path) -> None:
             device.write(bytes([0, 0, 0, 0, 1, 3, 0, 0]))
 
 
-def _settings_text(card: Card) -> str:
-    unit = card.unit
-    table: dict[str, Any] = {
-        "unit": {
-            "id": unit.id,
-            "area": unit.area,
-            "place": unit.place,
-            "direction": unit.direction,
-            "trip": unit.trip,
-            "tracing_key_file": Path(_TRACING).name,
-        },
-        "broker": {
-            "url": card.broker.url,
-            "ca_file": Path(_AUTHORITY).name,
-            "certificate_file": f"/{IDENTITY}/unit.pem",
-            "key_file": f"/{IDENTITY}/unit.key",
-        },
-        **card.settings,
+def _settings(card: Card) -> dict[str, Any]:
+    broker = {
+        "url": card.broker.url,
+        "ca_file": Path(_AUTHORITY).name,
+        "certificate_file": f"/{IDENTITY}/unit.pem",
+        "key_file": f"/{IDENTITY}/unit.key",
     }
-    head = f"# From card {card.number} of {card.deployment}; the next card replaces it.\n"
-    return head + config.as_toml(table)
+    unit = {} if card.unit is None else {"unit": unit_settings(card.unit)}
+    given = {**unit, "broker": broker, **_update_settings(card)}
+    return config.merged([given, card.settings])
+
+
+def _update_settings(card: Card) -> dict[str, Any]:
+    if card.updates is None:
+        return {}
+    return {"update": {"url": card.updates.url, "hours": card.updates.hours}}
+
+
+def unit_settings(unit: CardUnit) -> dict[str, Any]:
+    """The settings of who and where the unit is."""
+    return {
+        "id": unit.id,
+        "area": unit.area,
+        "place": unit.place,
+        "direction": unit.direction,
+        "trip": unit.trip,
+        "tracing_key_file": Path(_TRACING).name,
+    }
 
 
 def _wifi_text(wifi: CardWifi) -> str:
@@ -259,15 +323,21 @@ def _wifi_text(wifi: CardWifi) -> str:
     return "\n".join(lines)
 
 
-def _present_settings(root: Path) -> ScannerSettings | None:
+def present_settings(root: Path) -> UnsetSettings | None:
+    """The settings that this unit has; None if it has none that can be used."""
     try:
-        return config.load(root / SETTINGS, ScannerSettings)
+        table = config.read(root / SETTINGS)
+        kind = ScannerSettings if "unit" in table else UnsetSettings
+        return config.check(table, kind, SETTINGS)
     except ConfigError:
         return None
 
 
-def _tell(folder: Path, setup: Setup) -> Setup:
-    replace_file(folder / RESULT, [line.encode() for line in _result_lines(setup)], 0o644)
+def tell(boot: Path, setup: Setup) -> Setup:
+    """Write what came of it onto *boot*, where the unit's folder is there. Raises OSError."""
+    folder = boot / FOLDER
+    if folder.is_dir():
+        replace_file(folder / RESULT, [line.encode() for line in _result_lines(setup)], 0o644)
     return setup
 
 

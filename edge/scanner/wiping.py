@@ -13,6 +13,7 @@ from edge.files import wipe_file
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import SECRETS, SETTINGS, STATE, WIFI
+from edge.scanner.setup_by_code import APPLYING
 
 
 def wipe(
@@ -35,7 +36,11 @@ def wipe(
             " receipt (outbox export, outbox receipt), or lose them with --lose-scans"
         )
     try:
-        for path in (root / WIFI, Path(settings.carry.key_file), *_files(root, SECRETS)):
+        for path in (
+            root / WIFI,
+            Path(settings.carry.key_file),
+            *_files(root, (APPLYING, *SECRETS)),
+        ):
             wipe_file(path)
         shutil.rmtree(outbox)
         for name in (SETTINGS, STATE):

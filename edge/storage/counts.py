@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from sqlalchemy import Connection, Row, TextClause, bindparam, text
 
 QUARTERS = 96
+DIRECTIONS = ("in", "out", "both")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Count:
     def all(self) -> int:
         """All of them."""
         return self.into + self.out + self.both
+
+    def of(self, directions: Iterable[str]) -> int:
+        """Those of *directions*."""
+        by_name = {"in": self.into, "out": self.out, "both": self.both}
+        return sum(by_name[direction] for direction in set(directions))
 
     def __add__(self, other: "Count") -> "Count":
         return Count(self.into + other.into, self.out + other.out, self.both + other.both)
@@ -66,15 +72,56 @@ def by_place(
     return {row.place: _count(row) for row in rows.all()}
 
 
-def by_day(
-    connection: Connection, first: date, last: date, places: Iterable[str] | None = None
-) -> dict[date, Count]:
-    """Scans of each local day that had any; of *places*, None for all."""
+def behind(
+    connection: Connection,
+    first: date,
+    last: date,
+    since: int = 0,
+    until: int = QUARTERS,
+    places: Iterable[str] | None = None,
+    unit: str = "",
+) -> dict[str, Count]:
+    """Scans of each place in the quarters *since* up to, not including, *until* of these days.
+
+    Of *places*, None for all; of *unit*, "" for all.
+    """
+    values: dict[str, object] = _days(first, last)
+    table, where = "scans_by_day", ""
+    if (since, until) != (0, QUARTERS):
+        table, where = "scans_by_quarter", " AND quarter >= :since AND quarter < :until"
+        values |= {"since": since, "until": until}
+    if unit:
+        where += " AND unit = :unit"
+        values["unit"] = unit
     rows = connection.execute(
         *_among(
-            f"SELECT day, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last",
+            f"SELECT place, {_SUMS} FROM {table} WHERE day BETWEEN :first AND :last{where}",
+            " GROUP BY place HAVING sum(scans) > 0",
+            values,
+            places,
+        )
+    )
+    return {row.place: _count(row) for row in rows.all()}
+
+
+def by_day(
+    connection: Connection,
+    first: date,
+    last: date,
+    places: Iterable[str] | None = None,
+    unit: str = "",
+) -> dict[date, Count]:
+    """Scans of each local day that had any; of *places*, None for all; of *unit*, "" for all."""
+    values: dict[str, object] = _days(first, last)
+    of_unit = ""
+    if unit:
+        of_unit = " AND unit = :unit"
+        values["unit"] = unit
+    rows = connection.execute(
+        *_among(
+            f"SELECT day, {_SUMS} FROM scans_by_day WHERE day BETWEEN :first AND :last{of_unit}",
             " GROUP BY day",
-            _days(first, last),
+            values,
             places,
         )
     )

@@ -58,7 +58,7 @@ class Days:
             return
         with self._database.writing("make a day's table") as connection:
             _lock(self._database, connection)
-            there = _days(self._database, connection)
+            there = days_there(self._database, connection)
             for day in missing:
                 if day not in there:
                     _make(self._database, connection, day)
@@ -72,7 +72,7 @@ class Days:
             _lock(self._database, connection)
             if self._database.engine == "postgresql":
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DROP_WAIT_S}s'")
-            there = _days(self._database, connection)
+            there = days_there(self._database, connection)
             expired = sorted(day for day in there if day < before)
             if self._database.engine == "sqlite" and expired:
                 # It must not name what is no longer there.
@@ -97,7 +97,7 @@ class Days:
     def days(self) -> list[str]:
         """The days that have a table, the oldest first. Raises StorageError."""
         with self._database.reading() as connection:
-            return sorted(_days(self._database, connection))
+            return sorted(days_there(self._database, connection))
 
     def forget(self) -> None:
         """Look everything up anew."""
@@ -106,7 +106,7 @@ class Days:
     def _show(self, connection: sqlalchemy.Connection) -> None:
         """Let the view `scan` show every day's table; in PostgreSQL they are its partitions."""
         if self._database.engine == "sqlite":
-            days = [UNDATED, *sorted(_days(self._database, connection))]
+            days = [UNDATED, *sorted(days_there(self._database, connection))]
             parts = [f"SELECT '{day}' AS day, * FROM {table_of(day)}" for day in days]
             connection.exec_driver_sql("DROP VIEW IF EXISTS scan")
             connection.exec_driver_sql(f"CREATE VIEW scan AS {' UNION ALL '.join(parts)}")
@@ -117,7 +117,8 @@ def _lock(database: Database, connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLES_LOCK})")
 
 
-def _days(database: Database, connection: sqlalchemy.Connection) -> set[str]:
+def days_there(database: Database, connection: sqlalchemy.Connection) -> set[str]:
+    """The days that have a table, as *connection* sees them."""
     names = connection.exec_driver_sql(
         "SELECT name FROM sqlite_master WHERE type = 'table'"
         if database.engine == "sqlite"

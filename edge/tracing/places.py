@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from edge.register import DAYS, Opening, Place, Register
+from edge.opening_hours import DAYS
+from edge.register import Opening, Place, Register
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -3,7 +3,8 @@
     python -m tests.bench.dashboard [--units N] [--days D] [--scans S] [--rounds R] [--quick]
 
 A seeded generator fills storage with what the collector would have left there: units, a register,
-and the counts of scans by quarter of an hour and by day. (The scans themselves no page asks for.)
+the counts of scans by quarter of an hour and by day, and the scans themselves of one whole day.
+(No page asks for those but the list of scans, of one place; each day has a table of its own.)
 Then every page is asked for, in turn, by an operator who sees everything, through the whole
 application but for the socket; for each the median and the 95th percentile are printed, and
 the processor time, which other work on the machine does not change.
@@ -23,10 +24,13 @@ from typing import Any
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from edge.clock import utc_text
+from edge.clock import utc_seconds, utc_text
 from edge.dashboard.alarm_rules import Finding
+from edge.dashboard.local_time import local_day
 from edge.register import KINDS, TWO_LEVELS_FROM, AdminArea, Place, Register, Vehicle
+from edge.storage.days import Days, table_of
 from edge.storage.places import keep_register, note_heard
+from edge.storage.scans import COLUMNS
 from tests.dashboard.parts import Deployment
 from tests.fakes import a_health
 
@@ -79,10 +83,13 @@ def fill(deployment: Deployment, units: int, days: int, scans: int) -> int:
         )
     # One in ten has nothing on a day.
     mean = scans / (units * days * len(OPEN) * 0.9)
-    total = sum(
-        _fill_day(deployment, random, units, (today - timedelta(days=back)).isoformat(), mean)
-        for back in range(days - 1, -1, -1)
-    )
+    total = 0
+    for back in range(days - 1, -1, -1):
+        day = (today - timedelta(days=back)).isoformat()
+        quarters = _fill_day(deployment, random, units, day, mean)
+        if back == 1:
+            _fill_rows(deployment, random, quarters)
+        total += sum(row[5] for row in quarters)
     note_heard(deployment.database, now)
     for number in range(0, units, 50):
         deployment.parts.alarms.begin(
@@ -92,8 +99,15 @@ def fill(deployment: Deployment, units: int, days: int, scans: int) -> int:
     return total
 
 
-def _fill_day(deployment: Deployment, random: Random, units: int, day: str, mean: float) -> int:
-    quarters, days = [], []
+#: Day, place, unit, direction, quarter, scans, unsynced.
+_Quarter = tuple[str, str, str, str, int, int, int]
+
+
+def _fill_day(
+    deployment: Deployment, random: Random, units: int, day: str, mean: float
+) -> list[_Quarter]:
+    quarters: list[_Quarter] = []
+    days = []
     for number in range(units):
         if random.random() < 0.1:
             continue
@@ -101,14 +115,40 @@ def _fill_day(deployment: Deployment, random: Random, units: int, day: str, mean
         key = (day, names["place"], names["unit"], names["direction"])
         counts = [int(random.random() * 2 * mean + 0.5) for _ in OPEN]
         quarters += [
-            (*key, quarter, count, 0) for quarter, count in zip(OPEN, counts, strict=True) if count
+            (day, key[1], key[2], key[3], quarter, count, 0)
+            for quarter, count in zip(OPEN, counts, strict=True)
+            if count
         ]
         days.append((*key, sum(counts), 0))
     with deployment.database.writing() as connection:
         driver: Any = connection.connection.driver_connection
         driver.executemany("INSERT INTO scans_by_quarter VALUES (?, ?, ?, ?, ?, ?, ?)", quarters)
         driver.executemany("INSERT INTO scans_by_day VALUES (?, ?, ?, ?, ?, ?)", days)
-    return sum(row[4] for row in days)
+    return quarters
+
+
+def _fill_rows(deployment: Deployment, random: Random, quarters: list[_Quarter]) -> None:
+    """The scans that the counts of a day tell of, as they would have come in."""
+    (day,) = {row[0] for row in quarters}
+    midnight = utc_seconds(f"{day}T00:00:00+07:00")
+    sealed, seq = bytes(200), 0
+    marks = ", ".join("?" * len(COLUMNS))
+    # The local day begins in one day of UTC and ends in the next.
+    Days(deployment.database).make({utc_text(midnight)[:10], utc_text(midnight + 86_399)[:10]})
+    with deployment.database.writing() as connection:
+        driver: Any = connection.connection.driver_connection
+        for _, place, unit, direction, quarter, count, _ in quarters:
+            tables: dict[str, list[tuple[object, ...]]] = {}
+            for _ in range(count):
+                seq += 1
+                at = utc_text(midnight + 900 * (quarter + random.random()))
+                name = f"{random.getrandbits(128):032x}"
+                row = (seq, unit, "0" * 16, seq, name, "bench", place, direction, "", "cccd", at)
+                tables.setdefault(at[:10], []).append(
+                    (*row, "0" * 32, seq, "ntp", at, "synced", at, "0" * 8, sealed)
+                )
+            for of, rows in tables.items():
+                driver.executemany(f"INSERT INTO {table_of(of)} VALUES ({marks})", rows)
 
 
 def measure(deployment: Deployment, rounds: int) -> list[str]:
@@ -119,6 +159,13 @@ def measure(deployment: Deployment, rounds: int) -> list[str]:
         "/",
         "/?find=cho 7",
         "/places/p-00007",
+        "/scans?place=p-00007&first={yesterday}&last={yesterday}",
+        "/scans?place=p-00007&first={month}&last={yesterday}&since=40&until=41",
+        "/scans?place=p-00007&first={yesterday}&last={yesterday}&after={yesterday}T09:00:00.000Z~1",
+        "/scans/csv?place=p-00007&first={yesterday}&last={yesterday}",
+        "/scans?first={yesterday}&last={yesterday}",
+        "/scans?first={yesterday}&last={yesterday}&since=40&until=44",
+        "/scans?unit=u-00007&first={yesterday}&last={yesterday}",
         "/units",
         "/units?sort=pending&find=u-0",
         "/units/u-00007",
@@ -133,7 +180,12 @@ def measure(deployment: Deployment, rounds: int) -> list[str]:
         "/people",
         "/account",
     ]
-    kept = max(report.last for report in deployment.parts.reporting.kept())
+    today = local_day(deployment.clock.now().at)
+    days = {
+        "{day}": max(report.last for report in deployment.parts.reporting.kept()),
+        "{yesterday}": today - timedelta(days=1),
+        "{month}": today - timedelta(days=27),
+    }
     taken: dict[str, list[float]] = {path: [] for path in paths}
     work: dict[str, list[float]] = {path: [] for path in paths}
     sizes: dict[str, int] = {}
@@ -142,11 +194,14 @@ def measure(deployment: Deployment, rounds: int) -> list[str]:
             # A page that somebody opens now and then: nothing of it is still at hand by a limit.
             deployment.clock.advance(1)
             began, worked = time.perf_counter(), time.process_time()
-            answer = client.get(path.replace("{day}", kept.isoformat()))
+            asked = path
+            for name, day in days.items():
+                asked = asked.replace(name, day.isoformat())
+            answer = client.get(asked)
             taken[path].append(time.perf_counter() - began)
             work[path].append(time.process_time() - worked)
             assert answer.status_code == 200, path
-            sizes[path] = int(answer.headers["content-length"])
+            sizes[path] = int(answer.headers.get("content-length", len(answer.content)))
     print("| page | median ms | p95 ms | of processor ms | kB on the wire |\n|---|---|---|---|---|")
     slow = []
     for path, times in taken.items():

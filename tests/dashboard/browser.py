@@ -13,7 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from edge.dashboard.rights import Role
-from edge.serving import Server
+from edge.dashboard.serving import Server
+from edge.dashboard.settings import WebSettings
 from tests.dashboard.parts import Deployment
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,7 +36,7 @@ _FLAGS = (
 @contextmanager
 def served(deployment: Deployment) -> Iterator[str]:
     """The address of *deployment*'s pages, on a port of their own."""
-    server = Server(deployment.application.asgi(), Path("."), host="127.0.0.1", port=0)
+    server = Server(deployment.application.asgi(), WebSettings(port=0), Path("."))
     server.start()
     yield server.url.rstrip("/")
     server.stop()

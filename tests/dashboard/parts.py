@@ -19,7 +19,8 @@ from edge.dashboard.reporting import ReportSettings
 from edge.dashboard.rights import ROLES, Role
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
-from edge.register import DAYS, AdminArea, Opening, Place, Register, Vehicle
+from edge.opening_hours import DAYS
+from edge.register import AdminArea, Opening, Place, Register, Vehicle
 from edge.storage.places import keep_register
 from edge.storage.rows import Report, StoredScan
 from edge.storage.settings import StorageSettings
@@ -189,9 +190,11 @@ def token_in(page: str) -> str:
 
 def example_path(path: str) -> str:
     """*path* of a route with something that is there in place of its parameters."""
+    # A file of scans is of one place.
+    query = f"?place={OWN_PLACE}" if path == "/scans/{form}" else ""
     for name, value in EXAMPLES:
         path = path.replace(f"{{{name}}}", value)
-    return path
+    return path + query
 
 
 def path_of(location: str) -> str:

@@ -25,7 +25,8 @@ from edge.dashboard.local_time import HO_CHI_MINH
 from edge.dashboard.posting import Poster, signature
 from edge.dashboard.telling import Teller
 from edge.errors import ConfigError
-from edge.register import DAYS, Opening, Place
+from edge.opening_hours import DAYS
+from edge.register import Opening, Place
 from edge.storage.fleet import FleetUnit
 from edge.storage.places import Places
 from edge.storage.rows import Report

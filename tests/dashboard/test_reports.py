@@ -108,6 +108,32 @@ def test_the_page_says_what_the_letter_asks_for(deployment: Deployment) -> None:
     assert "Sở Giao thông vận tải" in text
 
 
+def test_a_report_links_to_the_rows_behind_its_numbers(deployment: Deployment) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=3, outs=2)
+    with deployment.database.reading() as connection:
+        register = Places().all(connection)
+        report = report_of(
+            connection,
+            register,
+            "Sở Mẫu",
+            "weekly",
+            DAY,
+            deployment.clock.now().at,
+            "https://quet-ma.example.invalid/",
+        )
+
+    header, *rows = read_table(io.BytesIO(file_of(report, "csv")), "r.csv")
+
+    (link,) = [row[-1] for row in rows if row[4] == OWN_PLACE]
+    assert header[-1] == "Mở từng lượt quét"
+    assert link.startswith("https://quet-ma.example.invalid/scans?")
+    page = deployment.client("department").get(link.removeprefix("https://quet-ma.example.invalid"))
+    assert "<strong>5</strong> lượt" in page.text
+    assert "https://quet-ma.example.invalid/coverage?first=2021-06-26" in words(
+        file_of(report, "pdf")
+    )
+
+
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
 def test_the_tables_have_each_place_behind_the_numbers(deployment: Deployment, form: str) -> None:
     deployment.add_scans(OWN_PLACE, "cong-1", ins=3, outs=2)

@@ -25,5 +25,5 @@ def test_the_bench_tells_of_as_many_scans_as_it_says(
     assert sum(count.all for count in everything.values()) == scans
     assert sum(count.all for count in of_day.values()) == of_quarters
     assert scans == pytest.approx(40_000, rel=0.2)
-    assert capsys.readouterr().out.count("| `/") == 19
+    assert capsys.readouterr().out.count("| `/") == 26
     deployment.close()

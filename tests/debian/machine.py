@@ -1,6 +1,6 @@
 """A Debian that is booted by its own systemd, in systemd-nspawn: a unit without its board.
 
-Its tree is made once by debootstrap and kept; each machine writes into a layer of its own. It
+Its tree is made once (tests/trees.py) and kept; each machine writes into a layer of its own. It
 shares the network of this machine, so that it reaches the broker of a test.
 """
 
@@ -13,62 +13,30 @@ from pathlib import Path
 
 import pytest
 
+from tests import trees
 from tests.fakes import eventually
 
 #: A start, and what is installed in it, on a machine that has much else to do.
 START_S = 240.0
 
-DEBOOTSTRAP = shutil.which("debootstrap") or shutil.which("debootstrap", path="/usr/sbin")
-
-#: The one that `make test` makes; `make debian` makes both.
-SHORT = "bookworm"
+#: The one that `make test` makes, which has most in common with the tree for the camera; `make
+#: debian` makes both.
+SHORT = "trixie"
 
 _NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 
 #: What a systemd says of itself that takes orders.
 STATES = ("initializing", "starting", "running", "degraded")
 
-#: Where trees are kept between runs; `make debian` makes what is missing.
-TREES = Path(os.environ.get("EDGE_TREES", Path.home() / ".cache/edge-scanner/trees"))
-PACKAGES = (
-    "systemd,systemd-sysv,dbus,python3,python3-numpy,ca-certificates,iproute2,procps,libpam-systemd"
-)
-ZBAR = {"bookworm": "libzbar0", "trixie": "libzbar0t64"}
-
 
 def why_not(suite: str) -> str:
     """Why no machine of *suite* can be booted here; "" if one can."""
-    if os.geteuid() != 0:
-        return "booting a Debian needs root: sudo make debian"
     for tool in ("systemd-nspawn", "nsenter", "dpkg-deb"):
         if shutil.which(tool) is None:
             return f"{tool} is missing: sudo apt install systemd-container util-linux dpkg"
-    if not (TREES / suite).is_dir():
-        if suite != SHORT and not os.environ.get("EDGE_DEBIAN"):
-            return f"there is no tree of {suite} in {TREES}: sudo make debian makes it, in minutes"
-        if DEBOOTSTRAP is None:
-            return "debootstrap is missing: sudo apt install debootstrap"
-    return ""
-
-
-def make_tree(suite: str) -> Path:
-    """The tree of *suite*, made if need be."""
-    tree = TREES / suite
-    if not tree.is_dir():
-        TREES.mkdir(parents=True, exist_ok=True)
-        new = TREES / f"{suite}.new"
-        shutil.rmtree(new, ignore_errors=True)
-        include = f"--include={PACKAGES},{ZBAR[suite]}"
-        done = subprocess.run(
-            [DEBOOTSTRAP or "debootstrap", "--variant=minbase", include, suite, new],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            pytest.skip(f"debootstrap cannot make {suite}: {done.stdout[-300:]}")
-        new.rename(tree)
-    return tree
+    if not (suite == SHORT or os.environ.get("EDGE_DEBIAN") or trees.is_made(trees.UNITS[suite])):
+        return f"there is no tree of {suite} yet: sudo make debian makes it, in minutes"
+    return trees.cannot() or ""
 
 
 class Machine:

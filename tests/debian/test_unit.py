@@ -19,8 +19,9 @@ from edge.demo.broker import free_port
 from edge.provision.__main__ import main
 from edge.provision.deployment import Deployment
 from edge.storage.storage import Storage
+from tests import trees
 from tests.conftest import MOSQUITTO
-from tests.debian.machine import START_S, Machine, make_tree, until_active, why_not
+from tests.debian.machine import START_S, Machine, until_active, why_not
 from tests.fakes import eventually
 from tests.provision.broker import DeploymentBroker
 from tests.provision.deployments import a_deployment
@@ -79,7 +80,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     if reason or MOSQUITTO is None:
         pytest.skip(reason or "mosquitto is missing: sudo apt install mosquitto")
     (tmp_path / "machine").mkdir()
-    made = Machine(make_tree(request.param), tmp_path / "machine")
+    made = Machine(trees.tree(trees.UNITS[request.param]), tmp_path / "machine")
     boot = made.root / "boot/firmware"
     boot.mkdir(parents=True)
     (boot / "cmdline.txt").write_text(COMMAND_LINE + "\n")

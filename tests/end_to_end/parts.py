@@ -174,6 +174,7 @@ class Deployment:
 def collector_settings(url: str, storage: Path, *, keepalive_s: int = 30) -> str:
     """collector.toml of a collector that takes everything from the broker at *url*."""
     return f"""
+receipt_key_file = "receipts.key"
 [broker]
 url = "{url}"
 keepalive_s = {keepalive_s}

@@ -13,8 +13,7 @@ from edge.errors import CardError, EdgeError
 from edge.legal_basis import SignedBasis
 from edge.provision.__main__ import main
 from edge.provision.cards import make_card, next_unit
-from edge.provision.deployment import Deployment, utc_now
-from edge.provision.layout import RECEIPT_KEY
+from edge.provision.deployment import RECEIPT_KEY, Deployment, utc_now
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.sealing import Verifier, open_signer
@@ -66,6 +65,7 @@ def test_a_stock_card_becomes_a_units_card(deployment: Deployment, tmp_path: Pat
 
     card = read_card((boot / "edge-scanner/card.toml").read_bytes())
     assert card.receipts_key == open_signer(deployment.folder / RECEIPT_KEY).public_key
+    assert card.unit is not None
     assert (card.unit.id, card.unit.place, card.number) == ("cho-1-a", "cho-1", 1)
     words = (boot / "cmdline.txt").read_text().split()
     assert words[: len(BOOKWORM.split())] == BOOKWORM.split()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edge.messages import Answer, Config, revision_of
 from edge.scanner.desired import NONE, TRIAL_S, TRIAL_STARTS, Desired
@@ -25,7 +26,7 @@ frame_rate = 12.0
 
 
 def wish(**tables: dict[str, Any]) -> Config:
-    return Config(revision=revision_of(tables), settings=tables)
+    return Config(unit="cong-1", number=1, revision=revision_of(tables), settings=tables)
 
 
 class Unit:
@@ -217,7 +218,14 @@ def test_what_comes_while_another_is_on_trial_waits_for_the_centre_to_send_it_ag
 
 
 def test_settings_under_a_foreign_revision_are_refused(unit: Unit) -> None:
-    answer = unit.take(Config(revision="0" * 15 + "1", settings={"camera": {"frame_rate": 5.0}}))
+    answer = unit.take(
+        Config(
+            unit="cong-1",
+            number=1,
+            revision="0" * 15 + "1",
+            settings={"camera": {"frame_rate": 5.0}},
+        )
+    )
 
     assert answer is not None
     assert "revision" in answer.reason
@@ -264,3 +272,27 @@ def test_settings_that_the_disk_does_not_take_are_not_tried(
     assert (answer.state, unit.desired.wants_start) == ("failed", False)
     assert "disk" in answer.reason
     assert unit.desired.revision == NONE
+
+
+def test_older_settings_played_again_are_passed_over_also_after_they_were_taken_back(
+    unit: Unit,
+) -> None:
+    old = replace(wish(broker={"url": "mqtt://192.0.2.7:1"}), number=5)
+    new = replace(wish(camera={"frame_rate": 10.0}), number=6)
+    bad = replace(wish(camera={"source": "webcam:9"}), number=7)
+    for wished in (old, new):
+        unit.take(wished)
+        unit.step()
+        unit.step()
+    assert unit.take(old) is None
+    unit.take(bad)
+    unit.well = False
+    for _ in range(int(TRIAL_S) + 3):
+        unit.step()
+    unit.well = True
+
+    for played in (old, new, bad):
+        unit.take(played)
+        assert not unit.desired.wants_start
+    assert unit.settings.camera.frame_rate == 10.0
+    assert unit.settings.broker.url == "mqtt://192.0.2.1:1883"

@@ -30,9 +30,16 @@ class Unit:
         )
 
     def command(self, action: CommandAction, number: int = 1, life_s: float = 60) -> list[Answer]:
-        expires = utc_text(utc_seconds(self.clock.now().at) + life_s)
-        self.orders.take(Command(id=f"{number:032x}", action=action, expires=expires))
+        self.orders.take(self.asked(action, number, life_s))
         return self.answers()
+
+    def asked(self, action: CommandAction, number: int = 1, life_s: float = 60) -> Command:
+        self.clock.advance(0.001)
+        now = self.clock.now().at
+        expires = utc_text(utc_seconds(now) + life_s)
+        return Command(
+            unit="cong-1", id=f"{number:032x}", action=action, asked=now, expires=expires
+        )
 
     def answers(self) -> list[Answer]:
         told: list[Answer] = []
@@ -128,7 +135,7 @@ def test_an_action_that_this_unit_does_not_know_is_refused(unit: Unit) -> None:
 
 
 def test_answers_wait_for_a_connection(unit: Unit) -> None:
-    unit.orders.take(Command(id="a" * 32, action="identify", expires="2030-01-01T00:00:00.000Z"))
+    unit.orders.take(unit.asked("identify"))
     unit.orders.tell(lambda _: False)
 
     assert len(unit.answers()) == 1
@@ -152,3 +159,22 @@ def test_a_part_that_fails_its_test_does_not_hide_the_others() -> None:
     lines = findings({"one": lambda: "good", "two": broken, "three": lambda: "good"}).splitlines()
 
     assert ['"ok": true' in line for line in lines] == [True, False, True]
+
+
+def test_one_that_was_forgotten_is_not_done_when_it_is_played_again_without_a_clock(
+    unit: Unit,
+) -> None:
+    unit.clock.synchronized = False
+    old, missed = unit.asked("identify", 1), unit.asked("identify", 2)
+    unit.orders.take(old)
+    for number in range(3, REMEMBERED + 3):
+        unit.command("diagnostics", number)
+    unit.start()
+    unit.orders.take(old)
+
+    (answer,) = unit.answers()
+    assert (answer.state, "older" in answer.reason) == ("failed", True)
+    assert unit.done == ["identify"]
+    # One that came late, but is younger than all that is forgotten, is done.
+    unit.orders.take(missed)
+    assert unit.done == ["identify", "identify"]

@@ -7,50 +7,17 @@ import msgspec
 import pytest
 
 from edge import config
-from edge.card import Card, CardBasis, CardUnit, CardWifi, write_card
+from edge.card import CardBasis, CardUnit, CardWifi, write_card
 from edge.errors import EdgeError
 from edge.scanner.__main__ import main
-from edge.scanner.settings import ScannerSettings
-from edge.scanner.setup import APPLIED, Setup, set_up
+from edge.scanner.settings import ScannerSettings, UnsetSettings
+from edge.scanner.setup import APPLIED
 from edge.sealing import Signer, read_key
-from tests.cards import SETUP_KEY, a_card
+from tests.cards import SETUP_KEY, a_batch_card, a_card
 from tests.power import PowerCut, power_for
+from tests.scanner.machine import Machine
 
 WIFI = CardWifi(ssid="Chợ; mẫu", password=r"mat khau\ 1")
-
-
-class Machine:
-    """A unit's file system and its boot partition."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "root"
-        self.boot = folder / "boot"
-        (self.boot / "edge-scanner").mkdir(parents=True)
-        self.root.mkdir()
-        self.put("proc/device-tree/serial-number", b"10000000abcdef01\0")
-        self.put("var/lib/systemd/rfkill/platform-1:wlan", b"1")
-
-    def put(self, path: str, content: bytes) -> None:
-        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / path).write_bytes(content)
-
-    def insert(self, card: Card | bytes, key: Signer = SETUP_KEY) -> None:
-        data = card if isinstance(card, bytes) else write_card(card, key)
-        (self.boot / "edge-scanner/card.toml").write_bytes(data)
-
-    def start(self) -> Setup | None:
-        return set_up(self.boot, self.root)
-
-    def files(self) -> dict[str, tuple[bytes, int]]:
-        return {
-            str(path.relative_to(self.root)): (path.read_bytes(), path.stat().st_mode & 0o777)
-            for path in sorted(self.root.rglob("*"))
-            if path.is_file()
-        }
-
-    def on_the_card(self) -> dict[str, bytes]:
-        folder = self.boot / "edge-scanner"
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -147,6 +114,35 @@ def test_the_legal_basis_is_that_of_the_newest_card(machine: Machine) -> None:
     assert found == {"etc/edge/basis/card-0.json": b"three"}
 
 
+def test_a_batch_card_makes_a_unit_that_waits_for_its_code(machine: Machine) -> None:
+    machine.insert(a_batch_card(number=7, settings={"camera": {"source": "sample"}}))
+
+    done = machine.start()
+
+    assert done is not None
+    assert done.applied
+    assert "batch lo-1, waits for its set-up code; card 7" in done.text
+    settings = config.load(machine.root / "etc/edge/scanner.toml", UnsetSettings)
+    assert settings == done.settings
+    assert settings.camera.source == "sample"
+    # There is nobody that it could be taken for.
+    assert not [name for name in machine.files() if "identity" in name]
+
+
+def test_a_batch_card_makes_no_unit_none_again(machine: Machine) -> None:
+    machine.insert(a_card())
+    machine.start()
+    before = machine.files()
+    machine.insert(a_batch_card(number=2))
+
+    done = machine.start()
+
+    assert done is not None
+    assert not done.applied
+    assert "this is unit xe-1 already" in done.text
+    assert machine.files() == before
+
+
 def test_without_a_card_nothing_happens(machine: Machine) -> None:
     before = machine.files()
 
@@ -213,7 +209,7 @@ def test_a_card_can_give_the_unit_another_door(machine: Machine) -> None:
     done = machine.start()
 
     assert done is not None
-    assert done.settings is not None
+    assert isinstance(done.settings, ScannerSettings)
     assert (done.settings.unit.place, done.settings.unit.direction) == ("cho-2", "out")
     assert machine.files()["var/lib/edge/outbox/scans"][0] == b"kept"
 
@@ -252,17 +248,15 @@ def test_a_unit_that_has_forgotten_whose_it_is_takes_no_card(machine: Machine) -
     assert "etc/edge/scanner.toml" not in machine.files()
 
 
-def test_the_command_says_what_it_did(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = Machine(tmp_path)
     here = msgspec.structs.replace
-    monkeypatch.setattr("edge.scanner.__main__.set_up", lambda boot: set_up(boot, machine.root))
+    command = ["setup", "--boot", str(machine.boot), "--root", str(machine.root)]
     machine.insert(here(a_card(), settings={"indicator": {"kind": "terminal"}}))
 
-    assert main(["setup", "--boot", str(machine.boot)]) == 0
+    assert main(command) == 0
     assert "Đã cài đặt xong / Set up" in capsys.readouterr().out
     machine.insert(b"noise")
-    assert main(["setup", "--boot", str(machine.boot)]) == 1
+    assert main(command) == 1
     assert "Không cài đặt được" in capsys.readouterr().out
     assert tomllib.loads((machine.root / "etc/edge/scanner.toml").read_text())

@@ -13,7 +13,9 @@ from edge.scanner.unit_checks import Concern, board, certificate, certificate_en
 from tests.cards import SETUP_KEY, a_card
 
 CARD = a_card()
-END = identity_facts(CARD).not_after
+FACTS = identity_facts(CARD)
+assert FACTS is not None
+END = FACTS.not_after
 
 
 def at(days_before_the_end: float) -> Moment:
@@ -31,7 +33,7 @@ def unit(tmp_path: Path) -> tuple[Path, ScannerSettings]:
     (tmp_path / "boot/edge-scanner/card.toml").write_bytes(write_card(CARD, SETUP_KEY))
     done = set_up(tmp_path / "boot", root)
     assert done is not None
-    assert done.settings is not None
+    assert isinstance(done.settings, ScannerSettings)
     broker = msgspec.structs.replace(
         done.settings.broker,
         ca_file=str(root / "etc/edge/authority.pem"),

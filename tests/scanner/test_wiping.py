@@ -39,7 +39,7 @@ class Unit:
         done = set_up(self.boot, self.root)
         assert done is not None
         assert done.applied
-        assert done.settings is not None
+        assert isinstance(done.settings, ScannerSettings)
         outbox = msgspec.structs.replace(done.settings.outbox, folder=str(self.outbox))
         carry = msgspec.structs.replace(done.settings.carry, key_file=str(self.root / "unit.key"))
         return msgspec.structs.replace(done.settings, outbox=outbox, carry=carry)

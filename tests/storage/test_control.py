@@ -34,8 +34,8 @@ class Centre:
 
     def wished(self) -> list[str]:
         due = list(self.control.due_configs(self.now()))
-        for _, unit, config in due:
-            self.control.config_sent(unit, config.revision, self.now())
+        for _, _, config in due:
+            self.control.config_sent(config, self.now())
         return [unit for _, unit, _ in due]
 
     def answer(self, to: str, state: str, about: str = "command", unit: str = "cong-1") -> None:

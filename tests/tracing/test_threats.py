@@ -137,7 +137,7 @@ class UsedUnit:
         file.write_bytes(write_card(card, SETUP_KEY))
         done = set_up(root / "boot", root)
         assert done is not None
-        assert done.settings is not None
+        assert isinstance(done.settings, ScannerSettings)
         self.root = root
         self.state = root / "var/lib/edge"
         self._use(done.settings)

@@ -25,6 +25,7 @@ from edge.storage.places import Places
 
 #: So many lines, and so many places behind a number, stand on a page.
 SHOWN = 100
+SHOWN_STRANGERS = 20
 DAYS_DRAWN = 28
 
 
@@ -47,6 +48,7 @@ class CoveragePages:
             first = span.last - timedelta(days=DAYS_DRAWN - 1)
             days = counts.by_day(connection, first, span.last)
         drawn = [first + timedelta(days=number) for number in range(DAYS_DRAWN)]
+        strangers = sorted(found.strangers.items(), key=lambda item: -item[1].all)
         return self._show.page(
             ask,
             "coverage.html",
@@ -58,7 +60,9 @@ class CoveragePages:
             span=span,
             today=local_day(ask.now),
             query=_query(ask, span, by),
-            strangers=sum(found.strangers.values(), Count()),
+            strangers=strangers[:SHOWN_STRANGERS],
+            more_strangers=len(strangers) > SHOWN_STRANGERS,
+            strangers_count=sum(count.all for _, count in strangers),
             days=[(day, days.get(day, Count())) for day in drawn],
             day_chart=chart(
                 [days.get(day, Count()) for day in drawn],

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
@@ -92,7 +92,7 @@ class NowPages:
             for line in lines
             if condition in ("", line.condition) and (find in line.id or find in line.name.lower())
         ]
-        hours, labels = _last_hours(quarters, ask.now)
+        hours = _last_hours(quarters, ask.now)
         return self._show.page(
             ask,
             "now_live.html" if "x-part" in ask.request.headers else "now.html",
@@ -102,8 +102,11 @@ class NowPages:
             today=sum((line.today for line in lines), Count()),
             counts=Counter(line.condition for line in lines),
             order=PLACE_ORDER,
-            hours=list(zip(labels, hours, strict=True)),
-            hour_chart=chart(hours, labels),
+            day_shown=today,
+            hours=[(moment.date(), moment.hour, count) for moment, count in hours],
+            hour_chart=chart(
+                [count for _, count in hours], [f"{moment.hour}h" for moment, _ in hours]
+            ),
             query={"condition": condition, "find": find},
         )
 
@@ -156,9 +159,12 @@ class NowPages:
         )
 
 
-def _last_hours(quarters: list[Count], now: str) -> tuple[list[Count], list[str]]:
-    """The last hours out of the quarters of yesterday and today, and what each is called."""
-    hour = local(now).hour
-    numbers = range(24 + hour - HOURS + 1, 24 + hour + 1)
-    sums = [sum(quarters[4 * number : 4 * number + 4], Count()) for number in numbers]
-    return sums, [f"{number % 24}h" for number in numbers]
+def _last_hours(quarters: list[Count], now: str) -> list[tuple[datetime, Count]]:
+    """The last hours out of the quarters of yesterday and today, each with when it began."""
+    this_hour = local(now).replace(minute=0, second=0, microsecond=0)
+    found = []
+    for back in range(HOURS - 1, -1, -1):
+        moment = this_hour - timedelta(hours=back)
+        first = 4 * moment.hour + (0 if moment.date() < this_hour.date() else counts.QUARTERS)
+        found.append((moment, sum(quarters[first : first + 4], Count())))
+    return found

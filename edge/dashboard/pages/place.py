@@ -100,6 +100,7 @@ class PlacePages:
             ),
             busiest=busiest(hours),
             busiest_days=BUSIEST_DAYS,
+            busiest_first=day - timedelta(days=BUSIEST_DAYS - 1),
             opening=_opening(place),
         )
 

@@ -10,7 +10,7 @@ from edge.dashboard.reports import FORMS, Period
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
 
-_TYPES = {
+FILE_TYPES = {
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "csv": "text/csv; charset=utf-8",
@@ -44,6 +44,6 @@ class ReportPages:
             raise NotThere from None
         return Response(
             content,
-            media_type=_TYPES[form],
+            media_type=FILE_TYPES[form],
             headers={"content-disposition": f'attachment; filename="{name}"'},
         )

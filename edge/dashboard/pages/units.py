@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from starlette.responses import Response
@@ -13,15 +14,19 @@ from edge.dashboard.condition import (
     condition_of,
     troubles_of,
 )
+from edge.dashboard.local_time import local_day
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
-from edge.storage import fleet
+from edge.storage import counts, fleet
+from edge.storage.counts import Count
 from edge.storage.database import Database
 from edge.storage.events import events_of
 from edge.storage.fleet import FleetUnit
 
 ON_A_PAGE = 50
+#: So many days of a unit's scans are shown.
+DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,20 @@ class UnitPages:
         with self._database.reading() as connection:
             unit = fleet.unit_named(connection, ask.path("unit"))
             happened = events_of(connection, ask.path("unit"))
+            today = local_day(ask.now)
+            span = [today - timedelta(days=back) for back in range(DAYS)]
+            days = counts.by_day(connection, span[-1], today, ask.person().places, ask.path("unit"))
         if unit is None:
             raise NotThere
         if not ask.person().sees(unit.place):
             raise NotAllowed
-        return self._show.page(ask, "unit.html", line=self._line(unit, ask.now), events=happened)
+        return self._show.page(
+            ask,
+            "unit.html",
+            line=self._line(unit, ask.now),
+            events=happened,
+            days=[(day, days.get(day, Count())) for day in span],
+        )
 
     def _line(self, unit: FleetUnit, now: str) -> UnitLine:
         return UnitLine.of(unit, now, self._silent_after_s)

@@ -107,8 +107,8 @@ class Control:
         What has expired is said to be so and not sent.
         """
         again = utc_text(utc_seconds(now) - AGAIN_S)
-        for command_id, unit, area, action, expires, state, changed, unit_state in self._ask(
-            "SELECT c.id, c.unit, u.area, c.action, c.expires, c.state, c.changed, u.state"
+        for command_id, unit, area, action, asked, expires, state, changed, unit_state in self._ask(
+            "SELECT c.id, c.unit, u.area, c.action, c.asked, c.expires, c.state, c.changed, u.state"
             " FROM command c JOIN unit u ON u.unit = c.unit WHERE c.state IN ('waiting', 'sent')"
             " ORDER BY c.asked"
         ):
@@ -120,7 +120,21 @@ class Control:
                     now=now,
                 )
             elif unit_state == "online" and (state == "waiting" or changed <= again):
-                yield area, unit, Command(id=command_id, action=action, expires=expires)
+                yield (
+                    area,
+                    unit,
+                    Command(unit=unit, id=command_id, action=action, asked=asked, expires=expires),
+                )
+
+    def command_failed(self, command_id: str, reason: str, now: str) -> None:
+        """The command could not be sent, for *reason*, and never will be."""
+        self._change(
+            "UPDATE command SET state = 'failed', reason = :reason, changed = :now"
+            " WHERE id = :id AND state IN ('waiting', 'sent')",
+            id=command_id,
+            reason=reason,
+            now=now,
+        )
 
     def command_sent(self, command_id: str, now: str) -> None:
         """The command was given to the broker."""
@@ -216,25 +230,33 @@ class Control:
         """(area, unit, settings) of what is to be sent now to units that are there and differ."""
         scopes = self._scopes()
         rows = self._ask(
-            "SELECT u.unit, u.area, u.place, c.revision, c.asked, c.sent, c.state FROM unit u"
-            " JOIN unit_config c ON c.unit = u.unit WHERE u.state = 'online' ORDER BY u.unit"
+            "SELECT u.unit, u.area, u.place, c.revision, c.asked, c.sent, c.state, c.number"
+            " FROM unit u JOIN unit_config c ON c.unit = u.unit WHERE u.state = 'online'"
+            " ORDER BY u.unit"
         )
-        for unit, area, place, running, asked, sent, state in rows:
+        for unit, area, place, running, asked, sent, state, last in rows:
             wished = _wished(scopes, area, place, unit)
             revision = revision_of(wished)
             again_s = TRIAL_AGAIN_S if state == "executing" else CONFIG_AGAIN_S
             waits = sent > utc_text(utc_seconds(now) - again_s)
             if revision == running or (revision == asked and (state == "failed" or waits)):
                 continue
-            yield area, unit, Config(revision=revision, settings=wished)
+            # By the time, so that a storage begun anew is believed too; and never back.
+            number = max(last + 1, int(utc_seconds(now) * 1000))
+            yield (
+                area,
+                unit,
+                Config(unit=unit, number=number, revision=revision, settings=wished),
+            )
 
-    def config_sent(self, unit: str, revision: str, now: str) -> None:
-        """Desired settings were given to the broker."""
+    def config_sent(self, wished: Config, now: str) -> None:
+        """The desired settings *wished* were given to the broker."""
         self._change(
-            "UPDATE unit_config SET asked = :revision, sent = :now, state = '', reason = ''"
-            " WHERE unit = :unit",
-            unit=unit,
-            revision=revision,
+            "UPDATE unit_config SET asked = :revision, number = :number, sent = :now, state = '',"
+            " reason = '' WHERE unit = :unit",
+            unit=wished.unit,
+            revision=wished.revision,
+            number=wished.number,
             now=now,
         )
 

@@ -1,1 +1,0 @@
-"""The enrolment endpoint: gives units their certificates, for keys that they made themselves."""

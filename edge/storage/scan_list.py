@@ -1,0 +1,151 @@
+"""The rows behind a count: the scans of one place in some local days and quarters of an hour.
+
+Read a page at a time, by key and not by number, so that the last page of a day of a full storage
+costs what the first does. No identity is read: what is sealed stays where it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from sqlalchemy import Connection, bindparam, text
+
+from edge.clock import utc_seconds, utc_text
+from edge.storage.counts import DIRECTIONS, QUARTERS
+from edge.storage.database import Database
+from edge.storage.days import UNDATED, days_there, table_of
+from edge.storage.summaries import LOCAL
+
+_QUARTER_S = 900
+#: So many rows are read at once where all are.
+AT_ONCE = 2000
+
+#: Where a page ends: the time of its last row, and that row's number.
+Key = tuple[str, int]
+#: Before the first row.
+START: Key = ("", 0)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which scans: as the counts have them, which is by the best time that is known."""
+
+    place: str
+    first: date  #: local days, both included
+    last: date
+    #: Of each of these days, the quarters of an hour from *since* up to, not including, *until*.
+    since: int = 0
+    until: int = QUARTERS
+    unit: str = ""  #: "" for all
+    directions: tuple[str, ...] = DIRECTIONS
+
+    def spans(self) -> Iterator[tuple[str, str]]:
+        """(from, before) of each stretch of time, in UTC, in order."""
+        if (self.since, self.until) == (0, QUARTERS):
+            yield _moment(self.first, 0), _moment(self.last, QUARTERS)
+            return
+        for number in range((self.last - self.first).days + 1):
+            day = self.first + timedelta(days=number)
+            yield _moment(day, self.since), _moment(day, self.until)
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """A scan, and nothing of who passed."""
+
+    number: int
+    unit: str
+    epoch: str
+    seq: int  #: the unit's own number within its epoch
+    direction: str
+    trip: str
+    document: str
+    clock: str  #: what had set the unit's clock when it scanned
+    time: str  #: UTC, the best that is known
+    time_quality: str  #: "synced", "corrected" or "unsynced"
+    received: str  #: when it became a row and so was confirmed, UTC
+
+    @property
+    def key(self) -> Key:
+        """Where to go on after it."""
+        return self.time, self.number
+
+
+_COLUMNS = (
+    "number, unit, epoch, seq, direction, trip, document, clock, time, time_quality, received"
+)
+
+
+def read(
+    database: Database, connection: Connection, chosen: Chosen, after: Key, limit: int
+) -> list[ScanRow]:
+    """Up to *limit* rows that come after *after*, by time. Raises StorageError."""
+    days = sorted(days_there(database, connection))
+    found: list[ScanRow] = []
+    for since, before in chosen.spans():
+        if before <= after[0]:
+            continue
+        # A row of a day's table has the day of its time; one of no day may have any time.
+        of_span = [day for day in days if since[:10] <= day <= before[:10]]
+        dated: list[ScanRow] = []
+        for day in of_span:
+            if len(found) + len(dated) >= limit:
+                break
+            dated += _in_table(connection, table_of(day), chosen, since, before, after, limit)
+        undated = _in_table(connection, table_of(UNDATED), chosen, since, before, after, limit)
+        found += sorted([*dated, *undated], key=lambda row: row.key)
+        if len(found) >= limit:
+            return found[:limit]
+    return found
+
+
+def everything(database: Database, chosen: Chosen) -> Iterator[ScanRow]:
+    """All rows, by time; never all of them in memory. Raises StorageError."""
+    after = START
+    while True:
+        with database.reading("list scans") as connection:
+            rows = read(database, connection, chosen, after, AT_ONCE)
+        yield from rows
+        if len(rows) < AT_ONCE:
+            return
+        after = rows[-1].key
+
+
+def _in_table(
+    connection: Connection,
+    table: str,
+    chosen: Chosen,
+    since: str,
+    before: str,
+    after: Key,
+    limit: int,
+) -> list[ScanRow]:
+    time, number = max(after, (since, -1))
+    where = "place = :place AND time >= :time AND time < :before"
+    if time == after[0]:
+        where += " AND (time > :time OR number > :number)"
+    if chosen.unit:
+        where += " AND unit = :unit"
+    statement = text(
+        f"SELECT {_COLUMNS} FROM {table} WHERE {where} AND direction IN :directions"
+        " ORDER BY time, number LIMIT :limit"
+    )
+    rows = connection.execute(
+        statement.bindparams(bindparam("directions", expanding=True)),
+        {
+            "place": chosen.place,
+            "time": time,
+            "number": number,
+            "before": before,
+            "unit": chosen.unit,
+            "directions": chosen.directions,
+            "limit": limit,
+        },
+    )
+    return [ScanRow(*row) for row in rows]
+
+
+def _moment(day: date, quarter: int) -> str:
+    """When *quarter* of the local *day* begins, in UTC."""
+    midnight = utc_seconds(f"{day}T00:00:00+00:00") - LOCAL.total_seconds()
+    return utc_text(midnight + quarter * _QUARTER_S)

@@ -1,0 +1,223 @@
+"""Every number of every page opens to exactly the rows that it counts, and to nobody's identity."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from html import unescape
+from pathlib import Path
+from random import Random
+from urllib.parse import urlencode
+
+import pytest
+from starlette.testclient import TestClient
+
+from edge.clock import utc_text
+from edge.dashboard.local_time import HO_CHI_MINH, local_day
+from edge.dashboard.pages import scans as scan_pages
+from edge.storage.rows import Report, StoredScan
+from edge.storage.storage import Storage
+from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
+from tests.fakes import a_health, a_scan
+
+_LINK = re.compile(r'<a (?:class="tile" )?href="(/scans\?[^"]*)">(.*?)</a>', re.DOTALL)
+_NUMBER = re.compile(r"[\d.]+")
+_ROW = re.compile(r'<th scope="row" class="unbroken">')
+
+
+def links_of(page: str) -> Iterator[tuple[str, int]]:
+    """(address, number) of each number that opens to its scans."""
+    for address, shown in _LINK.findall(page):
+        # A place's name may stand before its number.
+        number = _NUMBER.findall(shown.partition("(")[2] or shown)[0]
+        yield unescape(address), int(number.replace(".", ""))
+
+
+def rows_behind(deployment: Deployment, client: TestClient, address: str) -> int:
+    """How many rows an address opens to, over all its pages and places."""
+    # As a person would, who reads each: nobody is to be stopped for asking too fast.
+    deployment.clock.advance(0.2)
+    page = client.get(address)
+    assert page.status_code == 200, address
+    text = page.text
+    count = len(_ROW.findall(text))
+    if not count:
+        # Several places: each opens to its own.
+        return sum(rows_behind(deployment, client, link) for link, _ in links_of(text))
+    while following := re.search(r'rel="next" href="([^"]*)"', text):
+        deployment.clock.advance(0.2)
+        text = client.get(unescape(following[1])).text
+        count += len(_ROW.findall(text))
+    return count
+
+
+def add_all_kinds(deployment: Deployment) -> None:
+    """Scans around midnights, of both clocks, some corrected later, some of no certain time."""
+    random, scans = Random(11), []
+    midnight = datetime(2021, 7, 2, tzinfo=HO_CHI_MINH)
+    for number in range(1, 181):
+        moment = midnight + timedelta(minutes=random.randrange(-2 * 1440, 9 * 60))
+        unit, place = random.choice(
+            [("cong-1", OWN_PLACE), ("cong-2", OWN_PLACE), ("cua-1", OTHER_PLACE)]
+        )
+        clock = random.choice(["ntp", "ntp", "rtc", "none"])
+        scan = a_scan(
+            number,
+            place=place,
+            direction=random.choice(["in", "out", "both"]),
+            at=utc_text(moment.timestamp()),
+            clock=clock,
+            boot=f"{number % 2:032x}",
+            uptime_ms=60_000 * number,
+        )
+        scans.append(StoredScan("pleiku", unit, scan))
+    # At the very ends of a local day and of a day of UTC.
+    for number, at in enumerate(
+        (
+            "2021-07-01T16:59:59.999Z",
+            "2021-07-01T17:00:00.000Z",
+            "2021-07-01T23:59:59.999Z",
+            "2021-07-02T00:00:00.000Z",
+        ),
+        start=181,
+    ):
+        scan = a_scan(number, place=OWN_PLACE, direction="in", at=at, clock="ntp")
+        scans.append(StoredScan("pleiku", "cong-1", scan))
+    storage, now = Storage(deployment.file), deployment.clock.now().at
+    storage.store(scans, now)
+    # One boot of each unit becomes known, and dates its scans anew.
+    health = a_health(at="2021-07-01T08:00:00.000Z", boot=f"{1:032x}", uptime_ms=7_200_000)
+    for unit in ("cong-1", "cong-2", "cua-1"):
+        storage.store_reports([Report("pleiku", unit, health)], now)
+    storage.close()
+
+
+@pytest.mark.parametrize("size", [7, 100])
+def test_every_number_opens_to_exactly_its_rows(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    add_all_kinds(deployment)
+    monkeypatch.setattr(scan_pages, "ON_A_PAGE", size)
+    today = local_day(deployment.clock.now().at)
+    client, opened = deployment.client("operator"), 0
+    paths = [
+        "/",
+        *(f"/places/{OWN_PLACE}?day={today - timedelta(days=back)}" for back in range(3)),
+        "/units/cong-1",
+        f"/coverage/places?by=body&first={today - timedelta(days=2)}&last={today}",
+        "/coverage",
+    ]
+    for path in paths:
+        for address, number in links_of(client.get(path).text):
+            assert rows_behind(deployment, client, address) == number, f"{path}: {address}"
+            opened += number > 0
+    assert opened > 60
+
+
+def test_rows_tell_of_units_and_clocks_and_of_nobody(deployment: Deployment) -> None:
+    scan = a_scan(4711, place=OWN_PLACE, direction="in", clock="ntp", at="2021-07-02T00:30:07.000Z")
+    storage = Storage(deployment.file)
+    storage.store([StoredScan("pleiku", "cong-1", scan)], "2021-07-02T00:30:09.000Z")
+    storage.close()
+
+    page = deployment.client("manager").get(f"/scans?place={OWN_PLACE}").text
+
+    for word in ("4.711", "cong-1", "07:30:07", "07:30:09", "máy chủ thời gian", "căn cước"):
+        assert word in page
+    assert scan.sealed.hex() not in page
+    assert scan.id not in page
+
+
+def test_only_those_who_may_see_a_place_see_its_rows(deployment: Deployment) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=2)
+    deployment.add_scans(OTHER_PLACE, "cua-1", ins=3)
+    manager = deployment.client("manager")
+
+    for path in ("/scans", "/scans/csv", "/scans/xlsx"):
+        assert manager.get(f"{path}?place={OWN_PLACE}").status_code == 200
+        assert manager.get(f"{path}?place={OTHER_PLACE}").status_code == 403
+        assert deployment.client("desk").get(f"{path}?place={OWN_PLACE}").status_code == 403
+    # Without a place: the own ones alone, also of a unit elsewhere.
+    assert OTHER_PLACE not in manager.get("/scans").text
+    assert rows_behind(deployment, manager, "/scans?unit=cua-1") == 0
+    assert rows_behind(deployment, deployment.client("department"), "/scans?unit=cua-1") == 3
+
+
+def test_a_file_has_all_rows_and_no_cell_that_acts(deployment: Deployment) -> None:
+    add_all_kinds(deployment)
+    client = deployment.client("operator")
+    asked = urlencode({"place": OWN_PLACE, "first": "2021-06-30", "last": "2021-07-02"})
+
+    answer = client.get(f"/scans/csv?{asked}")
+
+    rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert rows[0] == [vi for vi, _ in scan_pages.COLUMNS]
+    assert len(rows) - 1 == rows_behind(deployment, client, f"/scans?{asked}") > 100
+    assert [row[7] for row in rows[1:]] == sorted(row[7] for row in rows[1:])
+    assert client.get(f"/scans/xlsx?{asked}").content.startswith(b"PK")
+    for bad in (
+        f"/scans/pdf?{asked}",
+        "/scans/csv",
+        "/scans/csv?place=../x",
+        "/scans/csv?place=%0d",
+    ):
+        assert client.get(bad).status_code == 404, bad
+
+
+def test_too_many_for_a_file_are_refused_before_they_are_read(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_pages, "IN_A_FILE", 4)
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=5)
+    client = deployment.client("operator")
+
+    assert client.get(f"/scans/csv?place={OWN_PLACE}").status_code == 400
+    assert "/scans/csv" not in client.get(f"/scans?place={OWN_PLACE}").text
+
+
+def test_a_count_whose_rows_were_erased_says_so(deployment: Deployment) -> None:
+    deployment.add_list([(OWN_PLACE, "cong-1", "in", "2021-06-01T05:00:00.000Z")])
+    storage = Storage(deployment.file)
+    storage.expire("2021-06-20")
+    storage.close()
+
+    page = deployment.client("operator").get(
+        f"/scans?place={OWN_PLACE}&first=2021-06-01&last=2021-06-01"
+    )
+
+    assert "<strong>1</strong> lượt" in page.text
+    assert "trước ngày 20/06/2021 đã được xóa" in page.text
+    assert not _ROW.findall(page.text)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"place": HOSTILE},
+        {"unit": HOSTILE},
+        {"after": HOSTILE},
+        {"after": "~99999999999999999999"},
+        {"first": "9999-99-99", "last": HOSTILE},
+        {"since": "96", "until": "-1", "direction": HOSTILE},
+        {"first": "2020-01-01", "since": "1", "until": "2"},
+    ],
+)
+def test_no_address_breaks_the_page(deployment: Deployment, query: dict[str, str]) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1)
+
+    answer = deployment.client("operator").get(f"/scans?{urlencode({'place': OWN_PLACE} | query)}")
+
+    assert answer.status_code in (200, 404)
+    assert "<script>" not in answer.text
+
+
+def test_it_works_on_both_engines(database_url: str, tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path, url=database_url)
+    deployment.add_register()
+    add_all_kinds(deployment)
+    client = deployment.client("operator")
+
+    for address, number in links_of(client.get(f"/places/{OWN_PLACE}").text):
+        assert rows_behind(deployment, client, address) == number, address
+    deployment.close()

@@ -1,0 +1,186 @@
+"""The signed repository, as apt itself judges it, and which units a version is for."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edge.card import read_card
+from edge.errors import ProvisionError
+from edge.provision import releases
+from edge.provision.__main__ import main
+from edge.provision.cards import make_card
+from edge.provision.deployment import Deployment, utc_now
+from edge.provision.openpgp import make_key
+from edge.ring import Ring, read_ring
+from tests.provision.debs import a_package
+from tests.provision.deployments import a_deployment
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None,
+    reason="apt and dpkg are Debian's: run this on a Debian or Ubuntu",
+)
+
+
+class Apt:
+    """apt of a unit, with lists and a cache of its own, which believes one key."""
+
+    def __init__(self, folder: Path, source: Path, key: Path) -> None:
+        for part in ("lists/partial", "archives/partial"):
+            (folder / part).mkdir(parents=True)
+        self.folder = folder
+        self.sources = folder / "sources.list"
+        self.sources.write_text(f"deb [signed-by={key}] copy:{source} ./\n")
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What apt-get says to *words*."""
+        options = {
+            "Dir::State::lists": self.folder / "lists",
+            "Dir::State::status": self.folder / "status",
+            "Dir::Cache::archives": self.folder / "archives",
+            "Dir::Cache::pkgcache": "",
+            "Dir::Cache::srcpkgcache": "",
+            "Dir::Etc::sourcelist": self.sources,
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::parts": "/dev/null",
+            "Debug::NoLocking": "1",
+            "APT::Sandbox::User": "root",
+            "APT::Get::List-Cleanup": "0",
+            "APT::Update::Error-Mode": "any",
+        }
+        (self.folder / "status").touch()
+        given = [f"-o{key}={value}" for key, value in options.items()]
+        return subprocess.run(
+            ["apt-get", "-q", *given, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin:/usr/sbin", "LC_ALL": "C"},
+        )
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return a_deployment(tmp_path / "gia-lai", "cho-1-a", "cho-1-b")
+
+
+def released(deployment: Deployment, tmp_path: Path, version: str, *words: str) -> None:
+    """Take *version* in and stage it by *words*."""
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    file = a_package(tmp_path, version)
+    assert main(["release", "add", str(file), *config]) == 0
+    assert main(["release", "stage", version, *words, *config]) == 0
+
+
+def test_apt_believes_the_repository_by_the_deployments_key(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    released(deployment, tmp_path, "1.2", "--units", "cho-1-a", "--percent", "10")
+    apt = Apt(tmp_path / "apt", deployment.folder / "updates", deployment.folder / "updates.asc")
+
+    updated = apt.run("update")
+    got = apt.run("download", "edge-scanner=1.2")
+
+    assert updated.returncode == 0, updated.stderr
+    assert "Err" not in updated.stdout
+    assert got.returncode == 0, got.stderr
+    assert (apt.folder / "edge-scanner_1.2_all.deb").read_bytes() == (
+        tmp_path / "edge-scanner_1.2_all.deb"
+    ).read_bytes()
+    index = (deployment.folder / "updates/Packages").read_text()
+    assert "Edge-For: units=cho-1-a share=10\n" in index
+
+
+@pytest.mark.parametrize("what", ["InRelease", "Packages", "key", "package"])
+def test_apt_refuses_what_was_changed(deployment: Deployment, tmp_path: Path, what: str) -> None:
+    released(deployment, tmp_path, "1.2", "--all")
+    folder, key = deployment.folder / "updates", deployment.folder / "updates.asc"
+    if what == "key":
+        key = tmp_path / "other.asc"
+        make_key(tmp_path / "other.key", key, "somebody else")
+    elif what == "package":
+        path = folder / "edge-scanner_1.2_all.deb"
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    else:
+        for path in folder.glob(f"{what}*"):
+            path.write_bytes(path.read_bytes().replace(b"e", b"E", 1))
+    apt = Apt(tmp_path / "apt", folder, key)
+
+    done = [apt.run("update"), apt.run("download", "edge-scanner=1.2")]
+
+    assert any(each.returncode for each in done)
+    assert not (apt.folder / "edge-scanner_1.2_all.deb").exists()
+
+
+def test_a_version_is_for_the_units_of_its_ring_alone(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    file = a_package(tmp_path, "1.2")
+    assert main(["release", "add", str(file), "--units", "cho-1-a", *config]) == 0
+
+    def ring() -> Ring:
+        index = (deployment.folder / "updates/Packages").read_text()
+        (line,) = [line for line in index.splitlines() if line.startswith("Edge-For: ")]
+        return read_ring(line.removeprefix("Edge-For: "))
+
+    assert ring().covers("cho-1-a", "pleiku", "1.2")
+    assert not ring().covers("cho-1-b", "pleiku", "1.2")
+    assert main(["release", "stage", "1.2", "--areas", "pleiku", *config]) == 0
+    assert ring().covers("cho-1-b", "pleiku", "1.2")
+    assert main(["release", "withdraw", "1.2", *config]) == 0
+    assert not ring().covers("cho-1-a", "pleiku", "1.2")
+    assert main(["release", "stage", "1.2", *config]) == 1
+    assert main(["release", "stage", "1.2", "--units", "nobody", *config]) == 1
+    assert main(["release", "stage", "9.9", "--all", *config]) == 1
+
+
+def test_a_share_grows_and_whoever_was_in_it_stays_in() -> None:
+    units = [f"unit-{number}" for number in range(1000)]
+
+    def taken(share: int) -> set[str]:
+        ring = Ring(share=share)
+        return {unit for unit in units if ring.covers(unit, "pleiku", "1.2")}
+
+    assert 60 < len(taken(10)) < 140
+    assert taken(10) < taken(50) < taken(100) == set(units)
+    assert taken(0) == set()
+    # It is not always the same ones who go first.
+    assert taken(10) != {unit for unit in units if Ring(share=10).covers(unit, "pleiku", "1.3")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "share=101", "share=-1", "all", "units=cho-1-a share=x", "units=A;b", "planets=mars"],
+)
+def test_a_ring_that_cannot_be_understood_is_nobodys(text: str) -> None:
+    assert not read_ring(text).covers("cho-1-a", "pleiku", "1.2")
+
+
+def test_a_version_is_never_another_package(deployment: Deployment, tmp_path: Path) -> None:
+    releases.add(deployment, [a_package(tmp_path, "1.2")])
+    (tmp_path / "other").mkdir()
+    other = a_package(tmp_path / "other", "1.2")
+    other.write_bytes(other.read_bytes() + b"\n")
+
+    with pytest.raises(ProvisionError, match="give it a new version"):
+        releases.add(deployment, [other])
+    with pytest.raises(ProvisionError, match="not a Debian package"):
+        releases.add(deployment, [Path(__file__)])
+
+
+def test_the_key_is_on_every_card_and_the_hours_of_its_place(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    place = ["place", "add", "cho-1", "--name", "Chợ Mẫu", "--kind", "market"]
+    assert main([*place, "--hours", "mon-sat 05:00-18:00, sun 06:00-12:00", *config]) == 0
+
+    updates = read_card(make_card(deployment, "cho-1-a", utc_now())).updates
+
+    assert updates is not None
+    assert updates.key == (deployment.folder / "updates.asc").read_text()
+    assert updates.hours == "mon-sat 05:00-18:00, sun 06:00-12:00"
+    assert (deployment.folder / "authority/updates.key").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,90 @@
+"""Orders are believed of one's own centre alone, for oneself alone, and as they were signed."""
+
+import json
+from typing import Any
+
+import nacl.signing
+import pytest
+
+from edge.errors import BadMessage
+from edge.messages import MAX_MESSAGE_BYTES, Command, Config, revision_of
+from edge.sealing import Signer, Verifier
+from edge.signed import Order, read_order, sign_order
+
+CENTRE = Signer(bytes(nacl.signing.SigningKey(b"c" * 32)))
+OTHER = Signer(bytes(nacl.signing.SigningKey(b"o" * 32)))
+VERIFIER = Verifier(CENTRE.public_key)
+
+PAUSE = Command(
+    unit="cong-1",
+    id="c" * 32,
+    action="pause",
+    asked="2021-07-02T01:30:00.000Z",
+    expires="2021-07-02T01:40:00.000Z",
+)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "camera": {"frame_rate": 10.5, "source": "pi"},
+    "unit": {"trip": "sáng-1"},
+}
+WISHED = Config(unit="cong-1", number=9, revision=revision_of(SETTINGS), settings=SETTINGS)
+
+
+def read(payload: bytes, channel: str = "cmd", unit: str = "cong-1") -> Order:
+    return read_order(channel, payload, unit, VERIFIER)
+
+
+@pytest.mark.parametrize(("channel", "order"), [("cmd", PAUSE), ("config", WISHED)])
+def test_what_the_centre_signed_for_a_unit_is_read_by_it(channel: str, order: Order) -> None:
+    assert read(sign_order(order, CENTRE), channel) == order
+
+
+def test_white_space_and_another_order_of_the_fields_outside_the_order_change_nothing() -> None:
+    wire = sign_order(PAUSE, CENTRE)
+    envelope = json.loads(wire)
+    inner = wire[wire.index(b'"order":') + 8 : wire.index(b',"signature"')]
+    shuffled = b'{ "signature": "%s",\n "order": %s, "v": 1 }' % (
+        envelope["signature"].encode(),
+        inner,
+    )
+
+    assert read(shuffled) == PAUSE
+
+
+def changed(**fields: object) -> bytes:
+    envelope = json.loads(sign_order(PAUSE, CENTRE))
+    envelope["order"] |= fields
+    return json.dumps(envelope, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        PAUSE.encode(),
+        b"",
+        b"{",
+        b"null",
+        b"[" * 60_000,
+        b'{"v":1,"order":{},"signature":""}',
+        sign_order(PAUSE, OTHER),
+        changed(action="resume"),
+        changed(id="d" * 32),
+        changed(expires="2031-07-02T01:40:00.000Z"),
+        sign_order(PAUSE, CENTRE).replace(b'"pause"', b'"reboot"'),
+        sign_order(PAUSE, CENTRE) + b" " * MAX_MESSAGE_BYTES,
+    ],
+)
+def test_what_is_unsigned_anothers_or_changed_is_not_believed(payload: bytes) -> None:
+    with pytest.raises(BadMessage):
+        read(payload)
+
+
+def test_an_order_for_another_unit_is_not_followed() -> None:
+    with pytest.raises(BadMessage, match="signed for cong-1; this unit is cong-2"):
+        read(sign_order(PAUSE, CENTRE), unit="cong-2")
+
+
+def test_an_order_of_one_channel_is_no_use_on_the_other() -> None:
+    with pytest.raises(BadMessage):
+        read(sign_order(PAUSE, CENTRE), "config")
+    with pytest.raises(BadMessage):
+        read(sign_order(WISHED, CENTRE), "cmd")
