@@ -105,6 +105,7 @@ class Connection:
         self._tls_context = tls_context(settings, folder) if tls else None
         self._client: _Client | None = None
         self._received: deque[Received] = deque()
+        self._in_hand: set[int] = set()
         self._unacknowledged: dict[int, int] = {}
         self._lost_about: set[int] = set()
         self._most_in_flight = packets.HIGHEST_ID
@@ -132,6 +133,8 @@ class Connection:
         self.trouble = "not connected yet"
         #: Set before an attempt to connect.
         self.will: LastWill | None = None
+        #: How often the broker delivered again what was in hand already and not acknowledged yet.
+        self.redelivered = 0
 
     @property
     def address(self) -> str:
@@ -148,10 +151,16 @@ class Connection:
         """Messages published on this connection that the broker has not acknowledged."""
         return len(self._unacknowledged)
 
-    def step(self, timeout_s: float) -> None:
+    @property
+    def readable(self) -> BufferedSocket | None:
+        """What to watch for something to read, for a `step` of another connection."""
+        return self._socket()
+
+    def step(self, timeout_s: float, also: Sequence[BufferedSocket] = ()) -> None:
         """Do what is due, waiting for traffic for at most *timeout_s*.
 
-        Returns early when something came in, when `wake` was called, or when the connection went.
+        Returns early when something came in, here or at one of *also*, when `wake` was called, or
+        when the connection went.
         """
         if self._client is None:
             wait = self._next_attempt - self._clock.monotonic()
@@ -160,7 +169,7 @@ class Connection:
                 return
             self._connect()
             return
-        self._turn(self._client, timeout_s)
+        self._turn(self._client, timeout_s, also)
         late = self._clock.monotonic() - self._attempt_began > GREETING_S
         if self._client is not None and not self.connected and late:
             self._lost(f"{self.address} accepted the connection but does not answer as a broker")
@@ -195,10 +204,15 @@ class Connection:
         lost, self._lost_about = self._lost_about, set()
         return lost
 
+    def holds(self, message: Received) -> bool:
+        """Whether *message* came by the present connection. If not, it comes again."""
+        return message.session == self.session
+
     def ack(self, message: Received) -> None:
         """Tell the broker that *message* is safe. Of an earlier connection it comes again."""
         sock = self._socket()
-        if sock is not None and message.session == self.session and message.qos:
+        if sock is not None and self.holds(message) and message.qos:
+            self._in_hand.discard(message.mid)
             # If there is no room for it the message comes again.
             self._send(sock, packets.puback(message.mid))
 
@@ -329,21 +343,22 @@ class Connection:
                     sock.close()
         self.connected = False
         self._received.clear()
+        self._in_hand.clear()
         self._lost_about.update(about for about in self._unacknowledged.values() if about)
         self._unacknowledged.clear()
 
     # One turn of the connection
 
-    def _turn(self, client: "_Client", timeout_s: float) -> None:
+    def _turn(self, client: "_Client", timeout_s: float, also: Sequence[BufferedSocket]) -> None:
         sock = self._socket()
         if sock is None:
             self._lost(self._reason)
             return
         sock.flush()
-        watched: list[Any] = [sock, self._wake_read]
+        watched: list[Any] = [sock, self._wake_read, *also]
         writers = [sock] if sock.has_output else []
         try:
-            wait_s = 0.0 if sock.has_input else timeout_s
+            wait_s = 0.0 if any(one.has_input for one in (sock, *also)) else timeout_s
             readable, _, _ = select.select(watched, writers, [], wait_s)
         except (OSError, ValueError):
             self._lost(self._reason)
@@ -371,7 +386,8 @@ class Connection:
             first, body = packet
             kind = first & 0xF0
             if kind == packets.PUBLISH:
-                self._take_message(packets.read_publish(first, body, five=self._five))
+                message = packets.read_publish(first, body, five=self._five)
+                self._take_message(message, again=bool(first & packets.DUP))
             elif kind == packets.PUBACK:
                 self._take_acknowledgement(*packets.read_puback(body))
             elif kind != packets.PINGRESP:
@@ -401,7 +417,15 @@ class Connection:
             sock.flush()
         return True
 
-    def _take_message(self, message: packets.Published) -> None:
+    def _take_message(self, message: packets.Published, *, again: bool) -> None:
+        if message.qos:
+            # Until it is acknowledged its id is no other message's (MQTT 3.1.1, 2.3.1). NATS sends
+            # again, on the same connection, what waits here for longer than its ack_wait: taken
+            # twice it would only make those behind it wait longer, and come again in their turn.
+            if again and message.mid in self._in_hand:
+                self.redelivered += 1
+                return
+            self._in_hand.add(message.mid)
         self._received.append(
             Received(
                 message.topic,

@@ -12,6 +12,8 @@ from edge.errors import BadPacket
 
 #: Types, in the upper half of a packet's first byte.
 PUBLISH = 0x30
+#: In a PUBLISH's first byte: it was delivered before.
+DUP = 0x08
 PUBACK = 0x40
 PINGRESP = 0xD0
 

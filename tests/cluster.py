@@ -19,7 +19,7 @@ from urllib.error import URLError
 
 import psycopg
 
-from edge.demo.broker import free_port, listens, nats_server
+from edge.demo.broker import ACK_WAIT_S, MAX_ACK_PENDING, free_port, listens, nats_server
 from tests.postgresql import USER, WHEEL, give_away, programs
 
 START_S = 120.0
@@ -81,8 +81,8 @@ class NatsCluster:
                 },
                 "mqtt": {
                     "listen": f"127.0.0.1:{self._mqtt[number]}",
-                    "ack_wait": "5s",
-                    "max_ack_pending": 2000,
+                    "ack_wait": f"{ACK_WAIT_S}s",
+                    "max_ack_pending": MAX_ACK_PENDING,
                     "stream_replicas": 3,
                     "consumer_replicas": 3,
                 },

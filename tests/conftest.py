@@ -18,6 +18,9 @@ from tests import postgresql
 from tests.connections import Connect
 from tests.postgresql import PostgresqlServer
 
+#: A test that waits for a broker to deliver again does not wait for long.
+ACK_WAIT_S = 5
+
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
@@ -76,7 +79,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     """Each kind of broker in turn, fresh and on a free port."""
     running: Broker
     if request.param == "nats":
-        running = NatsBroker(tmp_path / "nats")
+        running = NatsBroker(tmp_path / "nats", ack_wait_s=ACK_WAIT_S)
     elif MOSQUITTO is None:
         pytest.skip("mosquitto is missing: sudo apt install mosquitto")
     else:
@@ -88,7 +91,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def nats(tmp_path: Path) -> Iterator[NatsBroker]:
     """A NATS server with its MQTT listener."""
-    running = NatsBroker(tmp_path / "nats")
+    running = NatsBroker(tmp_path / "nats", ack_wait_s=ACK_WAIT_S)
     yield running
     running.stop()
 

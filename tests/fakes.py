@@ -168,6 +168,9 @@ class FakeConnection:
         messages, self._inbox = self._inbox, []
         return messages
 
+    def holds(self, message: Received) -> bool:
+        return message.session == self.session
+
     def ack(self, message: Received) -> None:
         pass
 

@@ -46,6 +46,28 @@ def test_what_was_not_acknowledged_comes_again_to_a_persistent_session(
     assert {m.payload for m in receive(second, 2)} == {b"1", b"2"}
 
 
+def test_what_is_in_hand_already_is_not_received_a_second_time(
+    tmp_path: Path, connect: Connect
+) -> None:
+    broker = NatsBroker(tmp_path / "nats", ack_wait_s=1)
+    receiver = connect(broker.url, "receiver", subscriptions=["t"], persistent=True)
+    sender = connect(broker.url, "sender")
+    until_connected(receiver)
+    until_connected(sender)
+    sender.publish("t", b"1")
+    (message,) = receive(receiver, 1)
+
+    eventually(
+        lambda: receiver.redelivered >= 2, "again", turn=lambda: receiver.step(0.05), limit_s=30
+    )
+    assert receiver.take() == []
+    receiver.ack(message)
+    sender.publish("t", b"2")
+
+    assert [m.payload for m in receive(receiver, 1)] == [b"2"]
+    broker.stop()
+
+
 def test_nothing_is_queued_without_a_connection(connect: Connect) -> None:
     connection = connect("mqtt://127.0.0.1:1", "unit")
 

@@ -14,10 +14,11 @@ from edge.clock import SystemClock
 from edge.collector import audit
 from edge.collector.asking import requests
 from edge.collector.commanding import add_commands, run_command, run_desired
+from edge.collector.connecting import connect
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
-from edge.collector.service import Collector, subscriptions
+from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
@@ -94,14 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
     clock = SystemClock()
     storage = _storage(settings, options)
-    connection = Connection(
-        settings.broker,
-        options.config.parent,
-        settings.id,
-        clock,
-        subscriptions=subscriptions(settings.areas),
-        persistent=True,
-    )
+    connection = connect(settings, options.config.parent, clock)
     collector = Collector(
         connection,
         storage,

@@ -6,6 +6,7 @@ from itertools import groupby
 from edge.clock import Clock, utc_seconds, utc_text
 from edge.messages import Again, MissingRange
 from edge.mqtt import Connection
+from edge.sessions import Sessions
 from edge.storage.rows import Gap
 from edge.storage.storage import Storage
 from edge.topics import topic
@@ -25,7 +26,7 @@ class Asker:
     """Asks each unit that has gaps, at growing intervals. Called in the collector's turn."""
 
     def __init__(
-        self, connection: Connection, storage: Storage, clock: Clock, *, gap_ask_s: float
+        self, connection: Connection | Sessions, storage: Storage, clock: Clock, *, gap_ask_s: float
     ) -> None:
         self._connection = connection
         self._storage = storage

@@ -20,6 +20,7 @@ from edge.errors import ControlError, SealError
 from edge.messages import Answer, CommandAction, Status
 from edge.mqtt import Connection
 from edge.sealing import Signer
+from edge.sessions import Sessions
 from edge.signed import Order, sign_order
 from edge.storage.control import OPEN, CommandRow, ConfigRow, Control
 from edge.topics import topic
@@ -36,7 +37,7 @@ class Commander:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection | Sessions,
         control: Control,
         clock: Clock,
         key: Callable[[], Signer] | None,
@@ -87,13 +88,19 @@ class Commander:
             topic(area, order.unit, channel), sign_order(order, self._key)
         )
 
-    def heard(self, unit: str, message: Answer | Status) -> None:
-        """*unit* answered, or said that it is there. Raises StorageError."""
+    def heard(self, messages: Iterable[tuple[str, Answer | Status]]) -> None:
+        """(unit, message) of units that answered, or said that they are there, in their order.
+
+        Raises StorageError.
+        """
         at = self._clock.now().at
-        if isinstance(message, Answer):
-            self._control.answered(unit, message, at)
-        elif message.state == "online":
-            self._control.runs_by(unit, message.config, at)
+        revisions = {}
+        for unit, message in messages:
+            if isinstance(message, Answer):
+                self._control.answered(unit, message, at)
+            elif message.state == "online":
+                revisions[unit] = message.config
+        self._control.run_by(revisions, at)
 
 
 def add_commands(commands: Any) -> None:

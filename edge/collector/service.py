@@ -19,10 +19,11 @@ from edge.errors import BadMessage, BadTopic, StorageError
 from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
 from edge.mqtt import Connection, Received
 from edge.sealing import Signer
+from edge.sessions import Sessions
 from edge.storage.control import Control
 from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
-from edge.topics import TO_CENTRE, every_unit, parse, topic
+from edge.topics import parse, topic
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Collector:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection | Sessions,
         storage: Storage,
         clock: Clock,
         *,
@@ -99,8 +100,8 @@ class Collector:
         self._connection.step(self._time_left(timeout_s))
         arrived = self._connection.take()
         if self._connection.session != self._session:
-            # What was in hand belongs to a connection that is gone; the broker delivers it again.
-            self._batch.clear()
+            # What came by a connection that is gone the broker delivers again.
+            self._batch = [message for message in self._batch if self._connection.holds(message)]
             self._session = self._connection.session
         if arrived and not self._batch:
             self._began = self._clock.monotonic()
@@ -161,8 +162,7 @@ class Collector:
 
     def _tell(self, batch: _Batch, new: int) -> None:
         """Acknowledge and confirm a batch. It is committed; not before does anybody hear of it."""
-        for unit, said in batch.heard:
-            self._commander.heard(unit, said)
+        self._commander.heard(batch.heard)
         with self._connection.together():
             # First, since a unit whose window is full waits for it.
             self._confirm(batch.scans)
@@ -251,8 +251,3 @@ def confirmed_ranges(numbers: dict[int, list[str]]) -> list[ConfirmedRange]:
         ranges += [ConfirmedRange(first=seq, last=seq, check=check_of([i])) for i in ids]
     end_run()
     return ranges
-
-
-def subscriptions(areas: Sequence[str]) -> list[str]:
-    """What a collector of *areas* listens to."""
-    return [every_unit(area, channel) for area in areas for channel in TO_CENTRE]

@@ -1,6 +1,6 @@
 """The collector's settings. `config/collector.toml` is their manual; a test keeps them alike."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -23,6 +23,8 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     id: Name = "collector"
     #: Which areas this collector stores; "+" for all.
     areas: Annotated[tuple[str, ...], Meta(min_length=1)] = ("+",)
+    #: A NATS server needs "each": see edge/sessions.py.
+    sessions: Literal["one", "each"] = "one"
     batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 500
     batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/receipts.key"

@@ -12,14 +12,19 @@ from edge.errors import BrokerError
 
 #: How long it may take to open its port.
 START_S = 15.0
+#: What is not acknowledged for so long comes again: the server's own default. It must be longer
+#: than a collector takes for MAX_ACK_PENDING messages on its worst day, 20 s at 100 a second; and
+#: nothing is won by less, since units send again by themselves what a killed collector had in hand.
+ACK_WAIT_S = 30
+#: So many of a session may be unacknowledged: more than the two batches a collector holds at once.
+MAX_ACK_PENDING = 2000
 
 
 class NatsBroker:
     """A NATS server as a child process. It keeps what it holds in *folder*."""
 
-    def __init__(self, folder: Path, port: int = 0, ack_wait_s: int = 5) -> None:
-        """*port*: of its MQTT listener; 0 takes a free one. *ack_wait_s*: what is not acknowledged
-        for so long comes again. Raises BrokerError."""
+    def __init__(self, folder: Path, port: int = 0, ack_wait_s: int = ACK_WAIT_S) -> None:
+        """*port*: of its MQTT listener; 0 takes a free one. Raises BrokerError."""
         self.port = port or free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._folder = folder
@@ -63,8 +68,7 @@ class NatsBroker:
             self.process.wait()
 
     def _settings(self) -> str:
-        # JSON is a form of the server's own language. An unacknowledged message comes again after
-        # ack_wait; a batch of the collector must fit into max_ack_pending.
+        # JSON is a form of the server's own language.
         return json.dumps(
             {
                 "server_name": "edge-demo",
@@ -73,7 +77,7 @@ class NatsBroker:
                 "mqtt": {
                     "listen": f"127.0.0.1:{self.port}",
                     "ack_wait": f"{self._ack_wait_s}s",
-                    "max_ack_pending": 2000,
+                    "max_ack_pending": MAX_ACK_PENDING,
                 },
             }
         )

@@ -11,8 +11,9 @@ and what old ones take of the link can be limited. A scan is sent again on four 
   intervals, since a collector that was away for an hour should find one copy of each scan and not
   a thousand.
 * *overtaken*: a scan that was sent later has been confirmed, and some time later this one still is
-  not. A broker keeps the order of a topic, except for what it delivers again after its own time for
-  that (NATS' ack_wait); if this was long enough, the scan was lost, and it alone is sent again.
+  not. A broker keeps the order of a topic, but for what it delivers again after its own time for
+  that (NATS' ack_wait) and for what several collectors share. So it alone is sent again, at growing
+  intervals; if it was not lost, that costs one repeat.
 
 A confirmation is believed only where its check matches the ids of our own scans: another unit that
 runs under our name cannot make us forget anything.
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 RESEND_MAX_S = 120.0
 #: How long a goodbye waits for the confirmation of what was sent.
 CONFIRM_S = 1.0
-#: So many times as long as before the first sending again, a scan that was overtaken is waited for.
-OVERTAKEN = 4
 #: How many messages the broker may have unacknowledged. Far more scans may wait for their
 #: confirmation, which comes from further away, after a commit. More would make nothing faster.
 IN_FLIGHT = 100
@@ -65,6 +64,9 @@ class _Sent:
     scan: Scan
     payload: bytes
     at: float
+    first_at: float
+    #: How long it is waited for, once it is overtaken.
+    patience_s: float
     overtaken_at: float | None = None
 
 
@@ -118,7 +120,6 @@ class Publisher:
         self._live_room = round(window * live_share)
         self._budget = Budget(budget_kb_s * 1000, clock)
         self._resend_first_s = resend_s
-        self._overtaken_s = OVERTAKEN * resend_s
         self._health_s = health_s
         self._session = 0
         self._sent: dict[int, _Sent] = {}
@@ -267,7 +268,8 @@ class Publisher:
         if not self._publish("scan", payload, scan.seq):
             return False
         self._budget.take(len(payload))
-        self._sent[scan.seq] = _Sent(scan, payload, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._sent[scan.seq] = _Sent(scan, payload, now, now, self._resend_first_s)
         self._remember_id(scan)
         return True
 
@@ -280,8 +282,10 @@ class Publisher:
             del self._again[0]
         for sent in self._sent.values():
             overtaken = sent.overtaken_at
-            if overtaken is not None and now - overtaken >= self._overtaken_s:
-                self._resend(sent, now)
+            if overtaken is not None and now - overtaken >= sent.patience_s:
+                if not self._resend(sent, now):
+                    break
+                sent.patience_s = min(2 * sent.patience_s, RESEND_MAX_S)
                 # That asks as well as the oldest scan would.
                 self._heard_at = now
         if self._sent and now - self._heard_at >= self._resend_s:
@@ -416,10 +420,18 @@ class Publisher:
         self._resend_s = self._resend_first_s
         self._unwritten_since = now
         if gone:
-            newest = max(sent.at for sent in gone)
+            newest = max(self._surely_sent_at(sent, now) for sent in gone)
             for sent in self._sent.values():
                 if sent.at < newest and sent.overtaken_at is None:
                     sent.overtaken_at = now
+
+    def _surely_sent_at(self, sent: _Sent, now: float) -> float:
+        """When the copy was sent that is confirmed *now*, or an earlier one.
+
+        Which of several it is nobody says. Only one that is answered quickly is likely the last: if
+        a collector catches up, it is the first, and those behind that are still on their way.
+        """
+        return sent.at if now - sent.at < self._resend_first_s else sent.first_at
 
     def _remember_id(self, scan: Scan) -> None:
         # Some longer than the window: a repeat may be confirmed in one range with its neighbours.

@@ -30,6 +30,8 @@ IN_FLIGHT = 100
 #: A broker that says nothing to a connection for so long is given up, in seconds.
 SILENT_S = 60.0
 READ_BYTES = 65_536
+#: How often a unit looks for what is to be sent again.
+LOOK_S = 1.0
 #: At night, when nobody passes, it is looked again after so long.
 NIGHT_S = 60.0
 
@@ -307,7 +309,7 @@ class Fleet:
             unit.connected(self._clock())
             self._publish(link, "status", unit.status(self._clock()).encode(), retain=True)
             self._send(link)
-            self._soon(1.0, partial(self._look_again, link, link.sock))
+            self._soon(LOOK_S, partial(self._look_again, link, link.sock))
 
     def _hear(self, link: Link, channel: str, payload: bytes) -> None:
         now = self._clock()
@@ -327,7 +329,7 @@ class Fleet:
         if link.sock is sock:
             if link.unit.pending:
                 self._send(link)
-            self._soon(5.0, partial(self._look_again, link, sock))
+            self._soon(LOOK_S, partial(self._look_again, link, sock))
 
     def _send(self, link: Link) -> None:
         if not link.ready:

@@ -27,7 +27,8 @@ from edge.sealing import Sealer
 
 #: As a real unit: so many scans may wait for their confirmation, and then it sends no more.
 WINDOW = 500
-#: The oldest scan is sent again after so long without a confirmation, then ever more rarely.
+#: The oldest scan is sent again after so long without a confirmation, then ever more rarely. So is
+#: each that was overtaken.
 RESEND_S, RESEND_MAX_S = 5.0, 120.0
 _FAMILY = ("NGUYỄN", "TRẦN", "LÊ", "PHẠM", "RƠ CHÂM", "KSOR", "SIU", "ĐINH")
 _GIVEN = ("AN", "BÌNH", "CHI", "DŨNG", "H'LAN", "H'NGA", "MINH", "Y THUẬN")
@@ -40,7 +41,10 @@ class Pending:
 
     scan: Scan
     made: float
-    sent: float | None = None  #: on the present connection
+    sent: float | None = None  #: on the present connection, the last time
+    first_sent: float = 0.0
+    overtaken: float | None = None  #: since when a scan is confirmed that was sent later
+    patience_s: float = RESEND_S
 
 
 @dataclass
@@ -75,7 +79,6 @@ class SimulatedUnit:
         self.epoch = self.chance.randbytes(8).hex()
         self.boot = self.chance.randbytes(16).hex()
         self._next_to_send = 1
-        self._overtaken = 0
         self._resend_s, self._resend_at = RESEND_S, 0.0
         #: Longer than the window: a repeat may be confirmed in one range with its neighbours.
         self._ids: dict[int, str] = {}
@@ -114,10 +117,9 @@ class SimulatedUnit:
         """A new connection: the window begins again with the oldest scan."""
         self.birth += 1
         self._next_to_send = next(iter(self.pending), self.made + 1)
-        self._overtaken = 0
         self._resend_s, self._resend_at = RESEND_S, now + RESEND_S
         for waiting in self.pending.values():
-            waiting.sent = None
+            waiting.sent = waiting.overtaken = None
 
     def to_send(self, now: float, room: int) -> Iterator[Scan]:
         """Up to *room* scans that are to be sent now."""
@@ -129,21 +131,22 @@ class SimulatedUnit:
             waiting = self.pending.get(self._next_to_send)
             self._next_to_send += 1
             if waiting is not None:
-                waiting.sent = now
+                waiting.sent = waiting.first_sent = now
                 room -= 1
                 yield self._dated(waiting.scan, now)
         for number in islice(self._lost(now), max(0, room)):
             self.sent_again += 1
-            self.pending[number].sent = now
-            yield self._dated(self.pending[number].scan, now)
+            waiting = self.pending[number]
+            if waiting.overtaken is not None:
+                waiting.patience_s = min(2 * waiting.patience_s, RESEND_MAX_S)
+            waiting.sent, waiting.overtaken = now, None
+            yield self._dated(waiting.scan, now)
 
     def _lost(self, now: float) -> Iterator[int]:
         """What was sent and is lost, as far as can be told; as a real unit tells it."""
         for number, waiting in self.pending.items():
-            if number >= self._overtaken:
-                break
-            # A later one was confirmed. Brokers keep the order of a topic.
-            if waiting.sent is not None and now - waiting.sent >= RESEND_S:
+            since = waiting.overtaken
+            if since is not None and now - since >= waiting.patience_s:
                 yield number
         if now >= self._resend_at:
             # Nothing was confirmed for a while. One copy of one scan asks whether anybody is there.
@@ -155,9 +158,9 @@ class SimulatedUnit:
 
     def confirm(self, message: Confirmed, now: float) -> list[float]:
         """Forget what is confirmed of ours; gives how long each took, in seconds."""
-        took: list[float] = []
+        gone: list[Pending] = []
         if message.epoch != self.epoch:
-            return took
+            return []
         for part in message.ranges:
             if part.last > self.made:
                 continue
@@ -165,12 +168,24 @@ class SimulatedUnit:
             ids = [self._ids[n] for n in numbers if n in self._ids]
             if len(ids) != len(numbers) or check_of(ids) != part.check:
                 continue
-            took += [now - self.pending.pop(n).made for n in numbers if n in self.pending]
-            self._overtaken = max(self._overtaken, part.last)
-        if took:
-            self.confirmed += len(took)
+            gone += [self.pending.pop(n) for n in numbers if n in self.pending]
+        if gone:
+            self.confirmed += len(gone)
             self._resend_s, self._resend_at = RESEND_S, now + RESEND_S
-        return took
+            self._note_overtaken(gone, now)
+        return [now - waiting.made for waiting in gone]
+
+    def _note_overtaken(self, gone: list[Pending], now: float) -> None:
+        # Which copy was confirmed nobody says: one that is answered quickly is likely the last.
+        sure = (
+            waiting.sent if now - waiting.sent < RESEND_S else waiting.first_sent
+            for waiting in gone
+            if waiting.sent is not None
+        )
+        newest = max(sure, default=0.0)
+        for waiting in self.pending.values():
+            if waiting.sent is not None and waiting.sent < newest and waiting.overtaken is None:
+                waiting.overtaken = now
 
     def asked(self, message: Again, now: float) -> Iterator[Scan]:
         """Those of the scans asked for that it still has."""

@@ -31,7 +31,8 @@ import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.clock import SystemClock, utc_text
-from edge.collector.service import Collector, subscriptions
+from edge.collector.connecting import subscriptions
+from edge.collector.service import Collector
 from edge.demo.broker import NatsBroker
 from edge.messages import Scan
 from edge.mqtt import BrokerSettings, Connection

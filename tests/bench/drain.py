@@ -24,7 +24,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
-from edge.collector.service import Collector, subscriptions
+from edge.collector.connecting import subscriptions
+from edge.collector.service import Collector
 from edge.demo.broker import NatsBroker
 from edge.mqtt import Connection
 from edge.scanner.boots import Boots

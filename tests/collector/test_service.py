@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from edge.clock import SystemClock
-from edge.collector.service import Collector, confirmed_ranges, subscriptions
+from edge.collector.connecting import subscriptions
+from edge.collector.service import Collector, confirmed_ranges
 from edge.errors import StorageError
 from edge.messages import Again, Confirmed, ConfirmedRange, MissingRange, check_of
 from edge.mqtt import BrokerSettings, Connection

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from edge.demo.broker import free_port, nats_server
+from edge.demo.broker import ACK_WAIT_S, MAX_ACK_PENDING, free_port, nats_server
 from edge.sealing import make_key_pair
 from tests.conftest import MOSQUITTO
 from tests.end_to_end.network import (
@@ -277,8 +277,8 @@ class Field:
                 "jetstream": {"store_dir": str(folder / "store")},
                 "mqtt": {
                     "listen": f"{address}:{self._port}",
-                    "ack_wait": "5s",
-                    "max_ack_pending": 2000,
+                    "ack_wait": f"{ACK_WAIT_S}s",
+                    "max_ack_pending": MAX_ACK_PENDING,
                 },
             }
             settings.write_text(json.dumps(text))

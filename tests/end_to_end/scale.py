@@ -78,7 +78,7 @@ class Scene:
             stack.callback(self._nats.stop)
             self.urls = self._nats.urls
         else:
-            broker = NatsBroker(folder / "nats", ack_wait_s=60 if options.storm else 5)
+            broker = NatsBroker(folder / "nats")
             stack.callback(broker.stop)
             self.urls = [broker.url]
         if options.kill == "database":
@@ -101,6 +101,7 @@ class Scene:
         settings = f"""
             id = "collector-{number}"
             areas = ["sim-{number}"]
+            sessions = "each"
             [storage]
             url = "{self.storage}"
             [broker]

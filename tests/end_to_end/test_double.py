@@ -8,7 +8,8 @@ import pytest
 
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
-from edge.collector.service import Collector, subscriptions
+from edge.collector.connecting import subscriptions
+from edge.collector.service import Collector
 from edge.mqtt import Connection
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox

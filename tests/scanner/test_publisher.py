@@ -177,9 +177,8 @@ def test_what_a_broker_lost_though_it_knows_us_is_sent_again(unit: Unit) -> None
     unit.confirm(1, 1)
     unit.confirm(6, 6)
     assert unit.step(0.1) == []
-    # It asks by the oldest, and is not answered.
-    assert unit.step(19.0) == [2]
-    assert unit.step(1.1) == [3, 4, 5]
+    assert unit.step(4.8) == []
+    assert unit.step(0.2) == [2, 3, 4, 5]
 
 
 def test_a_confirmation_that_waited_for_us_over_a_restart_is_believed(tmp_path: Path) -> None:
@@ -241,15 +240,46 @@ def test_a_scan_that_was_overtaken_is_sent_again_alone(unit: Unit) -> None:
     unit.confirm(2, 4)
     assert unit.step() == []
 
-    again = {}
-    for second in range(2, 24, 2):
+    again = []
+    for second in range(1, 45):
         unit.put()
-        if 1 in unit.step(2.0):
-            again[second] = True
+        again += [(second, seq) for seq in unit.step(1.0) if seq != max(unit.scans)]
         unit.confirm(max(unit.scans), max(unit.scans))
         unit.step()
 
-    assert list(again) == [20]
+    # After 5 s, then after 10 and 20 more from when the next is confirmed before it.
+    assert again == [(5, 1), (16, 1), (37, 1)]
+
+
+def test_one_answer_to_silence_brings_all_that_was_lost_with_it(unit: Unit) -> None:
+    unit.put(8)
+    unit.connection.come_up()
+    unit.step()
+    assert unit.step(5.0) == [1]
+    unit.confirm(1, 1)
+    unit.step(0.5)
+
+    assert unit.step(4.0) == []
+    assert unit.step(1.0) == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_centre_that_catches_up_is_not_sent_a_second_copy_of_what_waits_there(
+    unit: Unit,
+) -> None:
+    unit.put(8)
+    unit.connection.come_up()
+    unit.step()
+    # The oldest was asked for thrice; the copy that is confirmed now is the first of all.
+    asked = [seq for _ in range(60) for seq in unit.step(1.0)]
+    assert asked == [1, 1, 1]
+    unit.confirm(1, 1)
+    unit.step()
+
+    assert unit.step(4.9) == []
+    assert unit.step(0.2) == [2], "silence again, which costs one"
+    unit.confirm(2, 8)
+    unit.step()
+    assert unit.pending() == 0
 
 
 def test_a_lost_scan_is_sent_again_though_others_keep_being_confirmed(unit: Unit) -> None:

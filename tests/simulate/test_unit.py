@@ -99,8 +99,11 @@ def test_what_was_overtaken_is_sent_again_and_silence_costs_one_copy_of_one(
     assert [scan.seq for scan in unit.to_send(NOW + 6, 10)] == [1]
     assert list(unit.to_send(NOW + 7, 10)) == []
 
-    unit.confirm(confirmed(unit, scans[4:6]), NOW + 8)
-    assert [scan.seq for scan in unit.to_send(NOW + 9, 10)] == [2, 3, 4]
+    unit.confirm(confirmed(unit, scans[:1]), NOW + 8)
+    assert [scan.seq for scan in unit.to_send(NOW + 12, 10)] == []
+    assert [scan.seq for scan in unit.to_send(NOW + 13, 10)] == list(range(2, 11))
+    unit.confirm(confirmed(unit, scans[3:]), NOW + 14)
+    assert [scan.seq for scan in unit.to_send(NOW + 19, 10)] == [2]
 
 
 def test_it_sends_what_is_asked_for_and_still_there(unit: SimulatedUnit) -> None:

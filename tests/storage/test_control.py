@@ -126,7 +126,7 @@ def test_settings_go_only_to_units_that_are_there_and_differ(centre: Centre) -> 
     settings = {"camera": {"frame_rate": 10.0}}
     centre.control.desire("all", settings, "lan", centre.now())
     assert centre.wished() == []
-    centre.control.runs_by("cong-1", "0" * 16, centre.now())
+    centre.control.run_by({"cong-1": "0" * 16}, centre.now())
 
     assert centre.wished() == ["cong-1"]
     assert centre.wished() == []
@@ -134,18 +134,18 @@ def test_settings_go_only_to_units_that_are_there_and_differ(centre: Centre) -> 
     centre.clock.advance(TRIAL_AGAIN_S + 1)
     assert centre.wished() == []
     # The unit was set up anew and has forgotten them.
-    centre.control.runs_by("cong-1", "0" * 16, centre.now())
+    centre.control.run_by({"cong-1": "0" * 16}, centre.now())
     assert centre.wished() == ["cong-1"]
 
 
 def test_settings_that_a_unit_took_back_are_not_sent_again_but_others_are(centre: Centre) -> None:
     bad, good = {"camera": {"source": "webcam:9"}}, {"camera": {"frame_rate": 8.0}}
-    centre.control.runs_by("cong-1", "0" * 16, centre.now())
+    centre.control.run_by({"cong-1": "0" * 16}, centre.now())
     centre.control.desire("all", bad, "lan", centre.now())
     centre.wished()
     centre.answer(revision_of(bad), "failed", "config")
     centre.clock.advance(TRIAL_AGAIN_S + 1)
-    centre.control.runs_by("cong-1", "0" * 16, centre.now())
+    centre.control.run_by({"cong-1": "0" * 16}, centre.now())
     assert centre.wished() == []
     assert next((row.state, row.reason) for row in centre.control.configs()) == ("failed", "why")
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,14 +176,22 @@ class Control:
             now=now,
         )
 
-    def runs_by(self, unit: str, revision: str, now: str) -> None:
-        """*unit* says, as at each connection, by which desired settings it runs."""
-        self._config_row(unit, now)
-        self._change(
-            "UPDATE unit_config SET revision = :revision WHERE unit = :unit",
-            unit=unit,
-            revision=revision,
+    def run_by(self, revisions: Mapping[str, str], now: str) -> None:
+        """Units say, as at each connection, by which desired settings each of them runs."""
+        # Ten thousand come back at once after an outage: one transaction, in which mostly nothing
+        # changes; and two collectors wait for each other's rows in the same order.
+        rows = [
+            {"unit": unit, "revision": revision, "now": now}
+            for unit, revision in sorted(revisions.items())
+        ]
+        sql = (
+            "INSERT INTO unit_config (unit, revision, changed) VALUES (:unit, :revision, :now)"
+            " ON CONFLICT (unit) DO UPDATE SET revision = excluded.revision"
+            " WHERE unit_config.revision <> excluded.revision"
         )
+        if rows:
+            with self._database.writing("control units") as connection:
+                connection.execute(sqlalchemy.text(sql), rows)
 
     def desire(self, scope: str, settings: Tables, by: str, now: str) -> None:
         """From now on *settings* are desired of *scope*, in place of those before; {} for none.

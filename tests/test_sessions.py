@@ -1,0 +1,76 @@
+"""Several sessions at one broker are used as one connection."""
+
+from edge.sessions import Sessions
+from tests.conftest import Broker
+from tests.connections import Connect
+from tests.fakes import eventually
+
+#: More than one session of the server may have unacknowledged.
+MORE = 2600
+
+
+def made(connect: Connect, url: str, topics: list[str]) -> Sessions:
+    first, *others = [
+        connect(url, f"s{number}", subscriptions=[topic], persistent=True)
+        for number, topic in enumerate(topics)
+    ]
+    sessions = Sessions(first, others)
+    eventually(lambda: sessions.connected, "connected", turn=lambda: sessions.step(0.05))
+    return sessions
+
+
+def test_each_hears_its_own_and_an_acknowledgement_finds_its_way(
+    broker: Broker, connect: Connect
+) -> None:
+    sessions = made(connect, broker.url, ["a", "b"])
+    before = sessions.session
+
+    with sessions.together():
+        sessions.publish("a", b"1")
+        sessions.publish("b", b"2")
+    heard = []
+
+    def turn() -> None:
+        sessions.step(0.05)
+        heard.extend(sessions.take())
+
+    eventually(lambda: len(heard) == 2, "both heard", turn=turn)
+    assert all(sessions.holds(message) for message in heard)
+    for message in heard:
+        sessions.ack(message)
+
+    # What one of them had unacknowledged would come again.
+    for one in (sessions._first, *sessions._others):
+        one._drop()
+    assert not sessions.connected
+    eventually(lambda: sessions.connected, "back", turn=turn)
+    assert sessions.session != before
+    assert not any(sessions.holds(message) for message in heard)
+    sessions.publish("a", b"3")
+    eventually(lambda: len(heard) == 3, "the next heard", turn=turn)
+    assert [message.payload for message in heard][2:] == [b"3"]
+
+
+def test_what_one_session_has_in_hand_holds_nothing_back_of_another(
+    broker: Broker, connect: Connect
+) -> None:
+    sessions = made(connect, broker.url, ["many", "few"])
+    sender = connect(broker.url, "sender")
+    eventually(lambda: sender.connected, "sender", turn=lambda: sender.step(0.05))
+    sent = 0
+    heard = []
+
+    def turn() -> None:
+        nonlocal sent
+        with sender.together():
+            while sent < MORE and sender.in_flight < 500:
+                sent += sender.publish("many", b"x")
+        sender.step(0.01)
+        sessions.step(0.01)
+        heard.extend(sessions.take())
+
+    # Nothing is acknowledged: the first session is as full as the broker lets it be.
+    eventually(lambda: sent == MORE and not sender.in_flight, "sent", turn=turn)
+    sender.publish("few", b"y")
+
+    eventually(lambda: any(message.topic == "few" for message in heard), "the one", turn=turn)
