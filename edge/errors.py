@@ -122,6 +122,15 @@ class PeopleError(EdgeError, ValueError):
     """An account that cannot be made or changed so."""
 
 
+class SignInError(EdgeError, PermissionError):
+    """Somebody was not signed in by another server; *vi* and *en* are for that person to read."""
+
+    def __init__(self, vi: str, en: str, why: str = "") -> None:
+        """*why* is for the log alone."""
+        super().__init__(f"{en} {why}".strip())
+        self.vi, self.en = vi, en
+
+
 class CardError(EdgeError, ValueError):
     """A card file that cannot be used; nothing of it was applied."""
 

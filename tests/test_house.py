@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,13 @@ HOMES = {
     "fpdf": {"edge/printing.py"},
     "segno": {"edge/printing.py"},
     "jinja2": {"edge/dashboard/show.py"},
+    "authlib": {"edge/dashboard/oidc.py"},
+    "joserfc": {"edge/dashboard/oidc.py"},
+    "requests": {"edge/dashboard/oidc.py"},
 }
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

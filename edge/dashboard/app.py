@@ -12,13 +12,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from edge.dashboard.headers import SecurityHeaders
+from edge.dashboard.linked_accounts import LinkedAccounts
 from edge.dashboard.metrics import metrics
+from edge.dashboard.oidc import origin
 from edge.dashboard.pages.account import AccountPages
 from edge.dashboard.pages.accounts import PeoplePages
 from edge.dashboard.pages.alarms import AlarmPages
 from edge.dashboard.pages.areas import AreaPages
 from edge.dashboard.pages.coverage import CoveragePages
 from edge.dashboard.pages.now import NowPages
+from edge.dashboard.pages.oidc import OidcPages
 from edge.dashboard.pages.place import PlacePages
 from edge.dashboard.pages.reports import ReportPages
 from edge.dashboard.pages.scans import ScanPages
@@ -40,7 +43,7 @@ class Application:
         show = self._show = Pages(settings.title)
         self._door = Door(parts.people, parts.clock, show)
         self.pages: Sequence[Page] = [
-            *AccountPages(show, parts.people, parts.clock).pages(),
+            *AccountPages(show, parts.people, parts.clock, parts.provider).pages(),
             *NowPages(show, database, places, parts.totals, settings).pages(),
             *PlacePages(show, database, places, settings).pages(),
             *ScanPages(show, database, places).pages(),
@@ -53,9 +56,16 @@ class Application:
             *PeoplePages(show, parts.people).pages(),
             *TracingPages(show, settings.tracing.socket, parts.clock).pages(),
         ]
+        if parts.provider is not None:
+            linked = LinkedAccounts(database, parts.people)
+            pages = OidcPages(show, parts.provider, linked, parts.clock).pages()
+            self.pages = [*self.pages, *pages]
 
     def asgi(self) -> Starlette:
         """What a web server calls."""
+        provider = self._parts.provider
+        # Signing out there begins with a form here.
+        issuer = origin(provider.settings.issuer) if provider is not None else ""
         return Starlette(
             routes=[
                 *self._door.routes(self.pages),
@@ -63,7 +73,10 @@ class Application:
                 Route("/metrics", self._metrics, methods=["GET"]),
                 Mount("/assets", _Assets(directory=ASSETS)),
             ],
-            middleware=[Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=500)],
+            middleware=[
+                Middleware(SecurityHeaders, forms_to=issuer),
+                Middleware(GZipMiddleware, minimum_size=500),
+            ],
             exception_handlers={HTTPException: self._failed},
         )
 

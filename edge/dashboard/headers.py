@@ -9,7 +9,6 @@ CONTENT_SECURITY_POLICY = (
 )
 
 _HEADERS = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "same-origin",
@@ -24,8 +23,13 @@ _HTTPS_ONLY = ("strict-transport-security", "max-age=63072000")
 class SecurityHeaders:
     """ASGI middleware that adds them. A page is never cached, unless its answer says otherwise."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, forms_to: str = "") -> None:
+        """*forms_to*: another server that the answer to a form may lead to; "" for none."""
         self._app = app
+        policy = CONTENT_SECURITY_POLICY.replace(
+            "form-action 'self'", f"form-action 'self' {forms_to}".rstrip()
+        )
+        self._headers = _HEADERS | {"content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +40,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
                 present = {name.lower() for name, _ in headers}
-                wanted = dict(_HEADERS)
+                wanted = dict(self._headers)
                 if scope["scheme"] == "https":
                     wanted.update([_HTTPS_ONLY])
                 if b"cache-control" not in present:

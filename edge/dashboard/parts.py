@@ -16,6 +16,7 @@ from edge.dashboard.forwarding import (
     Source,
 )
 from edge.dashboard.mail import Mailer
+from edge.dashboard.oidc import Provider
 from edge.dashboard.people import People
 from edge.dashboard.posting import Poster
 from edge.dashboard.reporting import Reporting
@@ -34,6 +35,8 @@ class Parts:
     database: Database
     clock: Clock
     people: People
+    #: Where people sign in instead of here; None for nowhere.
+    provider: Provider | None
     places: Places
     alarms: Alarms
     watch: Watch
@@ -75,6 +78,7 @@ def build(
         database,
         clock,
         people,
+        Provider(settings.oidc, settings.web.url, beside, clock) if settings.oidc.issuer else None,
         places,
         alarms,
         Watch(database, places, alarms, clock, settings.alarms, limits),

@@ -24,6 +24,8 @@ from edge.storage.database import Database
 #: What a person may be called: part of no file name, of no topic.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
 MIN_PASSWORD = 10
+#: What stands for the password of somebody who has none here; no password matches it.
+NO_PASSWORD = "-"
 #: Argon2 reads all of it; more than this is an attack.
 MAX_PASSWORD = 512
 
@@ -36,6 +38,7 @@ class Person:
     role: Role
     active: bool
     places: tuple[str, ...]  #: of a manager; empty for all other roles
+    linked: bool  #: signs in at another server, which says the role
     created: str
     last_seen: str | None
 
@@ -100,12 +103,15 @@ class People:
         """Give *name* a new password; its sessions end. Raises PeopleError."""
         hashed = self._hash(password)
         with self._database.writing() as connection:
-            changed = connection.execute(
+            before = _row(connection, name)
+            if before is None:
+                raise PeopleError(f"there is no {name!r}")
+            if before["password"] == NO_PASSWORD:
+                raise PeopleError(f"{name!r} signs in at another server and has no password here")
+            connection.execute(
                 text("UPDATE person SET password = :password WHERE name = :name"),
                 {"password": hashed, "name": name},
-            ).rowcount
-            if not changed:
-                raise PeopleError(f"there is no {name!r}")
+            )
             _end_sessions(connection, name)
 
     def all(self) -> list[Person]:
@@ -118,44 +124,58 @@ class People:
                     row.role,
                     bool(row.active),
                     tuple(places.get(row.name, ())),
+                    row.password == NO_PASSWORD,
                     row.created,
                     row.used,
                 )
                 for row in connection.execute(
                     text(
-                        "SELECT name, role, active, created, (SELECT max(used) FROM web_session"
-                        " WHERE web_session.person = person.name) AS used FROM person ORDER BY name"
+                        "SELECT name, role, active, created, password, (SELECT max(used) FROM"
+                        " web_session WHERE web_session.person = person.name) AS used"
+                        " FROM person ORDER BY name"
                     )
                 )
             ]
+
+    def is_linked(self, name: str) -> bool:
+        """Whether *name* signs in at another server."""
+        with self._database.reading() as connection:
+            row = _row(connection, name)
+        return row is not None and row["password"] == NO_PASSWORD
 
     def sign_in(self, name: str, password: str, now: str) -> str | None:
         """A new session's secret, or None if name and password are not those of an account."""
         with self._database.reading() as connection:
             row = _row(connection, name)
-        known = row is not None and bool(row["active"])
+        known = row is not None and bool(row["active"]) and row["password"] != NO_PASSWORD
         if not self._matches(row["password"] if row and known else self._nobody, password):
             return None
         if row is None or not known:
             return None
-        secret = secrets.token_urlsafe(32)
         with self._database.writing() as connection:
             if self._hasher.check_needs_rehash(row["password"]):
                 connection.execute(
                     text("UPDATE person SET password = :password WHERE name = :name"),
                     {"password": self._hasher.hash(password), "name": name},
                 )
-            connection.execute(
-                text("DELETE FROM web_session WHERE used < :idle OR created < :old"),
-                self._ends(now),
-            )
-            connection.execute(
-                text(
-                    "INSERT INTO web_session (token, person, created, used)"
-                    " VALUES (:token, :person, :now, :now)"
-                ),
-                {"token": _token(secret), "person": name, "now": now},
-            )
+            return self.begin_session(connection, name, now)
+
+    def begin_session(self, connection: Connection, name: str, now: str, hint: str = "") -> str:
+        """A new session of *name*, who has shown who that is; gives its secret.
+
+        *hint*: by which another server, if it was asked, knows its own session.
+        """
+        secret = secrets.token_urlsafe(32)
+        connection.execute(
+            text("DELETE FROM web_session WHERE used < :idle OR created < :old"), self._ends(now)
+        )
+        connection.execute(
+            text(
+                "INSERT INTO web_session (token, person, created, used, hint)"
+                " VALUES (:token, :person, :now, :now, :hint)"
+            ),
+            {"token": _token(secret), "person": name, "now": now, "hint": hint},
+        )
         return secret
 
     def viewer(self, secret: str, now: str) -> Viewer | None:
@@ -182,12 +202,15 @@ class People:
                 )
         return Viewer(row.name, row.role, frozenset(places) if row.role == "manager" else None)
 
-    def sign_out(self, secret: str) -> None:
-        """End the session *secret*."""
+    def sign_out(self, secret: str) -> str:
+        """End the session *secret*; gives the hint that it had."""
+        token = {"token": _token(secret)}
         with self._database.writing() as connection:
-            connection.execute(
-                text("DELETE FROM web_session WHERE token = :token"), {"token": _token(secret)}
-            )
+            hint = connection.execute(
+                text("SELECT hint FROM web_session WHERE token = :token"), token
+            ).scalar_one_or_none()
+            connection.execute(text("DELETE FROM web_session WHERE token = :token"), token)
+        return str(hint or "")
 
     def _hash(self, password: str) -> str:
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
@@ -206,6 +229,16 @@ class People:
             "idle": utc_text(seconds - self._idle.total_seconds()),
             "old": utc_text(seconds - self._longest.total_seconds()),
         }
+
+
+def keep_role(connection: Connection, name: str, role: Role) -> None:
+    """Give *name* another role; only a manager keeps places."""
+    connection.execute(
+        text("UPDATE person SET role = :role WHERE name = :name"), {"role": role, "name": name}
+    )
+    if role != "manager":
+        _keep_places(connection, name, [])
+    _end_sessions(connection, name)
 
 
 def _check(name: str, role: str, places: list[str]) -> None:

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from edge.dashboard.alarms import AlarmSettings
 from edge.dashboard.forwarding import ForwardSettings
 from edge.dashboard.mail import MailSettings
+from edge.dashboard.oidc import OidcSettings
 from edge.dashboard.reporting import ReportSettings
 from edge.storage.settings import StorageSettings
 
@@ -53,6 +54,7 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     #: A place whose units work but that had no scan for so long is quiet.
     quiet_after_min: Annotated[float, Meta(ge=1, le=10_080)] = 120.0
     web: WebSettings = WebSettings()
+    oidc: OidcSettings = OidcSettings()
     storage: StorageSettings = StorageSettings()
     reports: ReportSettings = ReportSettings()
     alarms: AlarmSettings = AlarmSettings()

@@ -34,9 +34,9 @@ _FLAGS = (
 
 
 @contextmanager
-def served(deployment: Deployment) -> Iterator[str]:
-    """The address of *deployment*'s pages, on a port of their own."""
-    server = Server(deployment.application.asgi(), WebSettings(port=0), Path("."))
+def served(deployment: Deployment, port: int = 0) -> Iterator[str]:
+    """The address of *deployment*'s pages, on *port* or one of their own."""
+    server = Server(deployment.application.asgi(), WebSettings(port=port), Path("."))
     server.start()
     yield server.url.rstrip("/")
     server.stop()

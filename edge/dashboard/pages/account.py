@@ -6,6 +6,7 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.cli import printable
 from edge.clock import Clock
+from edge.dashboard.oidc import Provider
 from edge.dashboard.people import People
 from edge.dashboard.show import THEME_COOKIE, THEMES, Pages
 from edge.dashboard.web import (
@@ -27,8 +28,11 @@ _YEAR_S = 365 * 86_400
 class AccountPages:
     """The pages that everybody has."""
 
-    def __init__(self, show: Pages, people: People, clock: Clock) -> None:
-        self._show, self._people = show, people
+    def __init__(
+        self, show: Pages, people: People, clock: Clock, provider: Provider | None = None
+    ) -> None:
+        """*provider*: where people may sign in instead; None for nowhere."""
+        self._show, self._people, self._provider = show, people, provider
         # Of a name from one address, so that nobody is shut out from elsewhere; and of an address.
         self._of_name = RateLimit(clock, burst=5, seconds=60)
         self._of_address = RateLimit(clock, burst=30, seconds=20)
@@ -47,10 +51,13 @@ class AccountPages:
     def _form(self, ask: Ask, problem: str = "", status: int = 200) -> Response:
         name = ask.field("name")
         to = own_path(ask.field("to") or ask.query("to", "/"))
-        return self._show.page(ask, "sign_in.html", status, name=name, to=to, problem=problem)
+        elsewhere = self._provider.settings.label if self._provider is not None else ""
+        return self._show.page(
+            ask, "sign_in.html", status, name=name, to=to, problem=problem, elsewhere=elsewhere
+        )
 
     def _sign_in(self, ask: Ask) -> Response:
-        name, address = ask.field("name").strip().lower(), _address(ask)
+        name, address = ask.field("name").strip().lower(), address_of(ask)
         wait = max(self._of_address.wait_s(address), self._of_name.wait_s(f"{name} {address}"))
         if wait:
             log.warning("too many attempts to sign in from %s", address)
@@ -66,19 +73,14 @@ class AccountPages:
             return self._form(ask, text, 403)
         self._of_name.forgive(f"{name} {address}")
         log.info("%s signed in from %s", name, address)
-        to = own_path(ask.field("to"))
         viewer = self._people.viewer(secret, ask.now)
-        if to == "/" and viewer is not None and viewer.may("trace"):
-            to = "/tracing"
-        answer = RedirectResponse(to, 303)
-        answer.set_cookie(
-            SESSION_COOKIE, secret, httponly=True, samesite="lax", secure=_is_https(ask)
-        )
-        return answer
+        traces = viewer is not None and viewer.may("trace")
+        return signed_in(ask, secret, ask.field("to"), traces=traces)
 
     def _sign_out(self, ask: Ask) -> Response:
-        self._people.sign_out(ask.request.cookies.get(SESSION_COOKIE, ""))
-        answer = RedirectResponse(SIGN_IN, 303)
+        hint = self._people.sign_out(ask.request.cookies.get(SESSION_COOKIE, ""))
+        elsewhere = self._provider.end(hint) if hint and self._provider is not None else ""
+        answer = RedirectResponse(elsewhere or SIGN_IN, 303)
         answer.delete_cookie(SESSION_COOKIE)
         return answer
 
@@ -91,16 +93,17 @@ class AccountPages:
             value = ask.query(query)
             if value in known:
                 answer.set_cookie(
-                    cookie, value, max_age=_YEAR_S, samesite="lax", secure=_is_https(ask)
+                    cookie, value, max_age=_YEAR_S, samesite="lax", secure=is_https(ask)
                 )
         return answer
 
     def _account(self, ask: Ask, problem: str = "", status: int = 200) -> Response:
-        return self._show.page(ask, "account.html", status, problem=problem)
+        linked = self._people.is_linked(ask.person().name)
+        return self._show.page(ask, "account.html", status, problem=problem, linked=linked)
 
     def _change_password(self, ask: Ask) -> Response:
         viewer = ask.person()
-        wait = self._of_name.wait_s(f"{viewer.name} {_address(ask)}")
+        wait = self._of_name.wait_s(f"{viewer.name} {address_of(ask)}")
         if wait or self._people.sign_in(viewer.name, ask.field("old"), ask.now) is None:
             text = ask.say("Mật khẩu cũ không đúng.", "The old password is not right.")
             return self._account(ask, text, 403)
@@ -115,9 +118,19 @@ class AccountPages:
         return RedirectResponse(SIGN_IN, 303)
 
 
-def _address(ask: Ask) -> str:
+def signed_in(ask: Ask, secret: str, to: str, *, traces: bool) -> Response:
+    """The answer that gives a browser the session *secret* and leads it to the page *to*."""
+    to = own_path(to)
+    answer = RedirectResponse("/tracing" if traces and to == "/" else to, 303)
+    answer.set_cookie(SESSION_COOKIE, secret, httponly=True, samesite="lax", secure=is_https(ask))
+    return answer
+
+
+def address_of(ask: Ask) -> str:
+    """From where *ask* came."""
     return ask.request.client.host if ask.request.client else ""
 
 
-def _is_https(ask: Ask) -> bool:
+def is_https(ask: Ask) -> bool:
+    """Whether it came by HTTPS."""
     return ask.request.url.scheme == "https"
