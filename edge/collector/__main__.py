@@ -13,7 +13,7 @@ from edge import cli, config
 from edge.clock import SystemClock
 from edge.collector import audit
 from edge.collector.asking import requests
-from edge.collector.commanding import add_commands, run_command, run_desired
+from edge.collector.commanding import add_commands, run_command, run_desired, run_group
 from edge.collector.connecting import connect
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
@@ -86,6 +86,7 @@ def main(args: list[str] | None = None) -> int:
         "erase": _erase,
         "command": _control,
         "desired": _control,
+        "group": _control,
     }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
@@ -139,8 +140,8 @@ def _control(options: argparse.Namespace) -> int:
     # Only settings may be wished for before there is anything.
     with closing(_storage(settings, options, make=bool(vars(options).get("keys")))) as storage:
         control = Control(storage.database)
-        run = run_command if options.command == "command" else run_desired
-        return run(control, options)
+        runs = {"command": run_command, "desired": run_desired, "group": run_group}
+        return runs[options.command](control, options)
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Sends commands and desired settings to units, and `edge-collector command` and `desired`.
+"""Sends commands and desired settings to units; `edge-collector command`, `desired`, `group`.
 
 Whoever commands writes a row; the running collector sends it. So what was asked is on record before
 it is done, and nobody needs a second connection under the collector's name.
@@ -23,6 +23,7 @@ from edge.sealing import Signer
 from edge.sessions import Sessions
 from edge.signed import Order, sign_order
 from edge.storage.control import OPEN, CommandRow, ConfigRow, Control
+from edge.storage.control.groups import SCOPES
 from edge.topics import topic
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ def add_commands(commands: Any) -> None:
         " newest commands and what became of them. Exit code 1 if one was not successful.",
     )
     command.add_argument("action", nargs="?", choices=get_args(CommandAction), metavar="ACTION")
-    command.add_argument("units", nargs="*", metavar="UNIT")
-    command.add_argument("--by", default="", help="who asks; default: the user of this computer")
+    command.add_argument("units", nargs="*", metavar="UNIT", help=f"a unit's name, or {SCOPES}")
+    command.add_argument("--by", default="", help="who asks; this computer's user is noted too")
     command.add_argument("--minutes", type=float, default=10.0, help="then it has expired")
     command.add_argument("--wait", type=float, default=30.0, metavar="S", help="for the answers")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -122,15 +123,27 @@ def add_commands(commands: Any) -> None:
         "desired",
         parents=[cli.common_again()],
         help="the settings that units should have",
-        description="Without a scope: what each unit should have and has. With one (all, area:NAME,"
-        " place:NAME, unit:NAME) and KEY=VALUE...: set these, as in camera.frame_rate=10; KEY="
-        " takes one out.",
+        description="Without a scope: what each unit should have and has. With one"
+        f" ({SCOPES}) and KEY=VALUE...: set these, as in camera.frame_rate=10; KEY="
+        " takes one out. What no unit would take is refused here.",
     )
     desired.add_argument("scope", nargs="?", metavar="SCOPE")
     desired.add_argument("keys", nargs="*", metavar="KEY=VALUE")
-    desired.add_argument("--by", default="", help="who asks; default: the user of this computer")
+    desired.add_argument("--by", default="", help="who asks; this computer's user is noted too")
     desired.add_argument("--history", action="store_true", help="who desired what, newest first")
     desired.add_argument("--json", action="store_true", help="one JSON object a line")
+    group = commands.add_parser(
+        "group",
+        parents=[cli.common_again()],
+        help="name groups of units, for commands and desired settings",
+        description="Without a name: the groups and their units. With one: that group alone, after"
+        " units were put in or taken out.",
+    )
+    group.add_argument("name", nargs="?", metavar="GROUP")
+    group.add_argument("--add", nargs="+", default=[], metavar="UNIT", help="put these in")
+    group.add_argument("--remove", nargs="+", default=[], metavar="UNIT", help="take these out")
+    group.add_argument("--by", default="", help="who asks; this computer's user is noted too")
+    group.add_argument("--history", action="store_true", help="who changed what, newest first")
 
 
 def run_command(control: Control, options: argparse.Namespace) -> int:
@@ -143,10 +156,11 @@ def run_command(control: Control, options: argparse.Namespace) -> int:
         return 0
     if not options.units:
         raise ControlError("which units? edge-collector command ACTION UNIT...")
-    by, now = options.by or who(), SystemClock().now().at
+    by, now = who(options.by), SystemClock().now().at
     asked = [
-        control.command(unit, options.action, by, now, options.minutes * 60).id
-        for unit in options.units
+        row.id
+        for scope in options.units
+        for row in control.command(scope, options.action, by, now, options.minutes * 60)
     ]
     rows = _wait(lambda: [control.find(command_id) for command_id in asked], options.wait)
     _print(((vars(row), command_line(row)) for row in rows), as_json=options.json)
@@ -164,13 +178,33 @@ def run_desired(control: Control, options: argparse.Namespace) -> int:
         for key in options.keys:
             set_key(wished, key)
         if options.keys:
-            control.desire(options.scope, wished, options.by or who(), SystemClock().now().at)
+            control.desire(options.scope, wished, who(options.by), SystemClock().now().at)
         print(json.dumps(wished))
         return 0
     configs = control.configs()
     _print(((vars(row), config_line(row)) for row in configs), as_json=options.json)
     if not configs:
         print("no unit was ever heard of", file=sys.stderr)
+    return 0
+
+
+def run_group(control: Control, options: argparse.Namespace) -> int:
+    """`edge-collector group`; gives the exit code. Raises ControlError."""
+    groups = control.groups
+    if options.history:
+        for when, by, name, units in groups.history():
+            print(cli.printable(f"{when}  {by}  {name}  {units}"))
+        return 0
+    if options.name is None:
+        for name, members in groups.groups().items():
+            print(f"{name}  {' '.join(members)}")
+        return 0
+    members = groups.groups().get(options.name, [])
+    if options.add or options.remove:
+        wanted = {*members, *options.add}.difference(options.remove)
+        by = who(options.by)
+        members = groups.set_group(options.name, wanted, by, SystemClock().now().at)
+    print(f"{options.name}  {' '.join(members)}")
     return 0
 
 
@@ -194,16 +228,19 @@ def set_key(tables: dict[str, dict[str, Any]], text: str) -> None:
         del tables[table]
 
 
-def who() -> str:
-    """Who sits at this computer, for the record."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+def who(by: str) -> str:
+    """Who asks, for the record: the user of this computer, behind the name *by* if one is given."""
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    return f"{by} ({user})" if by else user
 
 
 def command_line(row: CommandRow) -> str:
     """One command for people."""
     reason = f": {row.reason}" if row.reason else ""
     detail = f"\n{row.detail}" if row.detail else ""
-    return f"{row.asked}  {row.asked_by}  {row.unit}  {row.action}  {row.state}{reason}{detail}"
+    one_of = f" ({row.scope})" if row.scope not in ("", row.unit) else ""
+    asked = f"{row.asked}  {row.asked_by}  {row.unit}{one_of}  {row.action}"
+    return f"{asked}  {row.state}{reason}{detail}"
 
 
 def config_line(row: ConfigRow) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge.clock import Clock
 from edge.errors import ConfigError
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 if TYPE_CHECKING:
     from edge.scanner.decoder import Frame

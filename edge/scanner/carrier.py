@@ -24,8 +24,8 @@ from edge.messages import Confirmed, ConfirmedRange, check_of
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox, read_outbox
-from edge.scanner.settings import UnitSettings
 from edge.sealing import Signer, Verifier, read_key
+from edge.unit_settings import UnitSettings
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from edge.errors import ConfigError
 from edge.messages import Answer, Config, revision_of
 from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
+from edge.unit_settings import check_allowed
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +29,6 @@ DESIRED = "desired.json"
 TRIAL_S = 45.0
 #: So many starts may a trial take: settings with which the service does not start end here.
 TRIAL_STARTS = 4
-
-#: What may be wished for. Who a unit is, its keys, its legal basis and where its scans lie are not
-#: for the network to change: whoever holds the broker would hold them too.
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "unit": ("direction", "trip"),
-    "broker": ("url", "fallback_url", "protocol", "keepalive_s", "connect_timeout_s"),
-    "camera": (),
-    "reading": (),
-    "outbox": ("max_mb", "keep_free_mb", "own_blocks"),
-    "indicator": (),
-    "publisher": (),
-}
 
 Tables = dict[str, dict[str, Any]]
 NONE = revision_of({})
@@ -225,14 +214,7 @@ class Desired:
 def _check(wished: Config, own: Path) -> None:
     if revision_of(wished.settings) != wished.revision:
         raise ConfigError("the revision is not that of the settings")
-    for table, keys in wished.settings.items():
-        if table not in ALLOWED:
-            raise ConfigError(f"{table}: not for the centre to set; change it on the unit")
-        for key in keys:
-            if ALLOWED[table] and key not in ALLOWED[table]:
-                raise ConfigError(
-                    f"{table}.{key}: not for the centre to set; change it on the unit"
-                )
+    check_allowed(wished.settings)
     _over(config.read(own), wished.settings, own)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.scanner.readers import Frame
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 #: Frames between two looks: a new exposure shows three or four frames after it was asked for.
 EVERY_FRAMES = 8

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.clock import Clock
-from edge.scanner.settings import VehicleSettings
+from edge.unit_settings import VehicleSettings
 
 log = logging.getLogger(__name__)
 

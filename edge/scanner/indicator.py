@@ -19,7 +19,7 @@ from typing import Any, Protocol, TextIO
 
 from edge.clock import Clock, Moment
 from edge.errors import IndicatorError
-from edge.scanner.settings import IndicatorSettings
+from edge.unit_settings import IndicatorSettings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from edge.errors import CameraError, CameraHung
 from edge.scanner.exposure import ExposureControl
 from edge.scanner.lamp import Lamp
 from edge.scanner.pi_controls import Controls, exposure_range, fixed_controls, only_advertised
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 if TYPE_CHECKING:
     from edge.scanner.decoder import Frame

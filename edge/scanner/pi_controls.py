@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from edge.scanner.exposure import Range
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import CameraError, EndOfFrames
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 if TYPE_CHECKING:
     from edge.scanner.decoder import Frame

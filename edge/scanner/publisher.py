@@ -34,8 +34,8 @@ from edge.scanner.boots import Boots
 from edge.scanner.budget import Budget
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
-from edge.scanner.settings import UnitSettings
 from edge.topics import CHANNELS, topic
+from edge.unit_settings import UnitSettings
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,14 @@ from edge.clock import Clock
 from edge.errors import BadMessage, CameraError, EdgeError
 from edge.messages import Command, Config, Health, Hex32
 from edge.scanner import power
-from edge.scanner.desired import ALLOWED, Desired
+from edge.scanner.desired import Desired
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.orders import ORDERS, Orders, findings
 from edge.scanner.publisher import Publisher
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import Verifier
 from edge.signed import read_order
+from edge.unit_settings import ALLOWED
 
 log = logging.getLogger(__name__)
 

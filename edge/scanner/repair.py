@@ -19,7 +19,7 @@ from edge.scanner.camera import Camera, open_camera, webcam_device
 from edge.scanner.decoder import Frame
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.record import RecordFile
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from edge.scanner.sample_drawing import (
     projection,
     shifted,
 )
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 if TYPE_CHECKING:
     from edge.scanner.decoder import Frame

@@ -20,8 +20,8 @@ from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox
 from edge.scanner.pipeline import Pipeline, Unread
 from edge.scanner.rereads import Rereads, Sighting
-from edge.scanner.settings import UnitSettings
 from edge.sealing import Sealer
+from edge.unit_settings import UnitSettings
 
 log = logging.getLogger(__name__)
 

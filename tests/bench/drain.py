@@ -31,8 +31,8 @@ from edge.mqtt import Connection
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import IN_FLIGHT, Publisher
-from edge.scanner.settings import UnitSettings
 from edge.storage.storage import Storage
+from edge.unit_settings import UnitSettings
 from tests.conftest import MOSQUITTO, Mosquitto
 from tests.fakes import a_health, a_scan
 

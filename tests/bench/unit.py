@@ -25,8 +25,8 @@ import numpy as np
 from edge.clock import SystemClock
 from edge.scanner.camera import open_camera
 from edge.scanner.decoder import Frame
-from edge.scanner.settings import CameraSettings
 from edge.sealing import make_key_pair
+from edge.unit_settings import CameraSettings
 from tests.drawing import draw, on_wall
 from tests.end_to_end.parts import Service, beeps_in, invented_cards, scanner_settings
 

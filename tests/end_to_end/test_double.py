@@ -14,9 +14,9 @@ from edge.mqtt import Connection
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher
-from edge.scanner.settings import UnitSettings
 from edge.storage.storage import Storage
 from edge.topics import topic
+from edge.unit_settings import UnitSettings
 from tests.conftest import Broker
 from tests.fakes import FakeClock, a_health, a_scan, eventually
 

@@ -22,9 +22,9 @@ from edge.messages import Identity
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher
-from edge.scanner.settings import UnitSettings
 from edge.sealing import Opener, Sealer, make_key_pair, read_key
 from edge.storage.storage import Storage
+from edge.unit_settings import UnitSettings
 from tests.end_to_end.parts import identity_of, invented_cards
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
 

@@ -20,7 +20,7 @@ from edge.provision.deployment import AUTHORITY, AUTHORITY_KEY, BROKER, utc_now
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher
-from edge.scanner.settings import UnitSettings
+from edge.unit_settings import UnitSettings
 from tests.conftest import MOSQUITTO
 from tests.fakes import a_health, a_scan, eventually
 from tests.provision.broker import DeploymentBroker

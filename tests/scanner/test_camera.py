@@ -17,7 +17,7 @@ from edge.scanner.camera import Camera, Pace, open_camera, webcam_device
 from edge.scanner.decoder import Frame
 from edge.scanner.pictures import ImageFolder, Webcam, open_v4l2
 from edge.scanner.sample import SampleGate
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 from tests.fakes import FakeClock, eventually
 
 

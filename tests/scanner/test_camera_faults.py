@@ -16,8 +16,8 @@ import pytest
 from edge.errors import CameraError, CameraHung
 from edge.scanner import pi_camera
 from edge.scanner.pi_camera import PiCamera
-from edge.scanner.settings import CameraSettings
 from edge.sealing import make_key_pair
+from edge.unit_settings import CameraSettings
 from tests import virtual_camera
 from tests.fakes import eventually
 from tests.scanner.test_cameras import card, open_files
@@ -92,7 +92,7 @@ ONE_FRAME = """
 from tests import virtual_camera
 virtual_camera.install()
 from edge.scanner.pi_camera import PiCamera
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 camera = PiCamera(CameraSettings(wait_s=5.0))
 print(camera.capture().shape)
 camera.close()

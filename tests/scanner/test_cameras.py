@@ -17,7 +17,7 @@ import pytest
 from edge.clock import SystemClock
 from edge.scanner.camera import Camera, open_camera
 from edge.scanner.decoder import Decoder, Frame
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 from tests import virtual_camera
 from tests.drawing import draw
 from tests.virtual_camera import WITHIN_TREE, Releases

@@ -11,8 +11,8 @@ from edge.messages import Scan
 from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_receipt
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox
-from edge.scanner.settings import UnitSettings
 from edge.sealing import Signer, Verifier, open_signer
+from edge.unit_settings import UnitSettings
 from tests.fakes import FakeClock, a_scan
 
 UNIT = UnitSettings(

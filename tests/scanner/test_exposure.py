@@ -5,7 +5,7 @@ import pytest
 
 from edge.scanner.decoder import Frame
 from edge.scanner.exposure import EVERY_FRAMES, Exposure, ExposureControl, Range, brightness
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 CAMERA = Range(26, 200_000, 1.0, 16.0)
 #: Light at which each exposure by day, from the shortest on, is too dark: in units of `light`.

@@ -6,7 +6,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPin
 
 from edge.scanner.ignition import Ignition
-from edge.scanner.settings import VehicleSettings
+from edge.unit_settings import VehicleSettings
 from tests.fakes import FakeClock
 
 SETTINGS = VehicleSettings(ignition_pin=6, off_after_s=60)

@@ -29,7 +29,7 @@ from edge.scanner.indicator import (
     loudness,
     open_indicator,
 )
-from edge.scanner.settings import IndicatorSettings
+from edge.unit_settings import IndicatorSettings
 from tests.fakes import FakeClock
 
 SETTINGS = IndicatorSettings()

@@ -18,7 +18,7 @@ from edge.errors import CameraError, CameraHung
 from edge.scanner import pi_camera as pi_camera_module
 from edge.scanner.exposure import EVERY_FRAMES
 from edge.scanner.pi_camera import PiCamera
-from edge.scanner.settings import CameraSettings
+from edge.unit_settings import CameraSettings
 
 GREY = 77
 

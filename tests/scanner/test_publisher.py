@@ -21,7 +21,7 @@ from edge.scanner.budget import OVERHEAD_BYTES
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import FLUSH_AFTER_S, RESEND_MAX_S, Publisher
-from edge.scanner.settings import UnitSettings
+from edge.unit_settings import UnitSettings
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
 
 UNIT = UnitSettings(

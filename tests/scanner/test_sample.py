@@ -21,7 +21,7 @@ from edge.scanner.sample import (
     sample_script,
     write_contact_sheet,
 )
-from edge.scanner.settings import CameraSettings, ReadingSettings
+from edge.unit_settings import CameraSettings, ReadingSettings
 
 SCRIPT = sample_script()
 

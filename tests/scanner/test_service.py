@@ -17,8 +17,8 @@ from edge.scanner.outbox import Outbox
 from edge.scanner.pipeline import Unread
 from edge.scanner.rereads import Rereads
 from edge.scanner.service import Scanner
-from edge.scanner.settings import UnitSettings
 from edge.sealing import Opener, Sealer, make_key_pair, read_key
+from edge.unit_settings import UnitSettings
 from tests.fakes import FakeClock, a_meter
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors.json").read_text())

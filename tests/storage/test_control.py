@@ -1,6 +1,7 @@
 """The record of commands and desired settings, on both engines."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def centre(database_url: str) -> Iterator[Centre]:
 
 
 def test_a_command_is_on_record_sent_and_answered(centre: Centre) -> None:
-    asked = centre.control.command("cong-1", "identify", "lan", centre.now(), 600)
+    (asked,) = centre.control.command("cong-1", "identify", "lan", centre.now(), 600)
     assert centre.control.find(asked.id).state == "waiting"
 
     assert centre.sent() == [("cong-1", "identify")]
@@ -70,7 +71,7 @@ def test_a_command_is_on_record_sent_and_answered(centre: Centre) -> None:
 
 
 def test_what_is_not_answered_is_sent_again_until_it_expires(centre: Centre) -> None:
-    asked = centre.control.command("cong-1", "restart", "lan", centre.now(), 60)
+    (asked,) = centre.control.command("cong-1", "restart", "lan", centre.now(), 60)
     centre.sent()
     centre.clock.advance(AGAIN_S + 1)
     assert centre.sent() == [("cong-1", "restart")]
@@ -90,7 +91,7 @@ def test_a_command_waits_for_a_unit_that_is_not_there(centre: Centre) -> None:
 
 
 def test_no_unit_answers_for_another_and_nothing_ends_twice(centre: Centre) -> None:
-    asked = centre.control.command("cong-1", "identify", "lan", centre.now(), 600)
+    (asked,) = centre.control.command("cong-1", "identify", "lan", centre.now(), 600)
     centre.answer(asked.id, "successful", unit="cong-2")
     assert centre.control.find(asked.id).state == "waiting"
     centre.answer(asked.id, "failed")
@@ -151,3 +152,88 @@ def test_settings_that_a_unit_took_back_are_not_sent_again_but_others_are(centre
 
     centre.control.desire("all", good, "lan", centre.now())
     assert centre.wished() == ["cong-1"]
+
+
+def test_a_group_is_whom_the_office_names_and_its_history_stays(centre: Centre) -> None:
+    groups = centre.control.groups
+    assert groups.set_group("thu-nghiem", ["cong-2", "cong-1"], "lan", centre.now()) == [
+        "cong-1",
+        "cong-2",
+    ]
+    groups.set_group("thu-nghiem", ["cong-2"], "minh", centre.now())
+
+    assert groups.groups() == {"thu-nghiem": ["cong-2"]}
+    assert [(by, units) for _, by, _, units in groups.history()] == [
+        ("minh", '["cong-2"]'),
+        ("lan", '["cong-1", "cong-2"]'),
+    ]
+    groups.set_group("thu-nghiem", [], "minh", centre.now())
+    assert groups.groups() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "reason"), [("Thử", "cong-1", "must be 1 to 32"), ("thu", "cong-9", "cong-9")]
+)
+def test_a_group_of_nobody_or_without_a_proper_name_is_refused(
+    centre: Centre, name: str, unit: str, reason: str
+) -> None:
+    with pytest.raises(ControlError, match=reason):
+        centre.control.groups.set_group(name, [unit], "lan", centre.now())
+
+
+def test_settings_of_a_group_stand_between_the_place_and_the_unit(centre: Centre) -> None:
+    centre.control.groups.set_group("a", ["cong-1"], "lan", centre.now())
+    centre.control.groups.set_group("b", ["cong-1"], "lan", centre.now())
+    for scope, gain in (("place:cho-1", 2.0), ("group:a", 3.0), ("group:b", 4.0)):
+        centre.control.desire(scope, {"camera": {"gain": gain}}, "lan", centre.now())
+    wished = {row.unit: row.settings for row in centre.control.configs()}
+    assert wished == {"cong-1": {"camera": {"gain": 4.0}}, "cong-2": {"camera": {"gain": 2.0}}}
+
+    centre.control.desire("unit:cong-1", {"camera": {"gain": 5.0}}, "lan", centre.now())
+    assert centre.control.configs()[0].settings == {"camera": {"gain": 5.0}}
+
+
+@pytest.mark.parametrize(
+    ("scope", "units"),
+    [
+        ("all", ["cong-1", "cong-2"]),
+        ("area:pleiku", ["cong-1", "cong-2"]),
+        ("place:cho-1", ["cong-1", "cong-2"]),
+        ("group:thu", ["cong-2"]),
+        ("unit:cong-1", ["cong-1"]),
+        ("cong-1", ["cong-1"]),
+    ],
+)
+def test_a_command_to_a_scope_is_one_to_each_unit_and_says_so(
+    centre: Centre, scope: str, units: list[str]
+) -> None:
+    centre.control.groups.set_group("thu", ["cong-2"], "lan", centre.now())
+    rows = centre.control.command(scope, "identify", "lan", centre.now(), 600)
+
+    assert [(row.unit, row.scope) for row in rows] == [(unit, scope) for unit in units]
+    assert len({row.id for row in rows}) == len(units)
+
+
+@pytest.mark.parametrize("scope", ["group:none", "place:nowhere", "shop:1", "unit:", ":", ""])
+def test_a_command_to_nobody_is_refused(centre: Centre, scope: str) -> None:
+    with pytest.raises(ControlError):
+        centre.control.command(scope, "identify", "lan", centre.now(), 600)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"camera": {"frame_rat": 5.0}}, "did you mean 'frame_rate'"),
+        ({"camera": {"frame_rate": 0}}, "camera.frame_rate is 0"),
+        ({"kamera": {"gain": 2.0}}, "did you mean 'camera'"),
+        ({"unit": {"id": "cong-9"}}, "unit.id: not for the centre"),
+        ({"broker": {"ca_file": "x"}}, "broker.ca_file: not for the centre"),
+    ],
+)
+def test_what_no_unit_would_take_is_refused_before_anything_is_sent(
+    centre: Centre, settings: dict[str, dict[str, Any]], reason: str
+) -> None:
+    with pytest.raises(ControlError, match=reason):
+        centre.control.desire("all", settings, "lan", centre.now())
+
+    assert centre.control.history() == []

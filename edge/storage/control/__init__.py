@@ -10,9 +10,11 @@ import sqlalchemy
 
 from edge.clock import utc_seconds, utc_text
 from edge.config import merged
-from edge.errors import ControlError
+from edge.errors import ConfigError, ControlError
 from edge.messages import Answer, Command, CommandAction, Config, revision_of
+from edge.storage.control.groups import SCOPES, Groups
 from edge.storage.database import Database
+from edge.unit_settings import check_wished
 
 #: A command that was sent and not answered is sent again after this long; units do none twice.
 AGAIN_S = 15.0
@@ -32,6 +34,8 @@ class CommandRow:
     id: str
     unit: str
     action: str
+    #: What was asked for: the unit, or the scope of which it was one.
+    scope: str
     asked_by: str
     asked: str
     expires: str
@@ -59,16 +63,28 @@ class Control:
     def __init__(self, database: Database) -> None:
         self._database = database
         database.migrate("edge.storage.control")
+        self.groups = Groups(database)
 
     def command(
-        self, unit: str, action: CommandAction, by: str, now: str, expires_s: float
+        self, scope: str, action: CommandAction, by: str, now: str, expires_s: float
+    ) -> list[CommandRow]:
+        """Ask each unit of *scope*, a unit's name or one of SCOPES, to do *action*.
+
+        Raises ControlError for what means no unit that was ever heard of.
+        """
+        return [
+            self._ask_for(unit, scope, action, by, now, expires_s)
+            for unit in self.groups.units_of(scope)
+        ]
+
+    def _ask_for(
+        self, unit: str, scope: str, action: CommandAction, by: str, now: str, expires_s: float
     ) -> CommandRow:
-        """Ask *unit* to do *action*. Raises ControlError for a unit that nobody has heard of."""
-        self._must_be_known(unit)
         row = CommandRow(
             id=uuid.uuid4().hex,
             unit=unit,
             action=action,
+            scope=scope,
             asked_by=by,
             asked=now,
             expires=utc_text(utc_seconds(now) + expires_s),
@@ -78,8 +94,9 @@ class Control:
             detail="",
         )
         self._change(
-            "INSERT INTO command (id, unit, action, asked_by, asked, expires, state, changed)"
-            " VALUES (:id, :unit, :action, :asked_by, :asked, :expires, :state, :changed)",
+            "INSERT INTO command"
+            " (id, unit, action, scope, asked_by, asked, expires, state, changed) VALUES"
+            " (:id, :unit, :action, :scope, :asked_by, :asked, :expires, :state, :changed)",
             **vars(row),
         )
         return row
@@ -196,11 +213,15 @@ class Control:
     def desire(self, scope: str, settings: Tables, by: str, now: str) -> None:
         """From now on *settings* are desired of *scope*, in place of those before; {} for none.
 
-        Raises ControlError for a scope that is none.
+        Raises ControlError for a scope that is none, and for settings that no unit would take.
         """
         kind, _, name = scope.partition(":")
-        if scope != "all" and (kind not in ("area", "place", "unit") or not name):
-            raise ControlError(f"scope {scope!r} must be all, area:NAME, place:NAME or unit:NAME")
+        if scope != "all" and (kind not in ("area", "place", "group", "unit") or not name):
+            raise ControlError(f"scope {scope!r} must be {SCOPES}")
+        try:
+            check_wished(settings)
+        except ConfigError as err:
+            raise ControlError(f"no unit would take that: {err}") from None
         self._change(
             "INSERT INTO desired (scope, settings, set_by, set_at)"
             " VALUES (:scope, :settings, :by, :now)",
@@ -223,7 +244,7 @@ class Control:
 
     def configs(self) -> list[ConfigRow]:
         """The desired settings of each unit, by name."""
-        scopes = self._scopes()
+        scopes, groups = self._scopes(), self.groups.of_units()
         return [
             ConfigRow(unit, revision_of(wished), running, state, reason, wished)
             for unit, area, place, running, state, reason in self._ask(
@@ -231,19 +252,19 @@ class Control:
                 " coalesce(c.reason, '') FROM unit u LEFT JOIN unit_config c ON c.unit = u.unit"
                 " ORDER BY u.unit"
             )
-            for wished in [_wished(scopes, area, place, unit)]
+            for wished in [_wished(scopes, area, place, groups.get(unit, []), unit)]
         ]
 
     def due_configs(self, now: str) -> Iterator[tuple[str, str, Config]]:
         """(area, unit, settings) of what is to be sent now to units that are there and differ."""
-        scopes = self._scopes()
+        scopes, groups = self._scopes(), self.groups.of_units()
         rows = self._ask(
             "SELECT u.unit, u.area, u.place, c.revision, c.asked, c.sent, c.state, c.number"
             " FROM unit u JOIN unit_config c ON c.unit = u.unit WHERE u.state = 'online'"
             " ORDER BY u.unit"
         )
         for unit, area, place, running, asked, sent, state, last in rows:
-            wished = _wished(scopes, area, place, unit)
+            wished = _wished(scopes, area, place, groups.get(unit, []), unit)
             revision = revision_of(wished)
             again_s = TRIAL_AGAIN_S if state == "executing" else CONFIG_AGAIN_S
             waits = sent > utc_text(utc_seconds(now) - again_s)
@@ -285,12 +306,6 @@ class Control:
             now=now,
         )
 
-    def _must_be_known(self, unit: str) -> None:
-        if not self._ask("SELECT unit FROM unit WHERE unit = :unit", unit=unit):
-            raise ControlError(
-                f"no unit called {unit!r} was ever heard of; see edge-collector audit"
-            )
-
     def _change(self, sql: str, **values: object) -> None:
         with self._database.writing("control units") as connection:
             connection.execute(sqlalchemy.text(sql), values)
@@ -300,7 +315,10 @@ class Control:
             return [tuple(row) for row in connection.execute(sqlalchemy.text(sql), values)]
 
 
-def _wished(scopes: dict[str, Tables], area: str, place: str, unit: str) -> Tables:
-    """What is desired of one unit: the nearer scope wins, key by key."""
-    names = ("all", f"area:{area}", f"place:{place}", f"unit:{unit}")
+def _wished(
+    scopes: dict[str, Tables], area: str, place: str, groups: list[str], unit: str
+) -> Tables:
+    """What is desired of one unit: the nearer scope wins, key by key; of groups the later name."""
+    named = [f"group:{group}" for group in groups]
+    names = ("all", f"area:{area}", f"place:{place}", *named, f"unit:{unit}")
     return merged(scopes.get(name, {}) for name in names)
