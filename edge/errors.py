@@ -106,6 +106,10 @@ class TokenError(EdgeError, ValueError):
     """An enrolment token that is not of this deployment, or cannot be made."""
 
 
+class EnrolmentError(EdgeError, PermissionError):
+    """A unit is given no certificate, or cannot ask for one; the text says why."""
+
+
 class ProvisionError(EdgeError, OSError):
     """A deployment, or a card, that cannot be made as asked."""
 

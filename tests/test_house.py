@@ -12,6 +12,7 @@ import pytest
 
 from edge.collector.settings import CollectorSettings
 from edge.dashboard.settings import DashboardSettings
+from edge.enrolment.settings import EnrolmentSettings
 from edge.provision.settings import ProvisionSettings
 from edge.scanner.indicator import PATTERNS, READY
 from edge.scanner.settings import ScannerSettings
@@ -40,6 +41,7 @@ HOMES = {
     "authlib": {"edge/dashboard/oidc.py"},
     "joserfc": {"edge/dashboard/oidc.py"},
     "requests": {"edge/dashboard/oidc.py"},
+    "uvicorn": {"edge/serving.py"},
 }
 
 
@@ -85,6 +87,7 @@ def test_the_manual_of_settings_has_each_key_with_its_default() -> None:
         ("provision", ProvisionSettings),
         ("trace", TraceSettings),
         ("dashboard", DashboardSettings),
+        ("enrol", EnrolmentSettings),
     ):
         text = (ROOT / "config" / f"{name}.toml").read_text(encoding="utf-8")
         # With the defaults no longer commented out, the manual must be the defaults.

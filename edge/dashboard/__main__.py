@@ -16,11 +16,11 @@ from edge.dashboard.app import Application
 from edge.dashboard.parts import accounts, build
 from edge.dashboard.rights import ROLES
 from edge.dashboard.service import Service
-from edge.dashboard.serving import Server
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
 from edge.errors import PeopleError
 from edge.register import read_register
+from edge.serving import Server
 from edge.storage.places import keep_register
 from edge.systemd import Notifier
 
@@ -86,7 +86,16 @@ def _run(options: argparse.Namespace) -> int:
         people = accounts(settings, database)
         parts = build(settings, database, people, SystemClock(), options.config.parent)
         service = Service(parts)
-        server = Server(Application(parts).asgi(), settings.web, options.config.parent)
+        web = settings.web
+        server = Server(
+            Application(parts).asgi(),
+            options.config.parent,
+            host=web.host,
+            port=web.port,
+            certificate_file=web.certificate_file,
+            key_file=web.key_file,
+            proxies=web.proxies,
+        )
         notifier = Notifier()
         server.start()
         print(f"edge-dashboard: {server.url}", file=sys.stderr, flush=True)

@@ -21,10 +21,13 @@ from edge.provision.boot_partition import (
     write_boot_partition,
 )
 from edge.provision.cards import make_batch_card, make_card, next_unit, sign_document
+from edge.provision.certifying import sign_files, take_issued
 from edge.provision.codes import SHEET, make_codes, write_codes
-from edge.provision.deployment import SETTINGS, Deployment, make_deployment, utc_now
+from edge.provision.deployment import Deployment, make_deployment, utc_now
+from edge.provision.end_dates import end_dates
 from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
+from edge.provision.layout import SETTINGS
 from edge.provision.places import COLUMNS, place_from, places_from_table, rows
 from edge.provision.release_commands import add_release_commands
 from edge.provision.settings import ProvisionSettings
@@ -75,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
     revoke.add_argument("unit", metavar="UNIT")
+    issued_help = "issued.jsonl, copied from where units enrol"
+    revoke.add_argument("--issued", type=Path, metavar="FILE", help=f"first take in {issued_help}")
+    sign = _command(commands, "sign", _sign, "certify units that ask by a USB stick")
+    sign.add_argument("requests", type=Path, metavar="STICK", help="the stick, or a file on it")
+    issued = _command(commands, "issued", _issued, "take in what the enrolment endpoint has issued")
+    issued.add_argument("ledger", type=Path, metavar="FILE", help=issued_help)
     dates = _command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
     dates.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
@@ -337,13 +346,27 @@ def _broker(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sign(options: argparse.Namespace) -> int:
+    for answer in sign_files(_deployment(options), options.requests, utc_now()):
+        print(answer)
+    return 0
+
+
+def _issued(options: argparse.Namespace) -> int:
+    print(f"{take_issued(_deployment(options), options.ledger)} certificates are new")
+    return 0
+
+
 def _revoke(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
+    if options.issued is not None:
+        take_issued(deployment, options.issued)
     unit = deployment.revoke(options.unit, utc_now())
     folder = deployment.settings.broker.folder
     print(
-        f"{unit.id} is revoked. Copy broker/revoked.pem and broker/rules.acl to {folder} on the"
-        " broker's machine, then: systemctl reload mosquitto"
+        f"{unit.id} is revoked, with {len(unit.certificates)} certificates. Copy broker/revoked.pem"
+        f" and broker/rules.acl to {folder} on the broker's machine, then: systemctl reload"
+        " mosquitto; and enrolment/revoked.txt to /etc/edge-enrol where units enrol"
     )
     return 0
 
@@ -351,26 +374,16 @@ def _revoke(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     alarm = False
     now = utc_now()
-    for end in _deployment(options).dates(now):
+    for end in end_dates(_deployment(options), now):
         alarm = alarm or end.alarm
         if options.json:
             facts = {"what": end.what, "ends": end.not_after.isoformat(), "alarm": end.alarm}
             print(json.dumps(facts))
             continue
         days = (end.not_after - now).days
-        cure = f"; {_CURES.get(end.what, 'write it a new card')}" if end.alarm else ""
+        cure = f"; {end.cure}" if end.alarm else ""
         print(f"{'✗' if end.alarm else '✓'} {end.what}: {days} days left{cure}")
     return 1 if alarm else 0
-
-
-#: "broker" renews whatever is an alarm there.
-_RENEW = "edge-provision broker, copy broker/ and collector/ to their machines, restart both"
-_CURES = {
-    "list of revocations": f"{_RENEW}; a list that has ended locks every unit out",
-    "broker's certificate": _RENEW,
-    "collector's certificate": _RENEW,
-    "authority": "plan a new deployment",
-}
 
 
 if __name__ == "__main__":

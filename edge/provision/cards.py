@@ -24,7 +24,9 @@ from edge.config import secret
 from edge.errors import BasisError, ProvisionError
 from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
 from edge.opening_hours import OpenHours, hours_text
-from edge.provision.deployment import (
+from edge.provision.deployment import Deployment
+from edge.provision.inventory import UnitRecord
+from edge.provision.layout import (
     AUTHORITY,
     BASIS,
     BASIS_KEY,
@@ -33,10 +35,8 @@ from edge.provision.deployment import (
     SETUP_KEY,
     TRACING_PUBLIC,
     UPDATES_PUBLIC,
-    Deployment,
-    broker_url,
 )
-from edge.provision.inventory import UnitRecord
+from edge.provision.machines import broker_url
 from edge.sealing import Signer, Verifier, read_key
 from edge.topics import is_name
 

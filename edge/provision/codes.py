@@ -9,9 +9,11 @@ from edge.errors import ProvisionError
 from edge.files import replace_file
 from edge.printing import CodeSheet, ShownCode, code_picture
 from edge.provision.cards import check_batch, wifi_of
-from edge.provision.deployment import SETUP_KEY, Deployment, broker_url
+from edge.provision.deployment import Deployment
 from edge.provision.inventory import UnitRecord
 from edge.provision.labels import DIRECTIONS
+from edge.provision.layout import SETUP_KEY
+from edge.provision.machines import broker_url
 from edge.sealing import Signer, read_key
 from edge.setup_code import SetupCode, write_setup_code
 

@@ -9,7 +9,8 @@ import msgspec
 from edge import cli
 from edge.errors import ProvisionError
 from edge.provision import releases
-from edge.provision.deployment import UPDATES, Deployment, utc_now
+from edge.provision.deployment import Deployment, utc_now
+from edge.provision.layout import UPDATES
 from edge.ring import Ring
 
 

@@ -21,7 +21,8 @@ from msgspec import Struct
 
 from edge.errors import ProvisionError
 from edge.files import replace_file
-from edge.provision.deployment import UPDATES, UPDATES_KEY, UPDATES_PUBLIC, Deployment
+from edge.provision.deployment import Deployment
+from edge.provision.layout import UPDATES, UPDATES_KEY, UPDATES_PUBLIC
 from edge.provision.openpgp import clear_sign, make_key
 from edge.ring import DOWNGRADE_FIELD, FIELD, Ring
 

@@ -11,13 +11,10 @@ from edge.messages import Name
 #: A certificate must outlive the longest time without a network so many times.
 OUTLIVES = 3
 
-Host = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?(?![\s\S])",
-        description="the name of a computer, such as broker.example.vn, or its IP address",
-    ),
-]
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?"
+_HOST_SAID = "the name of a computer, such as broker.example.vn, or its IP address"
+Host = Annotated[str, Meta(pattern=rf"^{_HOST}(?![\s\S])", description=_HOST_SAID)]
+HostOrNone = Annotated[str, Meta(pattern=rf"^(?:{_HOST})?(?![\s\S])", description=_HOST_SAID)]
 
 
 class DeploymentSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +31,13 @@ class BrokerPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     folder: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]{0,200}(?![\s\S])")] = (
         "/etc/mosquitto/edge"
     )
+
+
+class EnrolmentPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where units enrol, as they reach it."""
+
+    host: HostOrNone = ""
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8884
 
 
 class UnitDefaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,6 +69,7 @@ class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     deployment: DeploymentSettings
     broker: BrokerPlace
     units: UnitDefaults
+    enrolment: EnrolmentPlace = EnrolmentPlace()
     wifi: WifiSettings = WifiSettings()
     updates: UpdatesPlace = UpdatesPlace()
 

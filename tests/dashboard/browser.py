@@ -13,8 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from edge.dashboard.rights import Role
-from edge.dashboard.serving import Server
-from edge.dashboard.settings import WebSettings
+from edge.serving import Server
 from tests.dashboard.parts import Deployment
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -36,7 +35,7 @@ _FLAGS = (
 @contextmanager
 def served(deployment: Deployment, port: int = 0) -> Iterator[str]:
     """The address of *deployment*'s pages, on *port* or one of their own."""
-    server = Server(deployment.application.asgi(), WebSettings(port=port), Path("."))
+    server = Server(deployment.application.asgi(), Path("."), host="127.0.0.1", port=port)
     server.start()
     yield server.url.rstrip("/")
     server.stop()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from edge.demo.broker import listens
 from edge.provision import mosquitto
-from edge.provision.deployment import BROKER, Deployment
+from edge.provision.deployment import Deployment
+from edge.provision.layout import BROKER
 from tests.conftest import MOSQUITTO
 from tests.fakes import eventually
 

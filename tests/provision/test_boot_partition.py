@@ -13,7 +13,8 @@ from edge.errors import CardError, EdgeError
 from edge.legal_basis import SignedBasis
 from edge.provision.__main__ import main
 from edge.provision.cards import make_card, next_unit
-from edge.provision.deployment import RECEIPT_KEY, Deployment, utc_now
+from edge.provision.deployment import Deployment, utc_now
+from edge.provision.layout import RECEIPT_KEY
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.sealing import Verifier, open_signer

@@ -9,7 +9,8 @@ from pypdf import PdfReader
 from edge.card import FILE, FOLDER, read_card
 from edge.provision.__main__ import main
 from edge.provision.cards import next_unit
-from edge.provision.deployment import SETUP_KEY, Deployment
+from edge.provision.deployment import Deployment
+from edge.provision.layout import SETUP_KEY
 from edge.scanner.decoder import Decoder
 from edge.sealing import Signer, read_key
 from edge.setup_code import SetupCode, read_setup_code

@@ -7,19 +7,14 @@ from pathlib import Path
 import pytest
 
 from edge.card import read_card
-from edge.certificates import facts
+from edge.certificates import CENTRE, facts
 from edge.errors import ConfigError, ProvisionError, RegisterError
 from edge.provision import mosquitto
 from edge.provision.__main__ import main
 from edge.provision.cards import make_card
-from edge.provision.deployment import (
-    BROKER,
-    INVENTORY,
-    RESERVED,
-    TRACING_PRIVATE,
-    Deployment,
-    utc_now,
-)
+from edge.provision.deployment import Deployment, utc_now
+from edge.provision.end_dates import end_dates
+from edge.provision.layout import BROKER, INVENTORY, TRACING_PRIVATE
 from edge.sealing import Opener, Sealer, read_key
 from tests.provision.deployments import a_deployment
 
@@ -40,7 +35,7 @@ def test_nothing_secret_can_be_read_by_others(tmp_path: Path) -> None:
     readable = {path for path in files if path.stat().st_mode & 0o077}
     secret = {path for path in files if b"PRIVATE" in path.read_bytes() or path.suffix == ".key"}
 
-    assert len(secret) == 8
+    assert len(secret) == 10
     assert not secret & readable
     assert not (deployment.folder / TRACING_PRIVATE).parent.stat().st_mode & 0o077
 
@@ -92,7 +87,7 @@ def test_a_unit_needs_a_place_and_a_name_of_its_own(tmp_path: Path) -> None:
         add(deployment, "cho-9-a", place="cho-9")
     with pytest.raises(ProvisionError, match="another unit"):
         add(deployment, "cho-1-a", direction="out")
-    for name in RESERVED:
+    for name in CENTRE:
         with pytest.raises(ProvisionError, match="cannot be called"):
             add(deployment, name)
     assert [unit.id for unit in deployment.inventory.units] == ["cho-1-a"]
@@ -203,11 +198,11 @@ def test_the_alarm_comes_long_before_anything_ends(
 
     for days, alarms in (
         (400, set()),
-        (500, {"unit cho-1-a"}),
-        (1825 - 179, {"unit cho-1-a", "list of revocations"}),
+        (600, {"unit cho-1-a"}),
+        (1825 - 179, {"unit cho-1-a", "lists of revocations"}),
     ):
         then = utc_now() + timedelta(days=days)
-        assert {end.what for end in deployment.dates(then) if end.alarm} == alarms
+        assert {end.what for end in end_dates(deployment, then) if end.alarm} == alarms
         monkeypatch.setattr("edge.provision.__main__.utc_now", lambda then=then: then)
         assert run(deployment.folder, "check") == (1 if alarms else 0)
 
@@ -223,7 +218,7 @@ def test_writing_the_brokers_files_anew_renews_what_is_about_to_end(tmp_path: Pa
     later = utc_now() + timedelta(days=3600)
     deployment.write_broker(later)
     assert facts(own.read_bytes()).days_left(later) > 3600
-    assert not any(end.alarm for end in deployment.dates(later) if end.what != "authority")
+    assert not any(end.alarm for end in end_dates(deployment, later) if end.what != "authority")
 
 
 def test_two_cannot_change_a_deployment_at_once(tmp_path: Path) -> None:

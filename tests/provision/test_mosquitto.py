@@ -16,7 +16,8 @@ from edge.clock import SystemClock
 from edge.demo.broker import free_port
 from edge.mqtt import BrokerSettings, Connection, Received
 from edge.provision import mosquitto
-from edge.provision.deployment import AUTHORITY, AUTHORITY_KEY, BROKER, utc_now
+from edge.provision.deployment import utc_now
+from edge.provision.layout import AUTHORITY, AUTHORITY_KEY, BROKER
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher
@@ -338,6 +339,24 @@ def test_a_revoked_unit_is_cut_off_where_it_is_and_keeps_its_scans(
     boots.close()
     outbox.close()
     other.close()
+    collector.close()
+
+
+def test_without_the_list_of_the_issuing_authority_none_of_its_units_comes_in(
+    own_site: Site,
+) -> None:
+    """The way to be rid of an issuing authority whose key was stolen."""
+    collector = own_site.collector()
+    connect(collector)
+    collector.close()
+    lists = own_site.deployment.folder / BROKER / mosquitto.REVOCATIONS_FILE
+    end = b"-----END X509 CRL-----\n"
+    lists.write_bytes(lists.read_bytes().partition(end)[0] + end)
+    own_site.broker.reload()
+
+    assert refused(own_site.connection("a"))
+    collector = own_site.collector()
+    connect(collector)
     collector.close()
 
 

@@ -1,0 +1,64 @@
+"""When the certificates of a deployment end, and what to do before."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge.certificates import facts, revocations_end
+from edge.provision import mosquitto
+from edge.provision.deployment import Deployment
+from edge.provision.layout import (
+    AUTHORITY,
+    BROKER,
+    COLLECTOR_CERTIFICATE,
+    ENROLMENT_CERTIFICATE,
+    ISSUING,
+)
+from edge.provision.machines import ALARM_DAYS, read_file
+
+#: A unit's own certificate is an alarm when less than this part of its life is left: it should have
+#: renewed it when a third was left.
+UNIT_ALARM_SHARE = 1 / 4
+
+#: "broker" renews whatever is an alarm there.
+_RENEW = (
+    "edge-provision broker, copy broker/, collector/ and enrolment/ to their machines,"
+    " restart what runs there"
+)
+
+
+@dataclass(frozen=True)
+class EndDate:
+    """When something ends."""
+
+    what: str
+    not_after: datetime
+    alarm: bool
+    cure: str
+
+
+def end_dates(deployment: Deployment, now: datetime) -> Iterator[EndDate]:
+    """When each thing ends, and whether that is an alarm by *now*."""
+    folder, units = deployment.folder, deployment.settings.units
+
+    def by(what: str, end: datetime, days: float, cure: str = _RENEW) -> EndDate:
+        return EndDate(what, end, (end - now).days < days, cure)
+
+    for what, path, days, cure in (
+        ("authority", AUTHORITY, ALARM_DAYS, "plan a new deployment"),
+        # What it signs ends with it.
+        ("issuing authority", ISSUING, units.certificate_days + ALARM_DAYS, _RENEW),
+        ("broker's certificate", f"{BROKER}/{mosquitto.CERTIFICATE_FILE}", ALARM_DAYS, _RENEW),
+        ("collector's certificate", COLLECTOR_CERTIFICATE, ALARM_DAYS, _RENEW),
+        ("endpoint's certificate", ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW),
+    ):
+        yield by(what, facts(read_file(folder / path)).not_after, days, cure)
+    lists = read_file(folder / BROKER / mosquitto.REVOCATIONS_FILE)
+    late = "a list that has ended locks every unit out"
+    yield by("lists of revocations", revocations_end(lists), ALARM_DAYS, f"{_RENEW}; {late}")
+    for unit in deployment.inventory.units:
+        if unit.revoked is None and unit.certificate is not None:
+            end = unit.certificate.not_after
+            alarm = units.certificate_days * UNIT_ALARM_SHARE
+            cure = "take in what was issued (edge-provision issued); if that is all, a new card"
+            yield by(f"unit {unit.id}", end, alarm, cure)
