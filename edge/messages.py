@@ -24,6 +24,9 @@ VERSION = 1
 #: Larger than any message of ours by far; what is larger is not even looked at.
 MAX_MESSAGE_BYTES = 65_536
 
+#: What came of a set-up code is cut to this.
+SETUP_CHARACTERS = 200
+
 #: A name is cut to this, so that every sealed identity has one length.
 NAME_BYTES = 96
 
@@ -237,6 +240,8 @@ class Health(Message, frozen=True, kw_only=True):
     frame_rate: Annotated[float, Meta(ge=0)] | None = None
     machine: Machine = Machine()
     software: Annotated[str, Meta(max_length=40)] = ""
+    #: What came of the last set-up code that somebody showed since the start; "" for none.
+    setup: Annotated[str, Meta(max_length=SETUP_CHARACTERS)] = ""
     #: What ended the run before this one; "power" is anything that left no word.
     started_after: Literal["first", "stopped", "crash", "power", "repair", "reboot", "command"] = (
         "first"

@@ -41,6 +41,7 @@ PRIVATE = "usr/lib/edge-scanner"
 UNITS = (
     "edge-scanner.service",
     "edge-setup.service",
+    "edge-setup-code.path",
     "edge-reboot.path",
     "edge-reboot.service",
     "edge-poweroff.path",

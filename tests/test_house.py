@@ -29,7 +29,12 @@ HOMES = {
     "sqlite3": {"edge/storage/database.py"},
     "psycopg": {"edge/storage/database.py"},
     "tinydb": {"edge/scanner/segment.py", "edge/scanner/outbox.py", "edge/scanner/boots.py"},
-    "gpiozero": {"edge/scanner/indicator.py", "edge/scanner/lamp.py", "edge/scanner/ignition.py"},
+    "gpiozero": {
+        "edge/scanner/button.py",
+        "edge/scanner/ignition.py",
+        "edge/scanner/indicator.py",
+        "edge/scanner/lamp.py",
+    },
     "picamera2": {"edge/scanner/pi_camera.py"},
     "libcamera": {"edge/scanner/pi_camera.py"},
     "openpyxl": {"edge/tables.py"},

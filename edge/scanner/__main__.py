@@ -17,6 +17,7 @@ from edge.mqtt import Connection
 from edge.scanner import check, power, self_test, setting_up, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
+from edge.scanner.button import Button
 from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
 from edge.scanner.decoder import Decoder
 from edge.scanner.desired import DESIRED, Desired
@@ -39,7 +40,9 @@ from edge.scanner.retention import LOOK_S as RETENTION_S
 from edge.scanner.retention import Retention
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
+from edge.scanner.setup_window import SetupWindow, unit_root
 from edge.scanner.unit_checks import certificate_end
+from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.wiping import wipe
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
@@ -51,8 +54,6 @@ DEFAULT_CONFIG = Path("/etc/edge/scanner.toml")
 MB = 1_000_000
 #: How often to look for a USB stick.
 STICKS_S = 3.0
-#: How long a fault is shown before the service ends, to be started again by systemd.
-FAULT_S = 3.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -120,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     try:
+        if is_unset(options.config):
+            return wait_for_code(options.config)
         return _scan(options)
     except CameraHung as err:
         log.error("%s; ending, to be started again", err)
@@ -240,7 +243,9 @@ def _scan(options: argparse.Namespace) -> int:
         if pipeline.zbar_missing:
             log.warning("reading with zxing-cpp alone: %s", pipeline.zbar_missing)
         stopping = stack.enter_context(cli.stop_signals())
-        watchdog = Watchdog(notifier, publishing, lambda: stopping() or remote.wants_end)
+        watchdog = Watchdog(
+            notifier, publishing, lambda: stopping() or remote.wants_end or window.done
+        )
         try:
             camera = stack.enter_context(
                 closing(
@@ -278,11 +283,25 @@ def _scan(options: argparse.Namespace) -> int:
             online=lambda: publisher.connected,
             kept=publisher.wake,
         )
+        window = SetupWindow(
+            camera,
+            pipeline,
+            indicator,
+            Button(settings),
+            settings.setup,
+            clock,
+            unit_root(options.config),
+            resting=lambda: scanner.resting,
+            frame=meter.frame,
+            tell=meter.set_up,
+        )
+        stack.callback(window.close)
         notifier.ready()
         indicator.rest(resting)
         try:
             while watchdog.goes_on():
-                scanner.step()
+                if not window.step():
+                    scanner.step()
                 watchdog.feed()
         except EndOfFrames as err:
             log.info("%s", err)
@@ -292,7 +311,7 @@ def _scan(options: argparse.Namespace) -> int:
         except CameraError:
             _show_fault(indicator, publishing)
             raise
-        ladder.ending("command" if remote.wants_end else "stopped")
+        ladder.ending("command" if remote.wants_end or window.done else "stopped")
         notifier.stopping()
     return 0
 

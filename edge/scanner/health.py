@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.clock import Clock
-from edge.messages import Health, Machine
+from edge.messages import SETUP_CHARACTERS, Health, Machine
 from edge.scanner.eye import EyeState
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox
@@ -68,6 +68,7 @@ class HealthMeter:
         self._keep_ms: deque[float] = deque(maxlen=RECENT_SCANS)
         self._alarmed = 0.0
         self._eye = EyeState()
+        self._setup = ""
 
     def frame(self, decode_ms: float) -> None:
         """A frame was read in *decode_ms* of processor time."""
@@ -106,6 +107,11 @@ class HealthMeter:
         """How well the eye sees."""
         with self._lock:
             self._eye = state
+
+    def set_up(self, text: str) -> None:
+        """What came of a set-up code: *text* has nothing of it."""
+        with self._lock:
+            self._setup = text[:SETUP_CHARACTERS]
 
     def changed(self) -> bool:
         """Whether something has changed that somebody should hear of at once. Cheap to ask."""
@@ -149,6 +155,7 @@ class HealthMeter:
                 frame_rate=self._frame_rate(),
                 machine=machine,
                 software=self._software,
+                setup=self._setup,
                 certificate_ends=self._certificate_ends,
                 started_after=self._ladder.started_after,
                 repair=self._ladder.reached,
@@ -191,6 +198,7 @@ def _condition(health: Health) -> tuple[object, ...]:
     return (
         health.repair,
         health.eye,
+        health.setup,
         health.not_kept > 0,
         health.damaged > 0,
         max((alarm for alarm in ALARMS if (health.fill or 0.0) >= alarm), default=0.0),

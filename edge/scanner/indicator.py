@@ -40,6 +40,7 @@ class Signal(Enum):
     IDENTIFY = "identify"
     SET_UP = "set_up"
     NOT_SET_UP = "not_set_up"
+    WAITING_FOR_CODE = "waiting_for_code"
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,18 @@ PATTERNS: dict[Signal, Pattern] = {
         ),
         "Không cài đặt được, lý do ghi trên thẻ",
         "Not set up; the reason is on the card",
+    ),
+    # Light: short, long, slow. Sound: the same, going up.
+    Signal.WAITING_FOR_CODE: Pattern(
+        (
+            Step(0.12, green=True, yellow=True, tone_hz=LOW_HZ),
+            DARK,
+            Step(0.6, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(1.2),
+        ),
+        "Đang chờ mã cài đặt, không ghi nhận",
+        "Waiting for its set-up code, not collecting",
+        repeats=True,
     ),
 }
 

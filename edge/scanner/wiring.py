@@ -55,6 +55,11 @@ def parts(settings: ScannerSettings) -> list[Part]:
             "#2b6cb0",
         ),
     ]
+    if settings.setup.button_pin >= 0:
+        pin = settings.setup.button_pin
+        found.append(
+            Part(pin, "setup.button_pin", "nút cài đặt", "set-up button", "→ GND", "#0f766e")
+        )
     if its.kind != "gpio":
         found = []
     if settings.camera.lamp_pin >= 0:
