@@ -144,6 +144,8 @@ class Vehicle(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     plate: Plate
     route: Text = ""
+    #: The company that runs it; "" where the body in charge does.
+    operator: Text = ""
     trips: tuple[Trip, ...] = ()
 
 
@@ -217,7 +219,7 @@ def _check_texts(place: Place, where: str) -> None:
     for area in place.admin:
         texts += [area.province, area.district or "", area.commune]
     if place.vehicle is not None:
-        texts.append(place.vehicle.route)
+        texts += [place.vehicle.route, place.vehicle.operator]
     for text in texts:
         if not text.isprintable():
             raise RegisterError(f"{where}: {text!r} has characters that cannot be printed")

@@ -15,6 +15,7 @@ from edge.clock import SystemClock
 from edge.dashboard.app import Application
 from edge.dashboard.parts import accounts, build
 from edge.dashboard.rights import ROLES
+from edge.dashboard.scope import Scope
 from edge.dashboard.service import Service
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
@@ -47,7 +48,13 @@ def main(args: list[str] | None = None) -> int:
     add = doing.add_parser("add", parents=[cli.common_again()], help="make an account")
     add.add_argument("name")
     add.add_argument("--role", choices=ROLES, default="operator", help="default: %(default)s")
-    add.add_argument("--place", action="append", default=[], help="a manager's place; repeatable")
+    for kind, says in (
+        ("place", "a manager's place"),
+        ("body", "every place of this body in charge"),
+        ("area", 'every place in this area, such as "Phường Mẫu, Gia Lai"'),
+        ("operator", "every vehicle of this operator"),
+    ):
+        add.add_argument(f"--{kind}", action="append", default=[], help=f"{says}; repeatable")
     password = doing.add_parser(
         "password", parents=[cli.common_again()], help="give an account a new password"
     )
@@ -118,14 +125,17 @@ def _people(options: argparse.Namespace) -> int:
         if options.doing == "list":
             for person in people.all():
                 line = (
-                    json.dumps(asdict(person)) if options.json else f"{person.name} {person.role}"
+                    json.dumps(asdict(person), default=sorted)
+                    if options.json
+                    else f"{person.name} {person.role}"
                 )
                 print(line)
             return 0
         password = secrets.token_urlsafe(12) if options.make else _ask_password(options.name)
         if options.doing == "add":
             now = SystemClock().now().at
-            people.add(options.name, options.role, password, now, options.place)
+            scope = Scope.of(options.place, options.body, options.area, options.operator)
+            people.add(options.name, options.role, password, now, scope)
         else:
             people.set_password(options.name, password)
         if options.make:

@@ -53,7 +53,7 @@ class Application:
             *AreaPages(show, database, places).pages(),
             *ReportPages(show, parts.reporting).pages(),
             *SetUpPages(show, database, places, parts.bases).pages(),
-            *PeoplePages(show, parts.people).pages(),
+            *PeoplePages(show, parts.people, database).pages(),
             *TracingPages(show, settings.tracing.socket, parts.clock).pages(),
         ]
         if parts.provider is not None:

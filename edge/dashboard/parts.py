@@ -58,7 +58,7 @@ def build(
     settings: DashboardSettings, database: Database, people: People, clock: Clock, beside: Path
 ) -> Parts:
     """All parts; secrets are *beside* the settings. Raises ConfigError."""
-    places, alarms = Places(), Alarms(database)
+    places, alarms = people.places, Alarms(database)
     limits = Limits(
         silent_unit_s=settings.silent_after_min * 60,
         silent_place_s=settings.quiet_after_min * 60,

@@ -7,9 +7,9 @@ tables cannot take a session over.
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -17,13 +17,21 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, text
 
 from edge.clock import utc_seconds, utc_text
+from edge.dashboard.local_time import local_day
 from edge.dashboard.rights import ROLES, Role, Viewer
+from edge.dashboard.scope import Scope, keep_scope, read_scopes
 from edge.errors import PeopleError
+from edge.register import Place
 from edge.storage.database import Database
+from edge.storage.places import Places
 
 #: What a person may be called: part of no file name, of no topic.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
 MIN_PASSWORD = 10
+#: Of whom there is nothing to see.
+NOTHING = Scope()
+#: So many managers' places are remembered.
+REMEMBERED = 500
 #: What stands for the password of somebody who has none here; no password matches it.
 NO_PASSWORD = "-"
 #: Argon2 reads all of it; more than this is an attack.
@@ -37,7 +45,7 @@ class Person:
     name: str
     role: Role
     active: bool
-    places: tuple[str, ...]  #: of a manager; empty for all other roles
+    scope: Scope  #: of a manager; empty for all other roles
     linked: bool  #: signs in at another server, which says the role
     created: str
     last_seen: str | None
@@ -52,6 +60,7 @@ class People:
         idle: timedelta,
         longest: timedelta,
         hasher: PasswordHasher | None = None,
+        places: Places | None = None,
     ) -> None:
         """*idle*: a session ends when it was not used for so long; *longest*: in any case.
 
@@ -60,15 +69,16 @@ class People:
         self._database = database
         self._idle, self._longest = idle, longest
         self._hasher = hasher or PasswordHasher()
+        #: The register, by which a scope is places.
+        self.places = places or Places()
+        #: The places of each scope on a day, and the register in which they were found.
+        self._found: tuple[Mapping[str, Place], dict[tuple[Scope, date], frozenset[str]]] = ({}, {})
         # Somebody who does not exist must take as long as somebody who does.
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
-    def add(
-        self, name: str, role: Role, password: str, now: str, places: Iterable[str] = ()
-    ) -> None:
+    def add(self, name: str, role: Role, password: str, now: str, scope: Scope = NOTHING) -> None:
         """Make an account. Raises PeopleError that says what to change."""
-        places = sorted(set(places))
-        _check(name, role, places)
+        _check(name, role, scope)
         hashed = self._hash(password)
         with self._database.writing() as connection:
             if _row(connection, name) is not None:
@@ -80,12 +90,11 @@ class People:
                 ),
                 {"name": name, "role": role, "password": hashed, "now": now},
             )
-            _keep_places(connection, name, places)
+            keep_scope(connection, name, scope)
 
-    def change(self, name: str, role: Role, active: bool, places: Iterable[str]) -> None:
+    def change(self, name: str, role: Role, active: bool, scope: Scope) -> None:
         """Give *name* another role, other places, or none at all; its sessions end at once."""
-        places = sorted(set(places))
-        _check(name, role, places)
+        _check(name, role, scope)
         with self._database.writing() as connection:
             before = _row(connection, name)
             if before is None:
@@ -96,7 +105,7 @@ class People:
                 text("UPDATE person SET role = :role, active = :active WHERE name = :name"),
                 {"role": role, "active": int(active), "name": name},
             )
-            _keep_places(connection, name, places)
+            keep_scope(connection, name, scope)
             _end_sessions(connection, name)
 
     def set_password(self, name: str, password: str) -> None:
@@ -117,13 +126,13 @@ class People:
     def all(self) -> list[Person]:
         """Every account, by name."""
         with self._database.reading() as connection:
-            places = _places(connection)
+            scopes = read_scopes(connection)
             return [
                 Person(
                     row.name,
                     row.role,
                     bool(row.active),
-                    tuple(places.get(row.name, ())),
+                    scopes.get(row.name, NOTHING),
                     row.password == NO_PASSWORD,
                     row.created,
                     row.used,
@@ -192,7 +201,7 @@ class People:
             ).one_or_none()
             if row is None:
                 return None
-            places = _places(connection, row.name).get(row.name, [])
+            places = self._places_of(connection, row.name, now) if row.role == "manager" else None
         # Not with every page: a phone that looks on would write every few seconds.
         if utc_seconds(now) - utc_seconds(row.used) > 60:
             with self._database.writing() as connection:
@@ -200,7 +209,7 @@ class People:
                     text("UPDATE web_session SET used = :now WHERE token = :token"),
                     {"now": now, "token": token},
                 )
-        return Viewer(row.name, row.role, frozenset(places) if row.role == "manager" else None)
+        return Viewer(row.name, row.role, places)
 
     def sign_out(self, secret: str) -> str:
         """End the session *secret*; gives the hint that it had."""
@@ -211,6 +220,18 @@ class People:
             ).scalar_one_or_none()
             connection.execute(text("DELETE FROM web_session WHERE token = :token"), token)
         return str(hint or "")
+
+    def _places_of(self, connection: Connection, name: str, now: str) -> frozenset[str]:
+        """The places that *name* has."""
+        scope = read_scopes(connection, name).get(name, NOTHING)
+        key = (scope, local_day(now))
+        register, found = self._found
+        if register is not (kept := self.places.all(connection)) or len(found) >= REMEMBERED:
+            # Replaced as a whole: other threads see the old pair or the new one.
+            register, found = self._found = (kept, {})
+        if key not in found:
+            found[key] = scope.among(register, key[1])
+        return found[key]
 
     def _hash(self, password: str) -> str:
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
@@ -237,16 +258,16 @@ def keep_role(connection: Connection, name: str, role: Role) -> None:
         text("UPDATE person SET role = :role WHERE name = :name"), {"role": role, "name": name}
     )
     if role != "manager":
-        _keep_places(connection, name, [])
+        keep_scope(connection, name, NOTHING)
     _end_sessions(connection, name)
 
 
-def _check(name: str, role: str, places: list[str]) -> None:
+def _check(name: str, role: str, scope: Scope) -> None:
     if not NAME.fullmatch(name):
         raise PeopleError(f"a name is 1 to 64 of a-z, 0-9 and . _ @ - inside, not {name!r}")
     if role not in ROLES:
         raise PeopleError(f"a role is one of {', '.join(ROLES)}, not {role!r}")
-    if places and role != "manager":
+    if scope and role != "manager":
         raise PeopleError(f"only a manager has places of its own, not a role {role!r}")
 
 
@@ -255,29 +276,6 @@ def _row(connection: Connection, name: str) -> dict[str, Any] | None:
         text("SELECT role, password, active FROM person WHERE name = :name"), {"name": name}
     ).one_or_none()
     return None if row is None else dict(row._mapping)
-
-
-def _places(connection: Connection, name: str | None = None) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for row in connection.execute(
-        text(
-            "SELECT person, place FROM person_place"
-            + ("" if name is None else " WHERE person = :name")
-            + " ORDER BY place"
-        ),
-        {} if name is None else {"name": name},
-    ):
-        found.setdefault(row.person, []).append(row.place)
-    return found
-
-
-def _keep_places(connection: Connection, name: str, places: list[str]) -> None:
-    connection.execute(text("DELETE FROM person_place WHERE person = :name"), {"name": name})
-    if places:
-        connection.execute(
-            text("INSERT INTO person_place (person, place) VALUES (:name, :place)"),
-            [{"name": name, "place": place} for place in places],
-        )
 
 
 def _end_sessions(connection: Connection, name: str) -> None:

@@ -28,6 +28,7 @@ COLUMNS = (
     "plate",
     "route",
     "trips",
+    "operator",
 )
 
 
@@ -48,6 +49,7 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
         table["vehicle"] = {
             "plate": text["plate"].upper().replace(" ", ""),
             "route": text.get("route", ""),
+            "operator": text.get("operator", ""),
             "trips": [_trip(trip) for trip in text.get("trips", "").split()],
         }
     try:

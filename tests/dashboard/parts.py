@@ -17,6 +17,7 @@ from edge.dashboard.parts import build
 from edge.dashboard.people import People
 from edge.dashboard.reporting import ReportSettings
 from edge.dashboard.rights import ROLES, Role
+from edge.dashboard.scope import Scope
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
 from edge.opening_hours import DAYS
@@ -50,7 +51,7 @@ class Deployment:
         hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
         self.people = People(self.database, timedelta(hours=12), timedelta(days=7), hasher)
         for role in ROLES:
-            places = [OWN_PLACE] if role == "manager" else []
+            places = Scope.of([OWN_PLACE] if role == "manager" else [])
             self.people.add(role, role, PASSWORD, self.clock.now().at, places)
         settings = settings or DashboardSettings(
             reports=ReportSettings(folder=str(folder / "reports"))

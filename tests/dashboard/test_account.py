@@ -6,6 +6,7 @@ import pytest
 
 from edge.dashboard.headers import CONTENT_SECURITY_POLICY
 from edge.dashboard.people import People
+from edge.dashboard.scope import Scope
 from edge.dashboard.web import own_path
 from edge.errors import PeopleError
 from tests.dashboard.parts import HOSTILE, PASSWORD, Deployment, token_in
@@ -195,19 +196,20 @@ def test_english_is_one_tap_away_and_is_remembered(deployment: Deployment) -> No
 
 def test_an_account_that_cannot_be_is_refused_with_the_reason(deployment: Deployment) -> None:
     now = deployment.clock.now().at
-    for name, role, password, places in (
-        ("ÔNG HAI", "operator", PASSWORD, []),
-        ("a", "king", PASSWORD, []),
-        ("a", "operator", "short", []),
-        ("operator", "operator", PASSWORD, []),
-        ("a", "operator", PASSWORD, ["cho-1"]),
+    for name, role, password, scope in (
+        ("ÔNG HAI", "operator", PASSWORD, Scope()),
+        ("a", "king", PASSWORD, Scope()),
+        ("a", "operator", "short", Scope()),
+        ("operator", "operator", PASSWORD, Scope()),
+        ("a", "operator", PASSWORD, Scope.of(["cho-1"])),
+        ("a", "technician", PASSWORD, Scope.of(bodies=["UBND"])),
     ):
         with pytest.raises(PeopleError):
-            deployment.people.add(name, role, password, now, places)  # type: ignore[arg-type]
+            deployment.people.add(name, role, password, now, scope)  # type: ignore[arg-type]
     with pytest.raises(PeopleError, match="last operator"):
-        deployment.people.change("operator", "technician", True, [])
+        deployment.people.change("operator", "technician", True, Scope())
     with pytest.raises(PeopleError, match="last operator"):
-        deployment.people.change("operator", "operator", False, [])
+        deployment.people.change("operator", "operator", False, Scope())
 
 
 def test_an_operator_makes_an_account_whose_password_is_shown_once(deployment: Deployment) -> None:
@@ -221,7 +223,7 @@ def test_an_operator_makes_an_account_whose_password_is_shown_once(deployment: D
     assert deployment.people.sign_in("chi-ba", password, deployment.clock.now().at)
     assert password not in client.get("/people").text
     person = {person.name: person for person in deployment.people.all()}["chi-ba"]
-    assert (person.role, person.places) == ("manager", ("cho-1", "cho-2"))
+    assert (person.role, person.scope) == ("manager", Scope.of(["cho-1", "cho-2"]))
     assert "chi-ba" in client.post("/people", data=data).text  # there already: said, not made
 
 

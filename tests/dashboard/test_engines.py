@@ -3,6 +3,7 @@
 from datetime import date
 from pathlib import Path
 
+from edge.dashboard.scope import Scope
 from edge.dashboard.service import Service
 from edge.storage.events import events_of
 from tests.dashboard.parts import OWN_PLACE, PASSWORD, Deployment, example_path, token_in
@@ -37,7 +38,7 @@ def test_pages_and_turns_work_on_both(database_url: str, tmp_path: Path) -> None
     for do in ("acknowledge", "close"):
         client.post(f"/alarms/{number}", data={"token": token, "do": do, "note": "đã xem"})
     assert [alarm.number for alarm in deployment.parts.alarms.past()] == [number]
-    deployment.people.change("manager", "manager", True, [OWN_PLACE, "cho-2"])
+    deployment.people.change("manager", "manager", True, Scope.of([OWN_PLACE, "cho-2"]))
     manager = deployment.client("manager")
     assert ">3<" in manager.get("/").text
     deployment.people.set_password("manager", PASSWORD)

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from edge.certificates import Authority
 from edge.clock import utc_seconds
 from edge.dashboard.oidc import OidcSettings, Provider
+from edge.dashboard.scope import Scope
 from edge.dashboard.settings import DashboardSettings, WebSettings
 from edge.demo.broker import free_port
 from edge.errors import ConfigError, SignInError
@@ -176,7 +177,7 @@ def test_the_role_is_what_the_server_says_now(
     office: Deployment, server: OidcServer, tmp_path: Path
 ) -> None:
     come_back(office, tmp_path, "minh")
-    office.people.change("minh", "manager", True, [OWN_PLACE])
+    office.people.change("minh", "manager", True, Scope.of([OWN_PLACE]))
     manager, _ = come_back(office, tmp_path, "minh")
     assert "Chợ Mẫu" in manager.get("/").text
 
@@ -198,7 +199,7 @@ def test_nobody_without_a_group_and_nobody_who_is_locked(
     assert "edge-session" not in answer.headers.get("set-cookie", "")
 
     client, _ = come_back(office, tmp_path, "lan")
-    office.people.change("lan", "department", False, [])
+    office.people.change("lan", "department", False, Scope())
     assert client.get("/coverage").status_code == 303
     assert "đã bị khóa" in come_back(office, tmp_path, "lan")[1].text
 

@@ -3,6 +3,7 @@
 import pytest
 
 from edge.dashboard.rights import ROLES, Role, Viewer
+from edge.dashboard.scope import Scope
 from tests.dashboard.parts import (
     OTHER_PLACE,
     OWN_PLACE,
@@ -65,6 +66,6 @@ def test_a_locked_account_is_out_at_once(deployment: Deployment, role: Role) -> 
     assert client.get("/account").status_code == 200
     deployment.people.add("second", "operator", "mot-mat-khau-dai", deployment.clock.now().at)
 
-    deployment.people.change(role, role, False, [OWN_PLACE] if role == "manager" else [])
+    deployment.people.change(role, role, False, Scope.of([OWN_PLACE] if role == "manager" else []))
 
     assert client.get("/account").status_code == 303

@@ -5,11 +5,17 @@ from typing import cast
 
 from starlette.responses import RedirectResponse, Response
 
+from edge.dashboard.local_time import local_day
 from edge.dashboard.people import People
 from edge.dashboard.rights import ROLES, Role
+from edge.dashboard.scope import SCOPE_KINDS, Scope, ScopeKind, choices
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
 from edge.errors import PeopleError
+from edge.storage.database import Database
+
+#: More of a form's field is not read.
+SCOPE_CHARACTERS = 100_000
 
 #: What each role is called, and what it is for.
 ROLE_NAMES: dict[Role, tuple[str, str]] = {
@@ -24,8 +30,8 @@ ROLE_NAMES: dict[Role, tuple[str, str]] = {
 class PeoplePages:
     """The list of accounts, a new one, and one to be changed."""
 
-    def __init__(self, show: Pages, people: People) -> None:
-        self._show, self._people = show, people
+    def __init__(self, show: Pages, people: People, database: Database) -> None:
+        self._show, self._people, self._database = show, people, database
 
     def pages(self) -> list[Page]:
         """Their routes."""
@@ -45,6 +51,8 @@ class PeoplePages:
             roles=ROLE_NAMES,
             problem=problem,
             made=made,
+            choices=self._choices(ask),
+            scope=_scope(ask),
         )
 
     def _add(self, ask: Ask) -> Response:
@@ -52,7 +60,7 @@ class PeoplePages:
         # Made here, shown once, and changed by its owner.
         password = secrets.token_urlsafe(12)
         try:
-            self._people.add(name, _role(ask), password, ask.now, _places(ask))
+            self._people.add(name, _role(ask), password, ask.now, _scope(ask))
         except PeopleError as err:
             return self._list(ask, str(err))
         return self._list(ask, made=(name, password))
@@ -70,7 +78,14 @@ class PeoplePages:
             roles=ROLE_NAMES,
             problem=problem,
             password=password,
+            choices=self._choices(ask),
+            scope=person.scope,
         )
+
+    def _choices(self, ask: Ask) -> dict[ScopeKind, list[str]]:
+        with self._database.reading() as connection:
+            register = self._people.places.all(connection)
+        return choices(register, local_day(ask.now))
 
     def _change(self, ask: Ask) -> Response:
         name = ask.path("name")
@@ -79,7 +94,7 @@ class PeoplePages:
                 password = secrets.token_urlsafe(12)
                 self._people.set_password(name, password)
                 return self._one(ask, password=password)
-            self._people.change(name, _role(ask), ask.field("active") == "yes", _places(ask))
+            self._people.change(name, _role(ask), ask.field("active") == "yes", _scope(ask))
         except PeopleError as err:
             return self._one(ask, str(err))
         return RedirectResponse("/people", 303)
@@ -91,7 +106,14 @@ def _role(ask: Ask) -> Role:
     return cast(Role, role if role in ROLES else role[:20])
 
 
-def _places(ask: Ask) -> list[str]:
+def _scope(ask: Ask) -> Scope:
     if ask.field("role") != "manager":
-        return []
-    return [place for place in ask.field("places").replace(",", " ").split() if place]
+        return Scope()
+    # Of several that are chosen, each is a line.
+    chosen = {kind: ask.field(kind)[:SCOPE_CHARACTERS].splitlines() for kind in SCOPE_KINDS}
+    return Scope.of(
+        ask.field("places").replace(",", " ").split(),
+        chosen["body"],
+        chosen["area"],
+        chosen["operator"],
+    )
