@@ -19,7 +19,7 @@ DAYS: tuple[Day, ...] = get_args(Day)
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _DAY = f"(?:{'|'.join(DAYS)})"
 _PART = rf"(?:{_DAY}(?:-{_DAY})? )?{_TIME}-{_TIME}"
-_PARTS = re.compile(rf"(?:({_DAY})(?:-({_DAY}))? )?({_TIME})-({_TIME})")
+_PARTS = re.compile(rf"(?:({_DAY}(?:-{_DAY})?) )?({_TIME})-({_TIME})")
 
 #: A text of opening hours, as a setting.
 Hours = Annotated[
@@ -83,13 +83,29 @@ def _spans(days: Iterable[Day]) -> Iterator[str]:
         yield f"{span[0]} " if len(span) == 1 else f"{span[0]}-{span[-1]} "
 
 
+def read_days(text: str) -> tuple[Day, ...]:
+    """The days that *text* tells of, as in "sat" or "mon-wed+fri"; all for "".
+
+    Raises ValueError.
+    """
+    if not text:
+        return DAYS
+    days: list[Day] = []
+    for span in text.split("+"):
+        first, _, last = span.partition("-")
+        begin, end = (DAYS.index(day) for day in (first, last or first))
+        days += DAYS[begin : end + 1] if begin <= end else DAYS[begin:] + DAYS[: end + 1]
+    return tuple(dict.fromkeys(days))
+
+
+def days_text(days: Iterable[Day]) -> str:
+    """*days* as `read_days` reads them."""
+    return "+".join(span.strip() for span in _spans(days))
+
+
 def _read_part(text: str) -> OpenHours:
     match = _PARTS.fullmatch(text)
     if match is None:
         raise ValueError(text)
-    first, last, opens, closes = match.groups()
-    days = DAYS
-    if first:
-        begin, end = DAYS.index(first), DAYS.index(last or first)
-        days = DAYS[begin : end + 1] if begin <= end else DAYS[begin:] + DAYS[: end + 1]
-    return OpenHours(days, time.fromisoformat(opens), time.fromisoformat(closes))
+    days, opens, closes = match.groups()
+    return OpenHours(read_days(days or ""), time.fromisoformat(opens), time.fromisoformat(closes))

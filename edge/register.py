@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from edge.errors import RegisterError
 from edge.files import replace_file
 from edge.messages import Name
-from edge.opening_hours import Day
+from edge.opening_hours import DAYS, Day
 
 #: The first day without districts.
 TWO_LEVELS_FROM = date(2025, 7, 1)
@@ -137,6 +137,10 @@ class Trip(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, Meta(pattern=r"^[a-z0-9-]{1,64}(?![\s\S])", description="1 to 64 of a-z, 0-9, hyphens")
     ]
     departs: time | None = None
+    #: As its schedule says, if it does; not after the departure, it is the next day's.
+    arrives: time | None = None
+    #: On which days it goes.
+    days: tuple[Day, ...] = DAYS
 
 
 class Vehicle(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

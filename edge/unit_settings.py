@@ -12,6 +12,8 @@ from edge import config
 from edge.broker import BrokerSettings
 from edge.errors import ConfigError
 from edge.messages import Name
+from edge.opening_hours import Hours
+from edge.trips import TripText
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 #: Never silent: a beep means that somebody was counted.
@@ -25,6 +27,8 @@ class UnitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     area: Name
     place: Name
     direction: Literal["in", "out", "both"]
+    in_hours: Hours = ""
+    out_hours: Hours = ""
     trip: Annotated[str, Meta(pattern="^[a-z0-9-]{0,64}$")] = ""
     tracing_key_file: str
 
@@ -90,6 +94,7 @@ class VehicleSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     ignition_pin: Annotated[int, Meta(ge=-1, le=27)] = -1
     off_after_s: Annotated[float, Meta(ge=5, le=86_400)] = 300.0
+    trips: Annotated[tuple[TripText, ...], Meta(max_length=100)] = ()
 
 
 class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,13 +110,14 @@ class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 #: What may be wished for; () for a whole table. Who a unit is, its keys, its legal basis and where
 #: its scans lie are not for the network to change.
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "unit": ("direction", "trip"),
+    "unit": ("direction", "in_hours", "out_hours", "trip"),
     "broker": ("url", "fallback_url", "protocol", "keepalive_s", "connect_timeout_s"),
     "camera": (),
     "reading": (),
     "outbox": ("max_mb", "keep_free_mb", "own_blocks"),
     "indicator": (),
     "publisher": (),
+    "vehicle": ("trips",),
 }
 
 #: What each unit gives itself.
@@ -128,6 +134,7 @@ class _Wished(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
+    vehicle: VehicleSettings = field(default_factory=VehicleSettings)
 
 
 def check_allowed(tables: dict[str, dict[str, Any]]) -> None:

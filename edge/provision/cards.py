@@ -20,7 +20,7 @@ from edge.card import (
     CardWifi,
     write_card,
 )
-from edge.config import secret
+from edge.config import merged, secret
 from edge.errors import BasisError, ProvisionError
 from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
 from edge.opening_hours import OpenHours, hours_text
@@ -37,8 +37,10 @@ from edge.provision.layout import (
     UPDATES_PUBLIC,
 )
 from edge.provision.machines import broker_url
+from edge.register import Place
 from edge.sealing import Signer, Verifier, read_key
 from edge.topics import is_name
+from edge.trips import TimedTrip
 
 
 def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
@@ -49,6 +51,7 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
     card, key = _of_the_deployment(deployment)
     unit, number, issued = deployment.certify(name, now)
     assert issued.key is not None
+    card["settings"] = _with_trips(card["settings"], deployment.register.place(unit.place))
     given = Card(
         **card,
         number=number,
@@ -161,6 +164,16 @@ def _updates(deployment: Deployment, place: str | None) -> CardUpdates | None:
         key=key.read_text(encoding="ascii"),
         hours=hours_text(OpenHours(each.days, each.opens, each.closes) for each in hours),
     )
+
+
+def _with_trips(settings: dict[str, Any], place: Place) -> dict[str, Any]:
+    """*settings* with the trips of a vehicle by the clock, unless they have their own."""
+    trips = [
+        str(TimedTrip(trip.id, trip.departs, trip.arrives, trip.days))
+        for trip in (place.vehicle.trips if place.vehicle else ())
+        if trip.departs is not None
+    ]
+    return merged([{"vehicle": {"trips": trips}} if trips else {}, settings])
 
 
 def wifi_of(deployment: Deployment) -> CardWifi | None:

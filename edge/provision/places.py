@@ -11,6 +11,7 @@ from edge.errors import ProvisionError, RegisterError
 from edge.opening_hours import read_hours
 from edge.register import Place, check_place
 from edge.tables import read_table
+from edge.trips import read_trip
 
 #: The columns of a table of places; those behind "kind" may be missing.
 COLUMNS = (
@@ -50,7 +51,7 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
             "plate": text["plate"].upper().replace(" ", ""),
             "route": text.get("route", ""),
             "operator": text.get("operator", ""),
-            "trips": [_trip(trip) for trip in text.get("trips", "").split()],
+            "trips": [_trip(trip, source) for trip in text.get("trips", "").split()],
         }
     try:
         place = msgspec.convert(table, Place, strict=False)
@@ -130,6 +131,19 @@ def _openings(text: str, source: str) -> list[dict[str, Any]]:
         ) from None
 
 
-def _trip(text: str) -> dict[str, Any]:
-    name, _, departs = text.partition("@")
-    return {"id": name, "departs": f"{departs}:00"} if departs else {"id": name}
+def _trip(text: str, source: str) -> dict[str, Any]:
+    if "@" not in text:
+        return {"id": text}
+    try:
+        trip = read_trip(text)
+    except ValueError:
+        raise RegisterError(
+            f"{source}: trip {text!r} must be as in sang-1@05:30, toi-2@23:30-01:10 or"
+            " cho@06:00/sat-sun"
+        ) from None
+    return {
+        "id": trip.id,
+        "departs": trip.departs,
+        "arrives": trip.arrives,
+        "days": trip.days,
+    }

@@ -38,6 +38,7 @@ from edge.scanner.repair import REPAIR, Ladder, mended_camera
 from edge.scanner.rereads import Rereads
 from edge.scanner.retention import LOOK_S as RETENTION_S
 from edge.scanner.retention import Retention
+from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup_window import SetupWindow, unit_root
@@ -175,7 +176,8 @@ def _scan(options: argparse.Namespace) -> int:
             machine=lambda: read_machine(folder),
             certificate_ends=certificate_end(settings, options.config.parent),
         )
-        boots = Boots(folder / BOOTS)
+        schedule = Schedule(settings.unit, settings.vehicle)
+        boots = Boots(folder / BOOTS, schedule)
         stack.callback(boots.close)
         publisher = Publisher(
             connection,
@@ -277,6 +279,7 @@ def _scan(options: argparse.Namespace) -> int:
             meter,
             clock,
             settings.unit,
+            schedule,
             eye=Eye(),
             resting=resting,
             closed=lambda: remote.closed() or permission.reason(),

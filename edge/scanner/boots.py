@@ -19,6 +19,7 @@ from tinydb.table import Document
 from edge.clock import TRUST, Moment, boot_offset_ms, boot_time
 from edge.files import replace_file
 from edge.messages import ClockSource, Count, Hex32, Scan
+from edge.scanner.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,13 @@ RETRY_MS = 60_000
 class Boots:
     """The boots whose clock became known. One object, one thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Read *path*, if it is there. One that is damaged is set aside and begun anew."""
+    def __init__(self, path: Path, schedule: Schedule | None = None) -> None:
+        """Read *path*, if it is there. One that is damaged is set aside and begun anew.
+
+        By *schedule* scans that are dated get their trip and direction.
+        """
         self._path = path
+        self._schedule = schedule
         self._db = TinyDB(storage=ReplacedFile, path=path)
         self._boots: dict[str, _Boot] = {}
         self._next_number = 1
@@ -71,7 +76,10 @@ class Boots:
     def dated(self, scan: Scan) -> Scan:
         """*scan*, with its true time if that became known after it was made."""
         corrected = self.corrected(scan)
-        return scan if corrected is None else msgspec.structs.replace(scan, corrected=corrected)
+        if corrected is None:
+            return scan
+        dated = msgspec.structs.replace(scan, corrected=corrected)
+        return dated if self._schedule is None else self._schedule.completed(dated)
 
     def close(self) -> None:
         """Let go of the file."""

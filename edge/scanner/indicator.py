@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, TextIO
 
 from edge.clock import Clock, Moment
 from edge.errors import IndicatorError
+from edge.scanner.schedule import VIETNAM
 from edge.unit_settings import IndicatorSettings
 
 log = logging.getLogger(__name__)
@@ -238,7 +239,6 @@ PATTERNS: dict[Signal, Pattern] = {
     ),
 }
 
-VIETNAM = timezone(timedelta(hours=7))
 
 #: Two people are two beeps, however quickly they come.
 _COUNTED = (Signal.ACCEPTED, Signal.STORED_OFFLINE)

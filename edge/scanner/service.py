@@ -20,6 +20,7 @@ from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox
 from edge.scanner.pipeline import Pipeline, Unread
 from edge.scanner.rereads import Rereads, Sighting
+from edge.scanner.schedule import Schedule
 from edge.sealing import Sealer
 from edge.unit_settings import UnitSettings
 
@@ -48,6 +49,7 @@ class Scanner:
         meter: HealthMeter,
         clock: Clock,
         unit: UnitSettings,
+        schedule: Schedule,
         *,
         eye: Eye,
         resting: Signal | None = None,
@@ -70,6 +72,7 @@ class Scanner:
         self._meter = meter
         self._clock = clock
         self._unit = unit
+        self._schedule = schedule
         self._eye = eye
         self._closed = closed
         self._online = online
@@ -110,19 +113,20 @@ class Scanner:
 
     def _take(self, content: bytes) -> None:
         now = self._clock.monotonic()
-        sighting = self._rereads.look(content, self._unit.direction, now)
+        direction = self._schedule.direction(self._clock.now())
+        sighting = self._rereads.look(content, direction, now)
         if sighting is Sighting.HELD:
             return
         answer = classify(content)
         if isinstance(answer, Refusal):
-            self._rereads.remember(content, self._unit.direction, now)
+            self._rereads.remember(content, direction, now)
             self._refuse(answer, sighting)
         elif sighting is Sighting.AGAIN:
             self._meter.repeated()
             self._indicator.show(Signal.ALREADY_SEEN)
         elif self._keep(answer, now):
             # As of now: while a slow disk was writing, nobody saw that the code was still in view.
-            self._rereads.remember(content, self._unit.direction, self._clock.monotonic())
+            self._rereads.remember(content, direction, self._clock.monotonic())
 
     def _refuse(self, refusal: Refusal, sighting: Sighting) -> None:
         # Shown again at once it is refused again, but counted as the one code that it is.
@@ -187,8 +191,8 @@ class Scanner:
             epoch=self._outbox.epoch,
             seq=self._outbox.next_seq,
             place=self._unit.place,
-            direction=self._unit.direction,
-            trip=self._unit.trip,
+            direction=self._schedule.direction(moment),
+            trip=self._schedule.trip(moment),
             document=document.kind,
             at=moment.at,
             boot=moment.boot,

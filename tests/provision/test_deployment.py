@@ -15,6 +15,7 @@ from edge.provision.cards import make_card
 from edge.provision.deployment import Deployment, utc_now
 from edge.provision.end_dates import end_dates
 from edge.provision.layout import BROKER, INVENTORY, TRACING_PRIVATE
+from edge.provision.places import place_from
 from edge.sealing import Opener, Sealer, read_key
 from tests.provision.deployments import a_deployment
 
@@ -106,6 +107,22 @@ def test_a_unit_hangs_elsewhere_from_its_next_card_on(tmp_path: Path) -> None:
     assert after.unit is not None
     assert (before.unit.direction, after.unit.direction) == ("in", "out")
     assert after.number > before.number
+
+
+def test_the_card_of_a_vehicle_brings_its_trips_by_the_clock(tmp_path: Path) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai")
+    row = {
+        "id": "xe-1",
+        "name": "Xe Mẫu",
+        "kind": "vehicle",
+        "plate": "81B-000.01",
+        "trips": "sang-1@05:30-07:10/mon-wed+fri le toi@23:30",
+    }
+    deployment.put_places(deployment.register.with_places([place_from(row, "row 1")]))
+    add(deployment, "xe-1-truoc", place="xe-1")
+    card = read_card(make_card(deployment, "xe-1-truoc", utc_now()))
+
+    assert card.settings["vehicle"] == {"trips": ["sang-1@05:30-07:10/mon-wed+fri", "toi@23:30"]}
 
 
 def test_names_with_a_meaning_for_topics_are_refused_in_one_line(

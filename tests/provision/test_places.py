@@ -42,6 +42,7 @@ def test_a_table_as_a_vietnamese_spreadsheet_saves_it_becomes_places(tmp_path: P
         ("cho-2;Chợ;market;;;;;;mon-sat 5h;;;", "row 5.*must be as in"),
         ("cho-2;Chợ;market;;;;;;xyz 05:00-06:00;;;", "row 5.*must be as in"),
         ("cho-2;Chợ;market;;;;;;;81B-1;;", "row 5.*number plate"),
+        ("xe-2;Xe;vehicle;;;;;;;81B-2;;sang@5h", "row 5.*trip 'sang@5h' must be as in"),
         ("cho-1;Chợ Mẫu;market;2025-07-01;;Gia Lai;;Xã Mẫu;;;;", "row 5.*follow one another"),
         ("cho-2;Chợ\u202e;market;;;;;;;;;", "row 5.*cannot be printed"),
     ],

@@ -16,9 +16,10 @@ from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox
 from edge.scanner.pipeline import Unread
 from edge.scanner.rereads import Rereads
+from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
 from edge.sealing import Opener, Sealer, make_key_pair, read_key
-from edge.unit_settings import UnitSettings
+from edge.unit_settings import UnitSettings, VehicleSettings
 from tests.fakes import FakeClock, a_meter
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors.json").read_text())
@@ -71,6 +72,9 @@ class Gate:
                 gate.told_while_keeping += [signal for signal, *_ in gate.shown]
                 gate.outbox.put(scan)
 
+        self.unit = UnitSettings(
+            id="cong-1", area="a", place="cho-1", direction="out", tracing_key_file="x"
+        )
         self.scanner = Scanner(
             self,
             self,  # type: ignore[arg-type]
@@ -81,9 +85,8 @@ class Gate:
             Unread(1.0),
             self.meter,
             self.clock,
-            UnitSettings(
-                id="cong-1", area="a", place="cho-1", direction="out", tracing_key_file="x"
-            ),
+            self.unit,
+            Schedule(self.unit, VehicleSettings(trips=("sang-1@08:00-10:00",))),
             eye=Eye(),
             closed=lambda: self.why_closed,
             online=lambda: self.online,
@@ -145,6 +148,14 @@ def test_a_card_becomes_a_scan_that_only_the_desk_can_read(gate: Gate) -> None:
     identity = gate.opener.open(scan.sealed, scan.id)
     assert (identity.pin, identity.name) == ("064190000123", "Trần Thị Mẫu")
     assert gate.kept == 1
+
+
+def test_a_scan_carries_the_trip_of_its_hour_once_the_clock_is_known(gate: Gate) -> None:
+    gate.see(CARD)
+    gate.clock.synchronized = True
+    gate.see(PERSONAL)
+
+    assert [scan.trip for scan in gate.scans()] == ["", "sang-1"]
 
 
 def test_the_scan_is_on_disk_before_anything_is_shown(gate: Gate) -> None:
