@@ -83,7 +83,7 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Scan(Message, frozen=True, kw_only=True):
-    """One code, accepted once. `<unit>/scan`, QoS 1, not retained."""
+    """One code, accepted once. `<unit>/scan`, QoS 1, not retained; also an array of several."""
 
     v: Literal[1] = 1
     #: Made by the unit when the scan is; storage takes each id once.
@@ -111,6 +111,68 @@ class Scan(Message, frozen=True, kw_only=True):
     key: Hex8
     #: The identity, readable by the tracing desk alone: see sealing.py.
     sealed: Annotated[bytes, Meta(max_length=4096)]
+
+
+#: What travels on `<unit>/scan`: one scan, or an array of several that a unit sends together.
+MOST_SCANS = 100
+Scans = Annotated[tuple[Scan, ...], Meta(min_length=1, max_length=MOST_SCANS)]
+#: A unit puts no more into one message than this, but for a scan that is larger by itself.
+TOGETHER_BYTES = 16_384
+
+
+def fit_together(scans: list[bytes], most_bytes: float = TOGETHER_BYTES) -> int:
+    """How many of *scans*, each encoded, go into one message: the first one at least."""
+    size = 1
+    for count, scan in enumerate(scans):
+        size += len(scan) + 1
+        if count and (size > most_bytes or count == MOST_SCANS):
+            return count
+    return len(scans)
+
+
+def scans_message(scans: list[bytes]) -> bytes:
+    """The message that carries *scans*, each encoded, of which there is at least one."""
+    return scans[0] if len(scans) == 1 else b"[%b]" % b",".join(scans)
+
+
+def read_scans(payload: bytes) -> tuple[tuple[Scan, ...], list[tuple[bytes, str]]]:
+    """The scans of a message, and what in it cannot be read, each with the reason.
+
+    One bad scan of several takes none of the others with it. Raises BadMessage as `decode` does,
+    for one alone and for an array that is none or too long.
+    """
+    if payload[:1] != b"[":
+        return (Scan.decode(payload),), []
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise BadMessage(f"{len(payload)} bytes are more than {MAX_MESSAGE_BYTES}")
+    try:
+        scans: tuple[Scan, ...] = _SCANS.decode(payload)
+        return scans, []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_each(payload)
+
+
+def _read_each(payload: bytes) -> tuple[tuple[Scan, ...], list[tuple[bytes, str]]]:
+    try:
+        parts = _PARTS.decode(payload)
+    except msgspec.ValidationError:
+        raise BadMessage(f"an array of scans that is empty, or of more than {MOST_SCANS}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage("not JSON") from None
+    scans: list[Scan] = []
+    bad: list[tuple[bytes, str]] = []
+    for part in parts:
+        try:
+            scans.append(Scan.decode(bytes(part)))
+        except BadMessage as err:
+            bad.append((bytes(part), str(err)))
+    return tuple(scans), bad
+
+
+_SCANS = msgspec.json.Decoder(Scans)
+_PARTS = msgspec.json.Decoder(
+    Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST_SCANS)]
+)
 
 
 class ConfirmedRange(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import select
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,13 @@ class LastWill:
     payload: bytes
 
 
+class _Handed(NamedTuple):
+    """A message that the broker has not acknowledged yet."""
+
+    about: Sequence[int]
+    size: int
+
+
 class Connection:
     """A connection that comes back by itself. Not for use by two threads, but for `wake`."""
 
@@ -106,7 +114,7 @@ class Connection:
         self._client: _Client | None = None
         self._received: deque[Received] = deque()
         self._in_hand: set[int] = set()
-        self._unacknowledged: dict[int, int] = {}
+        self._unacknowledged: dict[int, _Handed] = {}
         self._lost_about: set[int] = set()
         self._most_in_flight = packets.HIGHEST_ID
         self._mid = 0
@@ -129,6 +137,10 @@ class Connection:
         #: Whether the broker had kept the session of the connection before this one, and so most
         #: likely what was handed to it then. Only a persistent one can be kept.
         self.kept = False
+        #: What the messages carry that are `in_flight`.
+        self.bytes_in_flight = 0
+        #: The largest packet that the broker takes. Only MQTT 5 tells.
+        self.most_packet_bytes = packets.MOST_BYTES
         #: Why there is no connection, in one line; "" while there is one.
         self.trouble = "not connected yet"
         #: Set before an attempt to connect.
@@ -182,11 +194,13 @@ class Connection:
         self._received.clear()
         return messages
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False, about: int = 0) -> bool:
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, about: Sequence[int] = ()
+    ) -> bool:
         """Hand a message to the broker, QoS 1.
 
-        False, and nothing kept, if there is no broker, or if it takes no more for now. *about*: a
-        number of the caller's that `take_lost` gives back if the broker may not have it.
+        False, and nothing kept, if there is no broker, or if it takes no more for now. *about*:
+        numbers of the caller's that `take_lost` gives back if the broker may not have it.
         """
         sock = self._socket()
         if sock is None or not self.connected or self.in_flight >= self._most_in_flight:
@@ -195,7 +209,8 @@ class Connection:
         packet = packets.publish(topic.encode(), payload, mid, retain=retain, five=self._five)
         if not self._send(sock, packet):
             return False
-        self._unacknowledged[mid] = about
+        self._unacknowledged[mid] = _Handed(about, len(payload))
+        self.bytes_in_flight += len(payload)
         return True
 
     def take_lost(self) -> set[int]:
@@ -344,8 +359,9 @@ class Connection:
         self.connected = False
         self._received.clear()
         self._in_hand.clear()
-        self._lost_about.update(about for about in self._unacknowledged.values() if about)
+        self._lost_about.update(*(handed.about for handed in self._unacknowledged.values()))
         self._unacknowledged.clear()
+        self.bytes_in_flight = 0
 
     # One turn of the connection
 
@@ -438,7 +454,8 @@ class Connection:
         )
 
     def _take_acknowledgement(self, mid: int, reason: int) -> None:
-        self._unacknowledged.pop(mid, None)
+        if handed := self._unacknowledged.pop(mid, None):
+            self.bytes_in_flight -= handed.size
         # Only MQTT 5 tells; 3.1.1 acknowledges what it then throws away.
         if reason >= 0x80:
             log.warning("broker: %s does not take a message: reason %d", self.address, reason)
@@ -480,7 +497,8 @@ class Connection:
         address = self._addresses[self._at]
         self.kept = bool(flags.session_present) and address == self._session_at
         self._session_at = address
-        # In MQTT 5 a broker may say how many it takes.
+        # In MQTT 5 a broker may say how large, and how many, it takes.
+        self.most_packet_bytes = getattr(properties, "MaximumPacketSize", packets.MOST_BYTES)
         most = getattr(properties, "ReceiveMaximum", packets.HIGHEST_ID)
         self._most_in_flight = min(most, packets.HIGHEST_ID)
         if self._subscriptions:
@@ -528,4 +546,8 @@ class _Client(paho.Client):
 
     def _create_socket(self) -> BufferedSocket:
         # There is no public way to hand in a socket; this is where paho makes each of its own.
-        return BufferedSocket(super()._create_socket())  # type: ignore[arg-type]
+        sock: Any = super()._create_socket()
+        # What goes out together is gathered here already. The system would hold it back for up to
+        # 40 ms besides, until the broker has acknowledged what went before.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return BufferedSocket(sock)

@@ -21,6 +21,8 @@ PINGRESP = 0xD0
 PINGREQ = b"\xc0\x00"
 #: What a packet's id can be, and how many may be under way.
 HIGHEST_ID = 65_535
+#: How large a packet can be.
+MOST_BYTES = 268_435_455
 
 
 class Published(NamedTuple):

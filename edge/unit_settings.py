@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from edge import config
 from edge.broker import BrokerSettings
 from edge.errors import ConfigError
-from edge.messages import Name
+from edge.messages import MOST_SCANS, Name
 from edge.opening_hours import Hours
 from edge.trips import TripText
 
@@ -101,6 +101,7 @@ class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How scans are sent."""
 
     window: Annotated[int, Meta(ge=1, le=5000)] = 1000
+    scans_a_message: Annotated[int, Meta(ge=1, le=MOST_SCANS)] = 20
     live_share: Annotated[float, Meta(ge=0, le=1)] = 0.25
     budget_kb_s: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
     resend_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -126,7 +126,8 @@ class FakeConnection:
     def __init__(self) -> None:
         self.connected = False
         self.session = 0
-        self.in_flight = 0
+        self.in_flight = self.bytes_in_flight = 0
+        self.most_packet_bytes = 2**28
         self.will: LastWill | None = None
         self.published: list[tuple[str, bytes, bool]] = []
         self._inbox: list[Received] = []
@@ -178,11 +179,13 @@ class FakeConnection:
     def together(self) -> Iterator[None]:
         yield
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False, about: int = 0) -> bool:
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, about: Sequence[int] = ()
+    ) -> bool:
         if self.connected:
             self.published.append((topic, payload, retain))
             if not self.acknowledging:
-                self._lost.add(about)
+                self._lost.update(about)
         return self.connected
 
     def take_lost(self) -> set[int]:

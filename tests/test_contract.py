@@ -25,6 +25,15 @@ def test_a_message_is_valid_by_its_schema(message: Message) -> None:
         validator.validate(json.loads(message.encode()) | {"more": 1})
 
 
+def test_an_array_of_scans_is_valid_by_the_schema_and_one_of_anything_else_is_not() -> None:
+    validator = jsonschema.Draft202012Validator(schema("scan"))
+    scan = json.loads(MESSAGES[0].encode())
+
+    validator.validate([scan, scan])
+    for wrong in ([], [scan, {}], [scan] * 101):
+        assert not validator.is_valid(wrong)
+
+
 def test_every_channel_stands_in_the_asyncapi_document() -> None:
     document = json.loads(documents()["asyncapi.json"])
 

@@ -9,6 +9,8 @@ from edge.errors import BadMessage
 from edge.messages import (
     CHANNEL_MESSAGES,
     MAX_MESSAGE_BYTES,
+    MOST_SCANS,
+    TOGETHER_BYTES,
     Again,
     Answer,
     Command,
@@ -23,6 +25,9 @@ from edge.messages import (
     SignedConfig,
     Status,
     check_of,
+    fit_together,
+    read_scans,
+    scans_message,
 )
 from tests.fakes import a_health, a_scan, a_status
 
@@ -140,6 +145,77 @@ def test_no_mutation_of_a_message_does_more_than_be_refused() -> None:
             except BadMessage as err:
                 reason = str(err)
             assert all(char.isprintable() for char in reason)
+
+
+def test_one_scan_travels_as_it_is_and_several_as_an_array() -> None:
+    scans = [a_scan(seq) for seq in range(1, 4)]
+    encoded = [scan.encode() for scan in scans]
+
+    assert scans_message(encoded[:1]) == encoded[0]
+    assert read_scans(encoded[0]) == ((scans[0],), [])
+    assert read_scans(scans_message(encoded)) == (tuple(scans), [])
+
+
+def test_a_bad_scan_among_others_is_told_alone() -> None:
+    good = [a_scan(seq) for seq in (1, 2)]
+    unknown = a_scan(3).encode().replace(b'"v":1', b'"v":2')
+    hostile = a_scan(4).encode().replace(b'"cccd"', b'"<script>"')
+    parts = [good[0].encode(), unknown, b"7", hostile, good[1].encode()]
+
+    scans, bad = read_scans(scans_message(parts))
+
+    assert scans == tuple(good)
+    assert [part for part, _ in bad] == [unknown, b"7", hostile]
+    reasons = [reason for _, reason in bad]
+    assert "version 2" in reasons[0]
+    assert "no version" in reasons[1]
+    assert "script" not in reasons[2]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"[]", "empty, or of more than"),
+        (b"[%b]" % b",".join([b"1"] * (MOST_SCANS + 1)), "empty, or of more than"),
+        (b"[" * 50_000, "not JSON"),
+        (b"[1", "not JSON"),
+        (b"[" + a_scan(1).encode() + b',{"v":1', "not JSON"),
+        (b"[" + b" " * MAX_MESSAGE_BYTES, "bytes are more than"),
+    ],
+)
+def test_an_array_that_is_none_is_refused_as_a_whole(payload: bytes, reason: str) -> None:
+    with pytest.raises(BadMessage, match=reason):
+        read_scans(payload)
+
+
+def test_what_fits_together_stays_within_its_bytes_and_its_number() -> None:
+    size = len(a_scan(1).encode())
+    many = [a_scan(seq).encode() for seq in range(1, 2 * MOST_SCANS)]
+
+    count = fit_together(many)
+
+    assert len(scans_message(many[:count])) <= TOGETHER_BYTES < count * (size + 1) + size + 3
+    assert fit_together(many, 10**9) == MOST_SCANS
+    assert fit_together(many, 10) == fit_together(many[:1]) == 1
+    assert fit_together(many, 2 * size + 3) == 2
+    assert len(scans_message(many[:MOST_SCANS])) > MAX_MESSAGE_BYTES > TOGETHER_BYTES
+
+
+def test_no_mutation_of_an_array_does_more_than_be_refused() -> None:
+    chance = random.Random(12)
+    whole = scans_message([a_scan(seq).encode() for seq in range(1, 6)])
+    for _ in range(3000):
+        payload = bytearray(whole)
+        for _ in range(chance.randrange(1, 5)):
+            payload[chance.randrange(len(payload))] = chance.randrange(256)
+        count, reasons = 1, [""]
+        try:
+            scans, bad = read_scans(bytes(payload))
+            count, reasons = len(scans) + len(bad), [reason for _, reason in bad]
+        except BadMessage as err:
+            reasons = [str(err)]
+        assert count in range(1, 7)
+        assert all(reason.isprintable() for reason in reasons)
 
 
 def test_the_check_of_a_range_depends_on_each_id_and_their_order() -> None:

@@ -9,7 +9,7 @@ import pytest
 from edge.demo.broker import NatsBroker, free_port
 from edge.errors import ConfigError
 from edge.mqtt import RETURN_S, Connection, LastWill
-from tests.conftest import Broker, Mosquitto
+from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
 from tests.fakes import FakeClock, eventually
 
@@ -21,11 +21,13 @@ def test_a_message_arrives_and_is_acknowledged(broker: Broker, connect: Connect)
     until_connected(sender)
 
     assert sender.publish("t/1", b"hello")
+    assert sender.bytes_in_flight == 5
 
     (message,) = receive(receiver, 1)
     assert (message.topic, message.payload) == ("t/1", b"hello")
     receiver.ack(message)
     eventually(lambda: sender.in_flight == 0, "PUBACK", turn=lambda: sender.step(0.05))
+    assert sender.bytes_in_flight == 0
 
 
 def test_what_was_not_acknowledged_comes_again_to_a_persistent_session(
@@ -162,6 +164,21 @@ def test_mqtt_5_works_where_the_broker_speaks_it(mosquitto: Broker, connect: Con
     until_connected(again)
 
     assert receive(again, 1)[0].payload == b"while away"
+
+
+def test_a_broker_of_mqtt_5_tells_the_largest_packet_that_it_takes(
+    tmp_path: Path, connect: Connect
+) -> None:
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is missing: sudo apt install mosquitto")
+    narrow = Mosquitto(tmp_path, "allow_anonymous true\nmax_packet_size 5000\n")
+    try:
+        connection = connect(narrow.url, "unit", settings={"protocol": "5"})
+        until_connected(connection)
+    finally:
+        narrow.stop()
+
+    assert connection.most_packet_bytes == 5000
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])

@@ -7,7 +7,7 @@ is asked for.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from edge.clock import Clock
 from edge.collector.asking import Asker
 from edge.collector.commanding import Commander
 from edge.errors import BadMessage, BadTopic, StorageError
-from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Status, check_of, read_scans
 from edge.mqtt import Connection, Received
 from edge.sealing import Signer
 from edge.sessions import Sessions
@@ -50,7 +50,8 @@ class Totals:
 class _Batch:
     """What goes into one transaction."""
 
-    messages: list[Received]
+    began: float
+    messages: list[Received] = field(default_factory=list)
     scans: list[StoredScan] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -84,9 +85,8 @@ class Collector:
         self._batch_wait_s = batch_wait_s
         self._asker = Asker(connection, storage, clock, gap_ask_s=gap_ask_s)
         self._commander = Commander(connection, Control(storage.database), clock, key)
-        self._batch: list[Received] = []
+        self._batches: deque[_Batch] = deque()
         self._session = -1
-        self._began = 0.0
         self._thread = ThreadPoolExecutor(1, "storing")
         self._storing: tuple[_Batch, Future[int]] | None = None
         self._storing_since = 0.0
@@ -100,22 +100,18 @@ class Collector:
         self._connection.step(self._time_left(timeout_s))
         arrived = self._connection.take()
         if self._connection.session != self._session:
-            # What came by a connection that is gone the broker delivers again.
-            self._batch = [message for message in self._batch if self._connection.holds(message)]
+            self._let_go()
             self._session = self._connection.session
-        if arrived and not self._batch:
-            self._began = self._clock.monotonic()
-        self._batch += arrived
-        quiet = not arrived
+        for message in arrived:
+            self._put_in_hand(message)
         self._look_at_storing()
         # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
         # is dropped from a living connection comes no more, and nothing could be confirmed yet.
-        if self._storing is None and self._batch and self._connection.connected:
-            is_full = len(self._batch) >= self._batch_scans
-            if is_full and self._storage.works_elsewhere:
-                self._store_meanwhile()
-            elif quiet or self._due():
-                batch = self._take_batch()
+        if self._storing is None and self._batches and self._connection.connected:
+            if self._is_full(self._batches[0]) and self._storage.works_elsewhere:
+                self._store_meanwhile(self._batches.popleft())
+            elif not arrived or self._is_due(self._batches[0]):
+                batch = self._batches.popleft()
                 self._tell(batch, self._store(batch, self._clock.now().at))
         self._asker.step()
         self._commander.step()
@@ -124,16 +120,31 @@ class Collector:
         """Wait for what is being stored; it comes again all the same, as nobody has heard of it."""
         self._thread.shutdown()
 
-    def _take_batch(self) -> _Batch:
-        """What goes into the next transaction, of what is in hand."""
-        batch = _Batch(self._batch[: self._batch_scans])
-        self._batch = self._batch[self._batch_scans :]
-        for message in batch.messages:
-            try:
-                _sort(message, batch)
-            except (BadMessage, BadTopic) as err:
-                batch.set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
-        return batch
+    def _let_go(self) -> None:
+        """What came by a connection that is gone the broker delivers again."""
+        messages = [message for batch in self._batches for message in batch.messages]
+        self._batches.clear()
+        for message in messages:
+            if self._connection.holds(message):
+                self._put_in_hand(message)
+
+    def _put_in_hand(self, message: Received) -> None:
+        if not self._batches or self._is_full(self._batches[-1]):
+            self._batches.append(_Batch(self._clock.monotonic()))
+        batch = self._batches[-1]
+        batch.messages.append(message)
+        try:
+            _sort(message, batch)
+        except (BadMessage, BadTopic) as err:
+            batch.set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
+
+    def _is_full(self, batch: _Batch) -> bool:
+        size = max(len(batch.messages), len(batch.scans) + len(batch.set_aside))
+        return size >= self._batch_scans
+
+    def _is_due(self, batch: _Batch) -> bool:
+        age = self._clock.monotonic() - batch.began
+        return self._is_full(batch) or age >= self._batch_wait_s
 
     def _store(self, batch: _Batch, now: str) -> int:
         """Store a batch, in one transaction; gives how many scans were new."""
@@ -144,8 +155,7 @@ class Collector:
             self._storage.store_reports(batch.reports, now)
         return new
 
-    def _store_meanwhile(self) -> None:
-        batch = self._take_batch()
+    def _store_meanwhile(self, batch: _Batch) -> None:
         stored = self._thread.submit(self._store, batch, self._clock.now().at)
         self._storing, self._storing_since = (batch, stored), self._clock.monotonic()
         stored.add_done_callback(lambda _: self._connection.wake())
@@ -199,14 +209,12 @@ class Collector:
         log.debug("stored %d, repeated %d, set aside %d", new, len(scans) - new, len(set_aside))
 
     def _time_left(self, timeout_s: float) -> float:
-        if self._storing is not None or not self._batch or not self._connection.connected:
+        if self._storing is not None or not self._batches or not self._connection.connected:
             return timeout_s
-        age = self._clock.monotonic() - self._began
+        if self._is_full(self._batches[0]):
+            return 0.0
+        age = self._clock.monotonic() - self._batches[0].began
         return max(0.0, min(timeout_s, QUIET_S, self._batch_wait_s - age))
-
-    def _due(self) -> bool:
-        age = self._clock.monotonic() - self._began
-        return len(self._batch) >= self._batch_scans or age >= self._batch_wait_s
 
 
 def _sort(message: Received, batch: _Batch) -> None:
@@ -214,7 +222,9 @@ def _sort(message: Received, batch: _Batch) -> None:
     place = parse(message.topic)
     area, unit = place.area, place.unit
     if place.channel == "scan":
-        batch.scans.append(StoredScan(area, unit, Scan.decode(message.payload)))
+        scans, bad = read_scans(message.payload)
+        batch.scans += [StoredScan(area, unit, scan) for scan in scans]
+        batch.set_aside += [SetAside(message.topic, reason, part) for part, reason in bad]
     elif place.channel == "status" and message.payload:
         status = Status.decode(message.payload)
         batch.reports.append(Report(area, unit, status, message.retain))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edge.messages import CHANNEL_MESSAGES, VERSION
+from edge.messages import CHANNEL_MESSAGES, VERSION, Scan, Scans
 from edge.topics import NAME, ROOT
 
 FOLDER = Path(__file__).parent
@@ -40,7 +40,8 @@ def documents() -> dict[str, str]:
 
 def schema(channel: str) -> dict[str, Any]:
     """The JSON Schema of what travels on *channel*."""
-    own = msgspec.json.schema(CHANNEL_MESSAGES[channel])
+    kind = CHANNEL_MESSAGES[channel]
+    own = msgspec.json.schema(Scan | Scans if kind is Scan else kind)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{channel}, version {VERSION}",

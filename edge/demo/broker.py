@@ -13,11 +13,12 @@ from edge.errors import BrokerError
 #: How long it may take to open its port.
 START_S = 15.0
 #: What is not acknowledged for so long comes again: the server's own default. It must be longer
-#: than a collector takes for MAX_ACK_PENDING messages on its worst day, 20 s at 100 a second; and
-#: nothing is won by less, since units send again by themselves what a killed collector had in hand.
+#: than a collector takes for MAX_ACK_PENDING messages on its worst day, of up to twenty scans each;
+#: and nothing is won by less, since units send again by themselves what a killed collector had in
+#: hand.
 ACK_WAIT_S = 30
 #: So many of a session may be unacknowledged: more than the two batches a collector holds at once.
-MAX_ACK_PENDING = 2000
+MAX_ACK_PENDING = 1000
 
 
 class NatsBroker:

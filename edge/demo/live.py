@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TextIO
 
 from edge.errors import BadMessage, BadTopic
-from edge.messages import Confirmed, Health, Scan
+from edge.messages import Confirmed, Health, Scan, read_scans
 from edge.mqtt import Received
 from edge.topics import parse
 
@@ -57,7 +57,8 @@ class LiveTable:
         try:
             topic = parse(message.topic)
             if topic.channel == "scan":
-                self._sent(topic.unit, Scan.decode(message.payload))
+                for scan in read_scans(message.payload)[0]:
+                    self._sent(topic.unit, scan)
             elif topic.channel == "confirmed":
                 self._confirmed(topic.unit, Confirmed.decode(message.payload))
             elif topic.channel == "health":

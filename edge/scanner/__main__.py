@@ -191,6 +191,7 @@ def _scan(options: argparse.Namespace) -> int:
             config=lambda: desired.revision,
             boots=boots,
             window=settings.publisher.window,
+            scans_a_message=settings.publisher.scans_a_message,
             live_share=settings.publisher.live_share,
             budget_kb_s=settings.publisher.budget_kb_s,
             resend_s=settings.publisher.resend_s,

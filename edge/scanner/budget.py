@@ -1,9 +1,14 @@
 """What may be sent of a link that costs money by the byte."""
 
+import math
+
 from edge.clock import Clock
 
 #: What a message costs beside its payload: MQTT, TCP, IP and the acknowledgements of each.
 OVERHEAD_BYTES = 150
+#: A payload of more than one TCP segment costs so much for each further one, with its share of the
+#: acknowledgements.
+SEGMENT_BYTES, SEGMENT_OVERHEAD_BYTES = 1400, 78
 
 
 class Budget:
@@ -23,6 +28,12 @@ class Budget:
         self._at = now
         return not self._rate or self._left > 0
 
+    @property
+    def at_once(self) -> float:
+        """No message should be larger than this, in bytes: what is sent now waits behind it."""
+        return self._rate or math.inf
+
     def take(self, payload_bytes: int) -> None:
         """A message of *payload_bytes* was sent."""
-        self._left -= payload_bytes + OVERHEAD_BYTES
+        segments = payload_bytes // SEGMENT_BYTES
+        self._left -= payload_bytes + OVERHEAD_BYTES + segments * SEGMENT_OVERHEAD_BYTES

@@ -1,8 +1,9 @@
 """Sends the outbox's scans and forgets what storage has confirmed.
 
-Unconfirmed scans are sent oldest first, within a bounded window. After a time without network, a
-share of the window is kept for scans that are made now, so that these do not stand behind the old;
-and what old ones take of the link can be limited. A scan is sent again on four grounds:
+Unconfirmed scans are sent oldest first, within a bounded window, and several in one message where
+several wait. After a time without network, a share of the window is kept for scans that are made
+now, so that these do not stand behind the old; and what old ones take of the link can be limited. A
+scan is sent again on four grounds:
 
 * *not taken*: the connection was lost before the broker had acknowledged it.
 * *forgotten*: the broker no longer knows our session, so it has lost its memory, or is another one.
@@ -22,13 +23,25 @@ runs under our name cannot make us forget anything.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from edge.clock import Clock
 from edge.errors import BadMessage
-from edge.messages import Again, Answer, Confirmed, ConfirmedRange, Health, Scan, Status, check_of
+from edge.messages import (
+    TOGETHER_BYTES,
+    Again,
+    Answer,
+    Confirmed,
+    ConfirmedRange,
+    Health,
+    Scan,
+    Status,
+    check_of,
+    fit_together,
+    scans_message,
+)
 from edge.mqtt import Connection, LastWill
 from edge.scanner.boots import Boots
 from edge.scanner.budget import Budget
@@ -43,11 +56,17 @@ log = logging.getLogger(__name__)
 RESEND_MAX_S = 120.0
 #: How long a goodbye waits for the confirmation of what was sent.
 CONFIRM_S = 1.0
-#: How many messages the broker may have unacknowledged. Far more scans may wait for their
-#: confirmation, which comes from further away, after a commit. More would make nothing faster.
+#: What the broker may have unacknowledged, in messages and in bytes: on a slow link what is sent
+#: next stands behind it. Far more scans may wait for their confirmation, which comes from further
+#: away, after a commit. More would make nothing faster.
 IN_FLIGHT = 100
+IN_FLIGHT_BYTES = 98_304
+#: What a message needs of the largest packet beside its payload: its topic, above all.
+TOPIC_BYTES = 128
 #: So many scans are looked at together when the next to send are looked for.
 LOOK_AHEAD = 100
+#: As many are sent at once to a centre that asks for them.
+ASKED = 100
 #: A range that confirms more than this at once is none of ours.
 MOST_IN_A_RANGE = 10_000
 #: What was confirmed is written down with the next scan, or after this long without one.
@@ -98,6 +117,7 @@ class Publisher:
         health_log: HealthLog | None = None,
         config: Callable[[], str] = lambda: NO_CONFIG,
         window: int = 1000,
+        scans_a_message: int = 20,
         live_share: float = 0.25,
         budget_kb_s: float = 0.0,
         resend_s: float = 5.0,
@@ -117,6 +137,7 @@ class Publisher:
         self._next_late = clock.monotonic() + EVERY_S
         self._clock_source = clock.now().clock
         self._window = window
+        self._scans_a_message = scans_a_message
         self._live_room = round(window * live_share)
         self._budget = Budget(budget_kb_s * 1000, clock)
         self._resend_first_s = resend_s
@@ -227,8 +248,8 @@ class Publisher:
         self._backlog = _Lane(0, live_from, is_empty=live_from == 1)
 
     def _send_new(self) -> None:
-        room = min(self._window - len(self._sent), IN_FLIGHT - self._connection.in_flight)
-        if room <= 0:
+        room = self._window - len(self._sent)
+        if room <= 0 or not self._is_open():
             return
         if not self._sent:
             self._heard_at = self._clock.monotonic()
@@ -249,63 +270,94 @@ class Publisher:
         """Send at most *room* scans of *lane* that are not under way; gives how many."""
         count = 0
         while count < room:
-            scans = self._outbox.oldest(max(room - count, LOOK_AHEAD), after=lane.sent_to)
+            scans = self._outbox.oldest(LOOK_AHEAD, after=lane.sent_to)
             scans = [scan for scan in scans if scan.seq < lane.below]
             lane.is_empty = not scans
             if not scans:
                 break
-            for scan in scans:
-                if scan.seq not in self._sent:
-                    out_of_budget = in_budget and not self._budget.is_left()
-                    if count == room or out_of_budget or not self._send(scan):
-                        return count
-                    count += 1
-                lane.sent_to = scan.seq
+            new = [scan for scan in scans if scan.seq not in self._sent][: room - count]
+            while new:
+                is_in_time = self._is_open() and not (in_budget and not self._budget.is_left())
+                sent = self._send(new[: self._scans_a_message]) if is_in_time else 0
+                if not sent:
+                    return count
+                lane.sent_to = new[sent - 1].seq
+                count += sent
+                del new[:sent]
+            if count < room:
+                lane.sent_to = scans[-1].seq
         return count
 
-    def _send(self, scan: Scan) -> bool:
-        payload = self._boots.dated(scan).encode()
-        if not self._publish("scan", payload, scan.seq):
-            return False
-        self._budget.take(len(payload))
+    def _is_open(self, share: int = 1) -> bool:
+        """Whether the broker has acknowledged enough; of *share* times of what it may have."""
+        link = self._connection
+        return link.in_flight < share * IN_FLIGHT and link.bytes_in_flight < share * IN_FLIGHT_BYTES
+
+    def _send(self, scans: Sequence[Scan]) -> int:
+        """Send the first of *scans*, as many as fit into one message; gives how many."""
+        new = [self._as_sent(scan) for scan in scans]
+        count = self._send_together(new)
+        for sent in new[:count]:
+            self._sent[sent.scan.seq] = sent
+            self._remember_id(sent.scan)
+        return count
+
+    def _as_sent(self, scan: Scan) -> _Sent:
         now = self._clock.monotonic()
-        self._sent[scan.seq] = _Sent(scan, payload, now, now, self._resend_first_s)
-        self._remember_id(scan)
-        return True
+        return _Sent(scan, self._boots.dated(scan).encode(), now, now, self._resend_first_s)
 
     def _send_again(self) -> None:
         now = self._clock.monotonic()
+        self._again = self._again and [seq for seq in self._again if seq in self._sent]
         while self._again:
-            sent = self._sent.get(self._again[0])
-            if sent is not None and not self._resend(sent, now):
+            first = self._again[: self._scans_a_message]
+            count = self._resend([self._sent[seq] for seq in first], now)
+            if not count:
                 break
-            del self._again[0]
-        for sent in self._sent.values():
-            overtaken = sent.overtaken_at
-            if overtaken is not None and now - overtaken >= sent.patience_s:
-                if not self._resend(sent, now):
-                    break
+            del self._again[:count]
+        late = [
+            sent
+            for sent in self._sent.values()
+            if sent.overtaken_at is not None and now - sent.overtaken_at >= sent.patience_s
+        ]
+        while late and (count := self._resend(late, now)):
+            for sent in late[:count]:
                 sent.patience_s = min(2 * sent.patience_s, RESEND_MAX_S)
-                # That asks as well as the oldest scan would.
-                self._heard_at = now
+            del late[:count]
+            # That asks as well as the oldest scan would.
+            self._heard_at = now
         if self._sent and now - self._heard_at >= self._resend_s:
             oldest = self._sent[min(self._sent)]
             log.info(
                 "no confirmation for %.0f s; sending scan %d again", self._resend_s, oldest.scan.seq
             )
-            self._resend(oldest, now)
+            self._resend([oldest], now)
             self._heard_at = now
             self._resend_s = min(self._resend_s * 2, RESEND_MAX_S)
 
-    def _resend(self, sent: _Sent, now: float) -> bool:
-        if not self._budget.is_left() or self._connection.in_flight >= 2 * IN_FLIGHT:
-            return False
-        if not self._publish("scan", sent.payload, sent.scan.seq):
-            return False
-        self._budget.take(len(sent.payload))
-        sent.at = now
-        sent.overtaken_at = None
-        return True
+    def _resend(self, waiting: Sequence[_Sent], now: float) -> int:
+        """Send the first of *waiting* once more, in one message; gives how many."""
+        if not self._budget.is_left() or not self._is_open(share=2):
+            return 0
+        count = self._send_together(waiting[: self._scans_a_message])
+        for sent in waiting[:count]:
+            sent.at = now
+            sent.overtaken_at = None
+        return count
+
+    def _send_together(self, waiting: Sequence[_Sent]) -> int:
+        """Send the first of *waiting*, as many as fit into one message; gives how many."""
+        most_bytes = min(
+            TOGETHER_BYTES,
+            self._budget.at_once,
+            self._connection.most_packet_bytes - TOPIC_BYTES,
+        )
+        count = fit_together([sent.payload for sent in waiting], most_bytes)
+        payload = scans_message([sent.payload for sent in waiting[:count]])
+        if not self._publish("scan", payload, [sent.scan.seq for sent in waiting[:count]]):
+            return 0
+        self._budget.take(len(payload))
+        return count
 
     def _send_health(self) -> None:
         now = self._clock.monotonic()
@@ -325,7 +377,7 @@ class Publisher:
             self._next_late = now + EVERY_S
             log_of_health.put(self._health())
 
-    def _publish(self, channel: str, payload: bytes, about: int = 0) -> bool:
+    def _publish(self, channel: str, payload: bytes, about: Sequence[int] = ()) -> bool:
         return self._connection.publish(self._topics[channel], payload, about=about)
 
     def _publish_status(self, state: Literal["online", "stopped"]) -> None:
@@ -396,15 +448,18 @@ class Publisher:
             return
         asked = [(r.first, r.last) for r in message.ranges if r.first <= r.last]
         # More than this at a time it will ask for once more.
-        scans = self._outbox.recall(asked, limit=IN_FLIGHT)
+        scans = self._outbox.recall(asked, limit=ASKED)
         log.info(
             "the centre misses scans, the first is %d: %d are still here",
             asked[0][0] if asked else 0,
             len(scans),
         )
-        for scan in scans:
-            if self._budget.is_left() and self._publish("scan", self._boots.dated(scan).encode()):
-                self._remember_id(scan)
+        now = self._clock.monotonic()
+        found = [self._as_sent(scan) for scan in scans]
+        while found and (count := self._resend(found, now)):
+            for sent in found[:count]:
+                self._remember_id(sent.scan)
+            del found[:count]
 
     def _forget(self, ranges: list[tuple[int, int]]) -> None:
         now = self._clock.monotonic()

@@ -8,7 +8,7 @@ import os
 import random
 import selectors
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from edge import packets
 from edge.errors import BadMessage, BadPacket, ConfigError
-from edge.messages import Again, Confirmed
+from edge.messages import Again, Confirmed, Scan, fit_together, scans_message
 from edge.mqtt import BACKOFF_MAX_S, BACKOFF_MIN_S
 from edge.simulate import wire
 from edge.simulate.day import rush
@@ -25,8 +25,10 @@ from edge.topics import topic
 
 log = logging.getLogger(__name__)
 
-#: So many messages may wait for the broker's acknowledgement, as with a real unit.
+#: So many scans may wait for the broker's acknowledgement, and so many go into one message, as with
+#: a real unit.
 IN_FLIGHT = 100
+SCANS_A_MESSAGE = 20
 #: A broker that says nothing to a connection for so long is given up, in seconds.
 SILENT_S = 60.0
 READ_BYTES = 65_536
@@ -81,7 +83,8 @@ class Link:
     cut: bool = False
     incoming: wire.Incoming = field(default_factory=wire.Incoming)
     out: bytearray = field(default_factory=bytearray)
-    unacknowledged: set[int] = field(default_factory=set)
+    #: The messages that the broker has not acknowledged, and how many scans are in each.
+    unacknowledged: dict[int, int] = field(default_factory=dict)
     next_id: int = 0
     attempts: int = 0
     heard: float = 0.0
@@ -296,7 +299,7 @@ class Fleet:
                 self._write(link, packets.puback(said.mid))
             self._hear(link, said.topic.rpartition("/")[2], said.payload)
         elif packet.kind == packets.PUBACK:
-            link.unacknowledged.discard(packets.read_puback(packet.body)[0])
+            link.unacknowledged.pop(packets.read_puback(packet.body)[0], None)
             self._send(link)
         elif packet.kind in (wire.CONNACK, wire.SUBACK) and not packet.is_accepted:
             self._lost(link, "refused by the broker; check its users and rules")
@@ -320,8 +323,7 @@ class Fleet:
                 self.totals.latencies_s += took
                 self._send(link)
             elif channel == "again":
-                for scan in link.unit.asked(Again.decode(payload), now):
-                    self._publish(link, "scan", scan.encode())
+                self._send_scans(link, link.unit.asked(Again.decode(payload), now))
         except BadMessage as err:
             log.warning("%s: %s", link.unit.name, err)
 
@@ -334,9 +336,15 @@ class Fleet:
     def _send(self, link: Link) -> None:
         if not link.ready:
             return
-        room = IN_FLIGHT - len(link.unacknowledged)
-        for scan in link.unit.to_send(self._clock(), room):
-            self._publish(link, "scan", scan.encode())
+        room = IN_FLIGHT - sum(link.unacknowledged.values())
+        self._send_scans(link, link.unit.to_send(self._clock(), room))
+
+    def _send_scans(self, link: Link, scans: Iterable[Scan]) -> None:
+        waiting = [scan.encode() for scan in scans]
+        while waiting:
+            count = fit_together(waiting[:SCANS_A_MESSAGE])
+            self._publish(link, "scan", scans_message(waiting[:count]), scans=count)
+            del waiting[:count]
 
     def _health(self, link: Link) -> None:
         if link.ready:
@@ -344,10 +352,12 @@ class Fleet:
         if self._clock() < self._until:
             self._soon(self._plan.health_s, partial(self._health, link))
 
-    def _publish(self, link: Link, channel: str, payload: bytes, *, retain: bool = False) -> None:
+    def _publish(
+        self, link: Link, channel: str, payload: bytes, *, retain: bool = False, scans: int = 0
+    ) -> None:
         message_id = link.new_id()
-        link.unacknowledged.add(message_id)
-        self.totals.sent += channel == "scan"
+        link.unacknowledged[message_id] = scans
+        self.totals.sent += scans
         address = topic(link.unit.area, link.unit.name, channel).encode()
         self._write(link, packets.publish(address, payload, message_id, retain=retain, five=False))
 

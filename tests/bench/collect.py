@@ -1,8 +1,10 @@
 """How fast the collector stores what waits at the broker, beside what the engine alone can do.
 
-    python -m tests.bench.collect [--scans N] [--rounds R] [--units U] [--run L] [--rows N]
+    python -m tests.bench.collect [--scans N] [--rounds R] [--units U] [--run L] [--alone]
+                                  [--rows N] [--engines sqlite postgresql]
 
-The same scans each time, from U units in runs of L (a backlog comes in runs, live scans singly):
+The same scans each time, from U units in runs of L (a backlog comes in runs, live scans singly),
+each run in as few messages as a unit makes of it, or with --alone one scan to a message:
 
 raw        the engine's own batch insert of the rows into the day's table with all its indexes:
            executemany on SQLite, COPY on PostgreSQL, 500 to a transaction, nothing else
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +37,19 @@ from edge.clock import SystemClock, utc_text
 from edge.collector.connecting import subscriptions
 from edge.collector.service import Collector
 from edge.demo.broker import NatsBroker
-from edge.messages import Scan
+from edge.messages import Scan, fit_together, scans_message
 from edge.mqtt import BrokerSettings, Connection
 from edge.storage.days import table_of
 from edge.storage.rows import StoredScan
 from edge.storage.scans import COLUMNS
 from edge.storage.storage import Storage
 from edge.topics import topic
+from edge.unit_settings import PublisherSettings
 from tests.postgresql import PostgresqlServer
 
 BATCH = 500
+#: As a unit sends them that has more than one.
+SCANS_A_MESSAGE = PublisherSettings().scans_a_message
 #: So many transactions of one scan are timed.
 SINGLES = 200
 START = 1_625_187_600  # 2 July 2021, 08:00 in Vietnam
@@ -73,6 +79,7 @@ def main() -> int:
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--run", type=int, default=20)
     parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
@@ -88,15 +95,19 @@ def main() -> int:
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Each way beside the others, on each engine."""
     scans = make_scans(random.Random(1), options.scans, options.units, options.run)
+    sent = messages(scans, 1 if options.alone else SCANS_A_MESSAGE)
     print("| engine | way | scans/s | of raw | CPU us a scan, ours | spread of scans/s |")
     print("|---|---|---|---|---|---|")
-    bare = [bare_paho(folder / f"paho{n}", scans) for n in range(options.rounds)]
+    alone = messages(scans, 1)
+    bare = [bare_paho(folder / f"paho{n}", alone) for n in range(options.rounds)]
     for engine in options.engines:
         ways: dict[str, list[tuple[float, float]]] = {}
         for turn in range(options.rounds):
-            for way in (raw, store, single, collect):
+            for way in (raw, store, single):
                 with new_storage(folder / f"{engine}-{way.__name__}-{turn}", engine) as url:
-                    ways.setdefault(way.__name__, []).append(way(url, scans, folder))
+                    ways.setdefault(way.__name__, []).append(way(url, scans))
+            with new_storage(folder / f"{engine}-collector-{turn}", engine) as url:
+                ways.setdefault("collector", []).append(collect(url, len(scans), sent, folder))
         of_raw = statistics.median(rate for rate, _ in ways["raw"])
         for way_name, figures in ways.items():
             line(engine, way_name, figures, of_raw)
@@ -209,7 +220,7 @@ def new_storage(folder: Path, engine: str) -> Iterator[str]:
         server.stop()
 
 
-def store(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]:
+def store(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
     """What storage alone takes."""
     storage = Storage(url)
     storage.store(scans[:1], NOW)
@@ -222,7 +233,7 @@ def store(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]
     return result
 
 
-def single(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]:
+def single(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
     """What a transaction for each scan takes."""
     storage = Storage(url)
     storage.store(scans[:1], NOW)
@@ -234,7 +245,7 @@ def single(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float
     return result
 
 
-def raw(url: str, scans: Sequence[StoredScan], _: Path) -> tuple[float, float]:
+def raw(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
     """What the engine alone takes for the rows."""
     storage = Storage(url)
     storage.store(scans[:1], NOW)
@@ -286,14 +297,28 @@ def _row(number: int, stored: StoredScan) -> tuple[Any, ...]:
     return tuple(values[name] for name in COLUMNS)
 
 
-def collect(url: str, scans: Sequence[StoredScan], folder: Path) -> tuple[float, float]:
-    """What the whole collector takes for a backlog."""
-    with backlog(Path(tempfile.mkdtemp(dir=folder)), "collector", scans) as broker:
+def messages(scans: Sequence[StoredScan], most: int) -> list[tuple[str, bytes]]:
+    """(topic, payload) of the messages by which units send *scans*, up to *most* in each."""
+    sent: list[tuple[str, bytes]] = []
+    for (area, unit), run in groupby(scans, lambda stored: (stored.area, stored.unit)):
+        waiting = [stored.scan.encode() for stored in run]
+        while waiting:
+            count = fit_together(waiting[:most])
+            sent.append((topic(area, unit, "scan"), scans_message(waiting[:count])))
+            del waiting[:count]
+    return sent
+
+
+def collect(
+    url: str, scans: int, sent: Sequence[tuple[str, bytes]], folder: Path
+) -> tuple[float, float]:
+    """What the whole collector takes for a backlog of *scans* in the messages *sent*."""
+    with backlog(Path(tempfile.mkdtemp(dir=folder)), "collector", sent) as broker:
         storage = Storage(url)
         connection = _connection(broker, "collector")
         collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH)
-        figure = Figure(len(scans))
-        while collector.totals.stored < len(scans) or connection.in_flight:
+        figure = Figure(scans)
+        while collector.totals.stored < scans or connection.in_flight:
             collector.step(1.0)
         result = figure.end()
         collector.close()
@@ -302,10 +327,10 @@ def collect(url: str, scans: Sequence[StoredScan], folder: Path) -> tuple[float,
     return result
 
 
-def bare_paho(folder: Path, scans: Sequence[StoredScan]) -> tuple[float, float]:
-    """What paho alone takes to receive and acknowledge the same backlog."""
+def bare_paho(folder: Path, sent: Sequence[tuple[str, bytes]]) -> tuple[float, float]:
+    """What paho alone takes to receive and acknowledge the messages *sent*."""
     folder.mkdir()
-    with backlog(folder, "bare", scans) as broker:
+    with backlog(folder, "bare", sent) as broker:
         client = paho.Client(
             CallbackAPIVersion.VERSION2, "bare", clean_session=False, manual_ack=True
         )
@@ -317,8 +342,8 @@ def bare_paho(folder: Path, scans: Sequence[StoredScan]) -> tuple[float, float]:
 
         client.on_message = acknowledge
         client.connect("127.0.0.1", broker.port)
-        figure = Figure(len(scans))
-        while received[0] < len(scans):
+        figure = Figure(len(sent))
+        while received[0] < len(sent):
             client.loop(1.0)
         result = figure.end()
         client.disconnect()
@@ -326,8 +351,8 @@ def bare_paho(folder: Path, scans: Sequence[StoredScan]) -> tuple[float, float]:
 
 
 @contextmanager
-def backlog(folder: Path, name: str, scans: Sequence[StoredScan]) -> Iterator[NatsBroker]:
-    """A broker that holds *scans* for the session *name*."""
+def backlog(folder: Path, name: str, sent: Sequence[tuple[str, bytes]]) -> Iterator[NatsBroker]:
+    """A broker that holds the messages *sent* for the session *name*."""
     broker = NatsBroker(folder)
     try:
         session = _connection(broker, name)
@@ -337,10 +362,10 @@ def backlog(folder: Path, name: str, scans: Sequence[StoredScan]) -> Iterator[Na
         sender = Connection(BrokerSettings(url=broker.url), folder, "sender", SystemClock())
         while not sender.connected:
             sender.step(0.1)
-        for stored in scans:
+        for where, payload in sent:
             while sender.in_flight >= 100:
                 sender.step(1.0)
-            sender.publish(topic(stored.area, stored.unit, "scan"), stored.scan.encode())
+            sender.publish(where, payload)
         sender.disconnect(30.0)
         yield broker
     finally:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -10,7 +10,7 @@ from edge.clock import SystemClock
 from edge.collector.connecting import subscriptions
 from edge.collector.service import Collector, confirmed_ranges
 from edge.errors import StorageError
-from edge.messages import Again, Confirmed, ConfirmedRange, MissingRange, check_of
+from edge.messages import Again, Confirmed, ConfirmedRange, MissingRange, check_of, scans_message
 from edge.mqtt import BrokerSettings, Connection
 from edge.storage.storage import Storage
 from edge.topics import topic
@@ -134,6 +134,45 @@ def test_a_bad_message_is_set_aside_alone_and_those_behind_it_flow(
     centre.until(lambda: centre.storage.count_set_aside() == 1, "the bad one set aside")
 
     assert reason in centre.storage.set_asides()[0][2]
+
+
+def test_scans_that_came_together_are_stored_and_a_bad_one_among_them_is_set_aside_alone(
+    centre: Centre,
+) -> None:
+    good = [a_scan(seq).encode() for seq in range(1, 20)]
+    bad = a_scan(20).encode().replace(b'"cccd"', b'"\\u001b[31m"')
+
+    centre.send(scans_message([*good[:7], bad, *good[7:]]))
+    centre.send(b"[" + b",".join([b"{}"] * 200) + b"]")
+
+    centre.until(lambda: centre.confirmed() == set(range(1, 20)), "the good ones confirmed")
+    centre.until(lambda: centre.storage.count_set_aside() == 2, "the bad ones set aside")
+    reasons = {reason for _, _, reason, _ in centre.storage.set_asides()}
+    assert any("not of this version" in reason for reason in reasons)
+    assert any("more than 100" in reason for reason in reasons)
+    assert sum(len(message.ranges) for message in centre.confirmations) == 1
+
+
+def test_a_batch_is_bounded_in_scans_however_they_came(tmp_path: Path) -> None:
+    class Watched(Storage):
+        sizes: ClassVar[list[int]] = []
+
+        def store(self, *batch: Any, **how: Any) -> int:
+            self.sizes.append(len(batch[0]))
+            return super().store(*batch, **how)
+
+    connection, storage = FakeConnection(), Watched(tmp_path / "storage.db")
+    collector = Collector(connection, storage, FakeClock(), batch_scans=50)  # type: ignore[arg-type]
+    connection.come_up()
+    for first in range(1, 200, 20):
+        scans = [a_scan(seq).encode() for seq in range(first, first + 20)]
+        connection.deliver(topic("pleiku", "cong-1", "scan"), scans_message(scans))
+    for _ in range(5):
+        collector.step(0)
+
+    assert storage.count() == 200
+    assert Watched.sizes == [60, 60, 60, 20]
+    storage.close()
 
 
 def test_a_message_of_10_mb_is_set_aside_without_keeping_it(

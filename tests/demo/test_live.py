@@ -3,7 +3,7 @@
 import io
 
 from edge.demo.live import LiveTable
-from edge.messages import Confirmed, ConfirmedRange
+from edge.messages import Confirmed, ConfirmedRange, scans_message
 from edge.mqtt import Received
 from tests.fakes import a_health, a_scan
 
@@ -34,6 +34,15 @@ def test_a_scan_turns_from_sent_to_confirmed() -> None:
 
     assert "confirmed" in out.getvalue()
     assert table.confirmed() == 1
+
+
+def test_scans_that_came_together_are_shown_each() -> None:
+    out = io.StringIO()
+    table = LiveTable(out)
+
+    table.take(message("scan", scans_message([a_scan(seq).encode() for seq in (1, 2, 3)])))
+
+    assert out.getvalue().count("sent") == 3
 
 
 def test_a_repeat_is_shown_once() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.messages import (
+    TOGETHER_BYTES,
     Again,
     Confirmed,
     ConfirmedRange,
@@ -15,12 +16,13 @@ from edge.messages import (
     Scan,
     Status,
     check_of,
+    read_scans,
 )
 from edge.scanner.boots import Boots
 from edge.scanner.budget import OVERHEAD_BYTES
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
-from edge.scanner.publisher import FLUSH_AFTER_S, RESEND_MAX_S, Publisher
+from edge.scanner.publisher import FLUSH_AFTER_S, IN_FLIGHT_BYTES, RESEND_MAX_S, Publisher
 from edge.unit_settings import UnitSettings
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
 
@@ -52,13 +54,14 @@ class Unit:
             resend_s=5.0,
             health_s=60.0,
             window=int(how.get("window", 10)),
+            scans_a_message=int(how.get("scans_a_message", 20)),
             live_share=how.get("live_share", 0.0),
             budget_kb_s=how.get("budget_kb_s", 0.0),
         )
 
-    def put(self, count: int = 1) -> None:
+    def put(self, count: int = 1, **changes: object) -> None:
         for _ in range(count):
-            scan = a_scan(self.outbox.next_seq, self.outbox.epoch)
+            scan = a_scan(self.outbox.next_seq, self.outbox.epoch, **changes)
             self.outbox.put(scan)
             self.scans[scan.seq] = scan
 
@@ -66,7 +69,11 @@ class Unit:
         """Let *seconds* pass, do one turn, and give the numbers of the scans that were sent."""
         self.clock.advance(seconds)
         self.publisher.step(0)
-        return [Scan.decode(payload).seq for payload in self.connection.on("scan")]
+        return [scan.seq for message in self.messages() for scan in message]
+
+    def messages(self) -> list[tuple[Scan, ...]]:
+        """The scans of each message since the last look."""
+        return [read_scans(payload)[0] for payload in self.connection.on("scan")]
 
     def confirm(self, first: int, last: int, check: str | None = None) -> None:
         check = check or check_of(self.scans[seq].id for seq in range(first, last + 1))
@@ -526,6 +533,103 @@ def test_old_scans_keep_to_the_budget_and_new_ones_are_sent_all_the_same(tmp_pat
     for _ in range(20):
         before += len([seq for seq in unit.step(1.0) if seq < 10])
     assert before >= 9
+    unit.outbox.close()
+
+
+def test_what_waits_is_sent_several_to_a_message_and_a_live_scan_alone(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, window=100)
+    unit.put(50)
+    unit.put(50, sealed=bytes(1000))
+    unit.connection.come_up()
+    unit.publisher.step(0)
+    payloads = unit.connection.on("scan")
+    sent = [[scan.seq for scan in read_scans(payload)[0]] for payload in payloads]
+
+    assert [seq for message in sent for seq in message] == list(range(1, 101))
+    assert [len(message) for message in sent][:3] == [20, 20, 15]
+    assert TOGETHER_BYTES - 2000 < max(map(len, payloads)) <= TOGETHER_BYTES
+    unit.confirm(1, 100)
+    unit.put()
+    unit.publisher.step(0)
+    (payload,) = unit.connection.on("scan")
+    assert payload == unit.scans[101].encode()
+    unit.outbox.close()
+
+
+def test_scans_of_any_size_are_sent_and_none_together_that_do_not_fit(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, window=100)
+    unit.put(5, sealed=bytes(4096))
+    unit.put(3)
+    unit.connection.come_up()
+    unit.connection.most_packet_bytes = 2000
+    unit.publisher.step(0)
+
+    assert [len(message) for message in unit.messages()] == [1, 1, 1, 1, 1, 2, 1]
+    unit.outbox.close()
+
+
+def test_each_is_sent_alone_if_so_set(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, scans_a_message=1)
+    unit.put(5)
+    unit.connection.come_up()
+    unit.publisher.step(0)
+
+    assert [len(message) for message in unit.messages()] == [1] * 5
+    unit.outbox.close()
+
+
+def test_what_is_sent_again_goes_several_to_a_message_and_one_alone_asks(unit: Unit) -> None:
+    unit.put(10)
+    unit.connection.come_up()
+    unit.step()
+    unit.connection.go_down()
+    unit.step(1.0)
+    unit.connection.come_up()
+    unit.publisher.step(0)
+    assert [len(message) for message in unit.messages()] == [10]
+
+    unit.clock.advance(5.1)
+    unit.publisher.step(0)
+    assert [[scan.seq for scan in message] for message in unit.messages()] == [[1]]
+
+
+def test_the_scans_of_a_message_that_was_lost_are_sent_again_together(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, window=100)
+    unit.put(30)
+    unit.connection.come_up()
+    unit.step()
+    unit.clock.advance(1)
+    unit.put()
+    unit.step()
+    unit.confirm(20, 31)
+    unit.step()
+
+    unit.clock.advance(5.1)
+    unit.publisher.step(0)
+
+    assert [[scan.seq for scan in message] for message in unit.messages()] == [list(range(1, 20))]
+    unit.outbox.close()
+
+
+def test_what_the_broker_has_not_acknowledged_is_bounded_in_bytes(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, window=1000)
+    unit.put(300)
+    unit.connection.come_up()
+    unit.connection.bytes_in_flight = IN_FLIGHT_BYTES
+    assert unit.step() == []
+
+    unit.connection.bytes_in_flight = IN_FLIGHT_BYTES - 1
+    assert len(unit.step()) == 300
+    unit.outbox.close()
+
+
+def test_on_a_link_with_a_budget_no_message_is_larger_than_a_second_of_it(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, window=100, live_share=0.5, budget_kb_s=2.0)
+    unit.put(20)
+    unit.connection.come_up()
+    unit.publisher.step(0)
+
+    assert {len(message) for message in unit.messages()} == {2}
     unit.outbox.close()
 
 
