@@ -19,6 +19,7 @@ from edge.certificates import CertificateFacts, check_identity
 from edge.errors import CardError, CertificateError, ConfigError, SealError
 from edge.messages import Direction, Name, Sequence
 from edge.opening_hours import Hours
+from edge.ring import UpdatesUrl
 from edge.sealing import Sealer, Signer, Verifier
 
 #: Where it lies on the boot partition.
@@ -33,13 +34,6 @@ _MAKE_ANEW = "make it anew with: edge-provision card"
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Pem = Annotated[str, Meta(min_length=1, max_length=8192)]
-UpdatesUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^(?:https?://[A-Za-z0-9.:\[\]/_~-]{1,300}[A-Za-z0-9_~-])?(?![\s\S])",
-        description="an address of a web server such as https://example.vn/updates, or empty",
-    ),
-]
 Trip = Annotated[
     str,
     Meta(pattern=r"^[a-z0-9-]{0,64}(?![\s\S])", description="up to 64 of a-z, 0-9, hyphens"),

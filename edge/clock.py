@@ -7,7 +7,7 @@ belongs to and the time since that boot, from which the centre can correct it la
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +23,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 #: The hardware clock counts as the source of our time while they differ by no more than this. An
 #: RTC without a battery begins at 1970 with each power-on, and systemd then moves our clock on.
 RTC_AGREES_S = 300.0
+
+#: The zone of all units; it has no summer time.
+VIETNAM = timezone(timedelta(hours=7))
 
 Source = Literal["ntp", "rtc", "gnss", "none"]
 

@@ -135,6 +135,14 @@ class SignInError(EdgeError, PermissionError):
         self.vi, self.en = vi, en
 
 
+class UpdateError(EdgeError, OSError):
+    """A new version of the software cannot be had or put in place; the present one goes on."""
+
+
+class UpdateRefused(UpdateError):
+    """A repository that is not signed by the deployment, or not what was signed."""
+
+
 class CardError(EdgeError, ValueError):
     """A card file that cannot be used; nothing of it was applied."""
 

@@ -262,6 +262,17 @@ class Machine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     signal_dbm: Annotated[int, Meta(ge=-200, le=0)] | None = None
 
 
+class Update(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How it is with the newest version of the software that the unit heard of."""
+
+    version: Annotated[str, Meta(max_length=40)]
+    #: "waiting" for a time at which nobody comes; "rolled_back": it did not reach scanning, and the
+    #: one before is in place again; "failed": it was refused, or cannot be put in place.
+    state: Literal["waiting", "installed", "rolled_back", "failed"]
+    reason: Annotated[str, Meta(max_length=300)] = ""
+    at: Utc
+
+
 class Health(Message, frozen=True, kw_only=True):
     """Counts since the scanner started, and how it is. `<unit>/health`, QoS 1, not retained."""
 
@@ -304,6 +315,8 @@ class Health(Message, frozen=True, kw_only=True):
     software: Annotated[str, Meta(max_length=40)] = ""
     #: What came of the last set-up code that somebody showed since the start; "" for none.
     setup: Annotated[str, Meta(max_length=SETUP_CHARACTERS)] = ""
+    #: How its last update ended; null if there never was one.
+    update: Update | None = None
     #: What ended the run before this one; "power" is anything that left no word.
     started_after: Literal["first", "stopped", "crash", "power", "repair", "reboot", "command"] = (
         "first"
@@ -393,7 +406,7 @@ def flag_bits(flags: Iterable[str]) -> int:
 
 
 CommandAction = Literal[
-    "identify", "self_test", "restart", "reboot", "diagnostics", "pause", "resume"
+    "identify", "self_test", "restart", "reboot", "diagnostics", "pause", "resume", "update"
 ]
 
 

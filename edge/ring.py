@@ -7,13 +7,22 @@ package. A unit that is in one of the three parts takes the version.
 
 import hashlib
 import re
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edge.topics import is_name
 
 #: The field of the index that holds a ring, and the one that lets a unit go back to that version.
 FIELD, DOWNGRADE_FIELD = "Edge-For", "Edge-Downgrade"
+#: Where a repository is.
+UpdatesUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:https?://[A-Za-z0-9.:\[\]/_~-]{1,300}[A-Za-z0-9_~-])?(?![\s\S])",
+        description="an address of a web server such as https://example.vn/updates, or empty",
+    ),
+]
 _SHARE = re.compile(r"[0-9]{1,3}")
 
 

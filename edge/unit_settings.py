@@ -13,6 +13,7 @@ from edge.broker import BrokerSettings
 from edge.errors import ConfigError
 from edge.messages import MOST_SCANS, Name
 from edge.opening_hours import Hours
+from edge.ring import UpdatesUrl
 from edge.trips import TripText
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -108,6 +109,14 @@ class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     health_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 
+class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where new versions of the software are found, and when they may be put in place."""
+
+    url: UpdatesUrl = ""
+    hours: Hours = ""
+    window: Hours = "01:00-04:00"
+
+
 #: What may be wished for; () for a whole table. Who a unit is, its keys, its legal basis and where
 #: its scans lie are not for the network to change.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -119,6 +128,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "indicator": (),
     "publisher": (),
     "vehicle": ("trips",),
+    "update": ("hours", "window"),
 }
 
 #: What each unit gives itself.
@@ -136,6 +146,7 @@ class _Wished(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
 
 
 def check_allowed(tables: dict[str, dict[str, Any]]) -> None:

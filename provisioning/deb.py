@@ -46,6 +46,11 @@ UNITS = (
     "edge-reboot.service",
     "edge-poweroff.path",
     "edge-poweroff.service",
+    "edge-update.path",
+    "edge-update.timer",
+    "edge-update.service",
+    "edge-update-fetch.service",
+    "edge-update-trial.service",
 )
 #: What pip leaves behind that says where and by whom, rather than what.
 LEAVINGS = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json")

@@ -4,14 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
 
 from edge import cli
 from edge.card import read_card
-from edge.clock import utc_text
+from edge.clock import VIETNAM, utc_text
 from edge.config import check, explain
 from edge.errors import ConfigError, ProvisionError
 from edge.legal_basis import LegalBasis
@@ -34,8 +34,6 @@ from edge.provision.settings import ProvisionSettings
 from edge.register import KINDS
 
 DEFAULT_CONFIG = Path(SETTINGS)
-#: It has no summer time.
-VIETNAM = timezone(timedelta(hours=7))
 
 
 def main(args: list[str] | None = None) -> int:

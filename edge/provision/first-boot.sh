@@ -40,6 +40,11 @@ fi
 dpkg-query -W -f '${Status}' edge-scanner 2>/dev/null | grep -q 'install ok installed' ||
     fail "không có phần mềm edge-scanner / edge-scanner is not installed; write the card with --packages"
 
+# The package of what is installed is what an update goes back to.
+for package in "$ours"/packages/edge-scanner_*.deb; do
+    [ -f "$package" ] && install -D -m 644 "$package" "/var/lib/edge-update/held/${package##*/}"
+done
+
 # From here on the machine starts as it would have, with what stood in the command line before.
 words=$(tr -d '\n' <"$command_line" | sed -E \
     -e "s# systemd\.run=[^ ]*/edge-scanner/first-boot( |\$)#\1#" \

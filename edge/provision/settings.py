@@ -4,9 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from edge.card import UpdatesUrl
 from edge.errors import ConfigError
 from edge.messages import Name
+from edge.ring import UpdatesUrl
 
 #: A certificate must outlive the longest time without a network so many times.
 OUTLIVES = 3

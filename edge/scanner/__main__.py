@@ -32,6 +32,7 @@ from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
+from edge.scanner.pulse import Pulse
 from edge.scanner.reading import read_files
 from edge.scanner.remote import RecentLines, Remote
 from edge.scanner.repair import REPAIR, Ladder, mended_camera
@@ -44,6 +45,7 @@ from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup_window import SetupWindow, unit_root
 from edge.scanner.unit_checks import certificate_end
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
+from edge.scanner.update.sticks import UpdateSticks
 from edge.scanner.wiping import wipe
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
@@ -228,6 +230,8 @@ def _scan(options: argparse.Namespace) -> int:
             clock,
         )
         stack.enter_context(Beside("carrier", carrier.step, pause_s=STICKS_S))
+        software = UpdateSticks(settings.carry.sticks, lambda: power.ask(power.UPDATE))
+        stack.enter_context(Beside("software", software.step, pause_s=STICKS_S))
         kept_days = settings.outbox.retention_days
         retention = Retention(outbox, Path(settings.outbox.folder), clock, days=kept_days)
         stack.enter_context(Beside("retention", retention.step, pause_s=RETENTION_S))
@@ -300,12 +304,15 @@ def _scan(options: argparse.Namespace) -> int:
             tell=meter.set_up,
         )
         stack.callback(window.close)
+        pulse = Pulse(__version__, clock)
+        pulse.start(outbox.pending)
         notifier.ready()
         indicator.rest(resting)
         try:
             while watchdog.goes_on():
                 if not window.step():
                     scanner.step()
+                pulse.frame(outbox.pending)
                 watchdog.feed()
         except EndOfFrames as err:
             log.info("%s", err)

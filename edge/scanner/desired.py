@@ -211,6 +211,18 @@ class Desired:
         self._file.try_write(self._record)
 
 
+def wished_settings(own: Path, path: Path) -> ScannerSettings:
+    """The settings in force by the file *own* and the desired ones in *path*, for another service.
+
+    Raises ConfigError for the unit's own.
+    """
+    tables = config.read(own)
+    try:
+        return _over(tables, RecordFile(path, _Record).read().settings, own)
+    except ConfigError:
+        return config.check(tables, ScannerSettings, str(own))
+
+
 def _check(wished: Config, own: Path) -> None:
     if revision_of(wished.settings) != wished.revision:
         raise ConfigError("the revision is not that of the settings")

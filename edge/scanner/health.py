@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.clock import Clock
-from edge.messages import SETUP_CHARACTERS, Health, Machine
+from edge.messages import SETUP_CHARACTERS, Health, Machine, Update
 from edge.scanner.eye import EyeState
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox
 from edge.scanner.repair import Ladder
+from edge.scanner.update.record import last_update
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,19 @@ class HealthMeter:
         software: str,
         machine: Callable[[], Machine],
         certificate_ends: str | None = None,
+        update: Callable[[], Update | None] = last_update,
     ) -> None:
-        """*machine* reads how the machine is; *certificate_ends*: when, UTC, if there is one."""
+        """*machine* reads how the machine is; *certificate_ends*: when, UTC, if there is one.
+
+        *update* tells how the last update ended.
+        """
         self._outbox = outbox
         self._clock = clock
         self._ladder = ladder
         self._software = software
         self._machine = machine
         self._certificate_ends = certificate_ends
+        self._update = update
         self._frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)
         self._next_look = 0.0
         self._condition: tuple[object, ...] | None = None
@@ -126,6 +132,7 @@ class HealthMeter:
         """The message of this moment."""
         outbox = self._outbox.status()
         machine = self._machine()
+        update = self._update()
         now = self._clock.now()
         self._warn_of_fill(outbox)
         with self._lock:
@@ -157,6 +164,7 @@ class HealthMeter:
                 software=self._software,
                 setup=self._setup,
                 certificate_ends=self._certificate_ends,
+                update=update,
                 started_after=self._ladder.started_after,
                 repair=self._ladder.reached,
                 repair_reason=self._ladder.reason,
@@ -199,6 +207,7 @@ def _condition(health: Health) -> tuple[object, ...]:
         health.repair,
         health.eye,
         health.setup,
+        health.update,
         health.not_kept > 0,
         health.damaged > 0,
         max((alarm for alarm in ALARMS if (health.fill or 0.0) >= alarm), default=0.0),

@@ -17,9 +17,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, TextIO
 
-from edge.clock import Clock, Moment
+from edge.clock import VIETNAM, Clock, Moment
 from edge.errors import IndicatorError
-from edge.scanner.schedule import VIETNAM
 from edge.unit_settings import IndicatorSettings
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
-"""Asks systemd to start the machine anew or to switch it off.
+"""Asks systemd to start the machine anew, to switch it off, or to look for new software.
 
-The hardened service may do neither. It makes a file in its own folder under /run, on which
-systemd/edge-reboot.path and systemd/edge-poweroff.path wait.
+The hardened service may do none of it. It makes a file in its own folder under /run, on which
+systemd/edge-reboot.path, edge-poweroff.path and edge-update.path wait.
 """
 
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 #: What may be asked for, each the name of the file.
-REBOOT, POWEROFF = "reboot", "poweroff"
+REBOOT, POWEROFF, UPDATE = "reboot", "poweroff", "update"
 
 
 def ask(what: str, folder: Path | None = None) -> bool:

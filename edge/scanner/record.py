@@ -16,10 +16,11 @@ R = TypeVar("R", bound=msgspec.Struct)
 class RecordFile(Generic[R]):
     """The file of one record. It is there whole or not at all, whenever the power goes."""
 
-    def __init__(self, path: Path, kind: type[R]) -> None:
+    def __init__(self, path: Path, kind: type[R], mode: int = 0o600) -> None:
         """*kind* has a default for every field: a unit that remembers nothing begins with them."""
         self._path = path
         self._kind = kind
+        self._mode = mode
 
     def read(self) -> R:
         """What was kept last; a new record if there is none, or none that can be read."""
@@ -34,7 +35,7 @@ class RecordFile(Generic[R]):
 
     def write(self, record: R) -> None:
         """Keep *record*, on disk when this returns. Raises OSError."""
-        replace_file(self._path, [msgspec.json.encode(record)])
+        replace_file(self._path, [msgspec.json.encode(record)], self._mode)
 
     def try_write(self, record: R) -> None:
         """Keep *record* if the disk takes it. One that takes nothing is told by the outbox."""

@@ -5,19 +5,16 @@ all times, and their time is marked as unknown; when the clock becomes known in 
 that wait are completed as they are dated (boots.py).
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 import msgspec
 
-from edge.clock import Moment
+from edge.clock import VIETNAM, Moment
 from edge.errors import ConfigError
 from edge.messages import Direction, Scan
 from edge.opening_hours import read_hours
 from edge.trips import read_trip, trip_at
 from edge.unit_settings import UnitSettings, VehicleSettings
-
-#: All year.
-VIETNAM = timezone(timedelta(hours=7))
 
 
 class Schedule:

@@ -5,9 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from edge.broker import BrokerSettings
-from edge.card import UpdatesUrl
 from edge.legal_basis import BasisSettings
-from edge.opening_hours import Hours
 from edge.unit_settings import (
     CameraSettings,
     IndicatorSettings,
@@ -15,6 +13,7 @@ from edge.unit_settings import (
     PublisherSettings,
     ReadingSettings,
     UnitSettings,
+    UpdateSettings,
     VehicleSettings,
 )
 
@@ -33,14 +32,6 @@ class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     sticks: str = "/media/*/*"
     key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/unit.key"
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
-
-
-class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where new versions of the software are found, and when they may be put in place."""
-
-    url: UpdatesUrl = ""
-    hours: Hours = ""
-    window: Hours = "01:00-04:00"
 
 
 class UnsetSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,14 +10,18 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.demo.broker import free_port
+from edge.provision import releases
 from edge.provision.__main__ import main
-from edge.provision.deployment import Deployment
+from edge.provision.deployment import Deployment, utc_now
+from edge.scanner.update.decide import TRIAL
 from edge.storage.storage import Storage
 from tests import trees
 from tests.conftest import MOSQUITTO
@@ -29,6 +33,7 @@ from tests.provision.deployments import a_deployment
 ROOT = Path(__file__).parent.parent.parent
 SUITES = ("bookworm", "trixie")
 UNIT = "edge-scanner.service"
+GOOD, LATER, BROKEN = "9.0.0", "9.1.0", "9.2.0"
 COMMAND_LINE = "console=serial0,115200 console=tty1 root=PARTUUID=4e639091-02 rootwait"
 SETTINGS = """
 [camera]
@@ -37,24 +42,47 @@ repeat = true
 frame_rate = 5.0
 [indicator]
 kind = "terminal"
+[update]
+window = "00:00-00:00"
 """
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with this version of the package, and beside it one with the next."""
+    """A folder with this version of the package in `now`, and later ones in `later`."""
     if all(why_not(suite) for suite in SUITES):
         pytest.skip(why_not(SUITES[0]))
     folder = tmp_path_factory.mktemp("packages")
     now = build(folder / "now")
+    (folder / "later").mkdir()
     subprocess.run(["dpkg-deb", "-R", now, folder / "tree"], check=True)
-    control = folder / "tree/DEBIAN/control"
-    control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 9.0.0", control.read_text()))
-    (folder / "next").mkdir()
-    built = folder / "next" / now.name.replace(now.name.split("_")[1], "9.0.0")
-    subprocess.run(["dpkg-deb", "-Zzstd", "-z1", "-b", folder / "tree", built], check=True)
+    software = folder / "tree/usr/lib/edge-scanner/edge"
+    for version in (GOOD, LATER):
+        repack(folder, now, version)
+    # As if somebody had tried it on a laptop alone.
+    with (software / "scanner/service.py").open("a") as source:
+        source.write('\nraise SystemExit("there is no such camera on a unit")\n')
+    repack(folder, now, BROKEN)
     shutil.rmtree(folder / "tree")
     return folder
+
+
+def repack(folder: Path, now: Path, version: str) -> None:
+    """Make a package of *version* of the tree in *folder*."""
+    for path, pattern, line in (
+        ("DEBIAN/control", r"(?m)^Version: .*$", f"Version: {version}"),
+        (
+            "usr/lib/edge-scanner/edge/__init__.py",
+            r"(?m)^__version__ = .*$",
+            f'__version__ = "{version}"',
+        ),
+    ):
+        file = folder / "tree" / path
+        file.write_text(re.sub(pattern, line, file.read_text()))
+    name = now.name.replace(now.name.split("_")[1], version)
+    tree, made = str(folder / "tree"), str(folder / "later" / name)
+    command = ["dpkg-deb", "-Zzstd", "-z1", "-b", tree, made]
+    subprocess.run(command, check=True)
 
 
 def build(out: Path) -> Path:
@@ -100,10 +128,11 @@ def centre(tmp_path: Path) -> Iterator["Centre"]:
 
 
 class Centre:
-    """What the unit reaches by the network."""
+    """What the unit reaches by the network: broker, collector, and the web server of updates."""
 
     def __init__(self, folder: Path) -> None:
-        self.deployment = the_deployment(folder)
+        port = free_port()
+        self.deployment = the_deployment(folder, f"http://127.0.0.1:{port}")
         self.config = str(self.deployment.folder / "provision.toml")
         self._broker = DeploymentBroker(self.deployment, folder)
         settings = self.deployment.folder / "collector/collector.toml"
@@ -115,6 +144,12 @@ class Centre:
         command = [sys.executable, "-m", "edge.collector", "--config", str(settings)]
         self._collector = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
+        web = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+        self._web = subprocess.Popen(
+            [*web, "--directory", str(self.deployment.folder / "updates")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def rows(self) -> list[int]:
         """The number of each scan that is a row."""
@@ -129,10 +164,12 @@ class Centre:
     def stop(self) -> None:
         self._collector.terminate()
         self._collector.wait(60)
+        self._web.terminate()
+        self._web.wait(60)
         self._broker.stop()
 
 
-def the_deployment(folder: Path) -> Deployment:
+def the_deployment(folder: Path, updates: str) -> Deployment:
     made = a_deployment(
         folder / "gia-lai",
         "cho-1-a",
@@ -142,7 +179,10 @@ def the_deployment(folder: Path) -> Deployment:
     (made.folder / "scanner.toml").write_text(SETTINGS)
     settings = made.folder / "provision.toml"
     text = settings.read_text().replace("[units]", '[units]\nsettings_file = "scanner.toml"')
-    settings.write_text(text)
+    settings.write_text(f'{text}\n[updates]\nurl = "{updates}"\n')
+    always_open = ["place", "add", "cho-1", "--name", "Chợ Mẫu", "--kind", "market"]
+    hours = ["--hours", "00:00-00:00", "--config", str(settings)]
+    assert main([*always_open, *hours]) == 0
     return Deployment(made.folder)
 
 
@@ -191,16 +231,9 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     machine.kill(UNIT, "STOP")
     pid = goes_on(machine, centre, pid)
     assert "Watchdog timeout" in machine.run("journalctl", "--no-pager", "-u", UNIT)
-    # It is upgraded, and goes back to what it was.
+    # It is given new software.
     settings = (machine.root / "etc/edge/scanner.toml").read_bytes()
-    for which, version in (("next", "9.0.0"), ("now", "")):
-        (package,) = (packages / which).glob("*.deb")
-        shutil.copy(package, machine.root / "root" / package.name)
-        machine.run("dpkg", "-i", f"/root/{package.name}")
-        installed = machine.run("dpkg-query", "-W", "-f", "${Version} ${Status}", "edge-scanner")
-        assert installed.startswith(version)
-        assert installed.endswith("install ok installed")
-        pid = goes_on(machine, centre, pid)
+    pid = is_updated(machine, centre, packages / "later", pid)
     assert (machine.root / "etc/edge/scanner.toml").read_bytes() == settings
     # Somebody pulls the plug.
     machine.cut_the_power()
@@ -209,6 +242,138 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     goes_on(machine, centre, 0)
 
     everything_counted_is_kept(machine, centre)
+
+
+def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
+    """Take the unit through good, broken and forged software; gives the scanner's process."""
+    office = Office(centre, later)
+    # Units set no clock in a container; on a board timesyncd does this.
+    machine.run("install", "-D", "/dev/null", "/run/systemd/timesync/synchronized")
+
+    # People come and go: it waits, and says so.
+    office.release(GOOD, "--all")
+    update(machine)
+    waits = outcome(machine)
+    assert (waits["version"], waits["state"]) == (GOOD, "waiting")
+    assert "the place is open" in waits["reason"]
+    # The place closes.
+    drop_in = machine.root / "etc/edge/scanner.d/closed.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text('[update]\nhours = ""\n')
+    update(machine)
+    until_ended(machine)
+    assert outcome(machine)["state"] == "installed"
+    assert installed(machine) == GOOD
+    pid = goes_on(machine, centre, pid)
+
+    # What does not scan is taken back, and not tried again.
+    office.release(BROKEN, "--units", "cho-1-a")
+    began = time.monotonic()
+    update(machine)
+    until_ended(machine)
+    back = outcome(machine)
+    assert (back["version"], back["state"]) == (BROKEN, "rolled_back"), back
+    assert time.monotonic() - began < 240
+    assert installed(machine) == GOOD
+    pid = goes_on(machine, centre, pid)
+    update(machine)
+    assert outcome(machine) == back
+    assert installed(machine) == GOOD
+
+    # What is not signed by the deployment is refused.
+    office.forge()
+    update(machine)
+    forged = outcome(machine)
+    assert forged["state"] == "failed"
+    office.publish()
+
+    # The power goes while dpkg puts files in place, and again while it is judged.
+    office.release(LATER, "--all")
+    update(machine)
+    eventually(lambda: phase(machine) == "installing", "it is being put in place", limit_s=START_S)
+    eventually(lambda: unpacking(machine), "files are replaced", limit_s=START_S)
+    for _ in range(2):
+        machine.cut_the_power()
+        assert phase(machine) != "idle"
+        machine.switch_on()
+        machine.wait_until_up()
+        eventually(lambda: phase(machine) in ("trial", "idle"), "it went on", limit_s=START_S)
+    until_ended(machine)
+    assert (outcome(machine)["version"], outcome(machine)["state"]) == (LATER, "installed")
+    assert installed(machine) == LATER
+    assert not (machine.root / "etc/systemd/system" / TRIAL).exists()
+    assert not (machine.root / "var/lib/edge-update/guard").exists()
+    return goes_on(machine, centre, 0)
+
+
+class Office:
+    """Releases software, and the web server that has it."""
+
+    def __init__(self, centre: Centre, later: Path) -> None:
+        self._centre = centre
+        self._later = later
+        self.folder = centre.deployment.folder / "updates"
+
+    def release(self, version: str, *ring: str) -> None:
+        """Take the package of *version* in, for the units of *ring*."""
+        (package,) = self._later.glob(f"*_{version}_*.deb")
+        config = ["--config", self._centre.config]
+        assert main(["release", "add", str(package), *config]) == 0
+        assert main(["release", "stage", version, *ring, *config]) == 0
+
+    def forge(self) -> None:
+        """Somebody has changed what the web server has."""
+        path = self.folder / "InRelease"
+        path.write_bytes(path.read_bytes().replace(b"Suite: edge", b"Suite: evil"))
+
+    def publish(self) -> None:
+        """Publish as it was."""
+        releases.publish(self._centre.deployment, utc_now())
+
+
+def update(machine: Machine) -> None:
+    """Look for new software, as the timer does; a trial may go on afterwards."""
+    machine.run("systemctl", "start", "edge-update.service")
+
+
+def state(machine: Machine) -> dict[str, Any]:
+    path = machine.root / "var/lib/edge-update/state.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def phase(machine: Machine) -> str:
+    return str(state(machine).get("phase"))
+
+
+def outcome(machine: Machine) -> dict[str, str]:
+    """What the unit tells the centre of its last update."""
+    last = state(machine).get("last")
+    assert last, machine.run("journalctl", "--no-pager", "-u", "edge-update*")
+    return {key: str(value) for key, value in last.items()}
+
+
+def until_ended(machine: Machine) -> None:
+    eventually(lambda: phase(machine) == "idle", "the trial has ended", limit_s=START_S)
+    eventually(
+        lambda: machine.property(TRIAL, "ActiveState") == "inactive",
+        "its service has ended",
+        limit_s=60,
+    )
+
+
+def installed(machine: Machine) -> str:
+    said = machine.run("dpkg-query", "-W", "-f", "${Version} ${Status}", "edge-scanner")
+    assert said.endswith("install ok installed"), said
+    return said.partition(" ")[0]
+
+
+def unpacking(machine: Machine) -> bool:
+    """Whether dpkg is at work on our files."""
+    return any((machine.root / "usr/lib/edge-scanner").rglob("*.dpkg-new")) or (
+        "install ok installed"
+        not in machine.run("dpkg-query", "-W", "-f", "${Status}", "edge-scanner")
+    )
 
 
 def goes_on(machine: Machine, centre: Centre, pid: int) -> int:

@@ -1,0 +1,38 @@
+"""Whether an update may be put in place now: not while people come, nor with a weak supply."""
+
+from datetime import datetime, timedelta
+
+from edge.clock import VIETNAM, Moment
+from edge.messages import Machine
+from edge.opening_hours import is_open
+from edge.unit_settings import UpdateSettings
+
+#: It must be over when the place opens.
+BEFORE_OPENING = timedelta(minutes=15)
+
+
+def why_not_now(
+    settings: UpdateSettings, moment: Moment, machine: Machine, needed_bytes: int
+) -> str:
+    """Why nothing may be put in place at *moment*; "" if it may.
+
+    *needed_bytes* must be free on the disk, of which *machine* tells.
+    """
+    if moment.clock == "none":
+        return "the clock is not set, so it cannot be told whether the place is open"
+    local = datetime.fromisoformat(moment.at).astimezone(VIETNAM)
+    if settings.hours:
+        if is_open(settings.hours, local):
+            return f"the place is open: {settings.hours}"
+        if is_open(settings.hours, local + BEFORE_OPENING):
+            return f"the place opens soon: {settings.hours}"
+    elif not is_open(settings.window, local):
+        return f"it waits for its window: {settings.window or 'none'}"
+    if machine.under_voltage:
+        return "the supply is too weak: another adapter, a shorter cable"
+    if machine.throttled:
+        return "the machine is slowed down for heat or for want of power"
+    free = machine.disk_free_bytes or 0
+    if free < needed_bytes:
+        return f"{free / 1e6:.0f} MB are free, {needed_bytes / 1e6:.0f} MB are needed"
+    return ""

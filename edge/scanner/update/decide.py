@@ -1,0 +1,203 @@
+"""Judges what was fetched, and begins the trial of a new version when nobody needs the unit.
+
+Root, without a network. Everything that came from elsewhere is verified here again, and only what
+was verified, in a folder where root alone writes, is put in place.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.clock import Clock
+from edge.errors import UpdateError
+from edge.messages import Machine
+from edge.scanner.settings import ScannerSettings
+from edge.scanner.update.apt import (
+    PACKAGE,
+    STATUS,
+    Apt,
+    Candidate,
+    architecture,
+    choose,
+    installed_version,
+)
+from edge.scanner.update.conditions import why_not_now
+from edge.scanner.update.fetch import MIRROR, read_problem
+from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Ended, record_file
+
+log = logging.getLogger(__name__)
+
+#: Where our packages of Python lie, and the unit of the trial.
+SOFTWARE = Path("usr/lib/edge-scanner")
+TRIAL = "edge-update-trial.service"
+SHIPPED, OWN = Path("usr/lib/systemd/system"), Path("etc/systemd/system")
+#: What enables it.
+WANTS = OWN / "multi-user.target.wants"
+#: Of the software, what no trial imports.
+_NOT_NEEDED = ("cv2", "opencv_python*", "zxingcpp*", "*.libs", "__pycache__")
+#: Beside what a package becomes: what dpkg and its database need meanwhile.
+MARGIN_BYTES = 64 << 20
+
+
+class Decision:
+    """One look at what is there."""
+
+    def __init__(
+        self,
+        folder: Path,
+        key: Path,
+        settings: ScannerSettings,
+        clock: Clock,
+        machine: Callable[[], Machine],
+        scans: Callable[[], bool],
+        installed: Callable[[], str] = installed_version,
+        root: Path = Path("/"),
+        status: Path = STATUS,
+    ) -> None:
+        """*scans*: whether the version *installed* has frames now.
+
+        *root*, and *status*, what dpkg keeps, are for tests.
+        """
+        self._folder = folder
+        self._key = key
+        self._settings = settings
+        self._clock = clock
+        self._machine = machine
+        self._scans = scans
+        self._installed = installed
+        self._root = root
+        self._status = status
+        self._file = record_file(folder)
+        self._record = self._file.read()
+
+    def make(self) -> bool:
+        """Prepare the trial of a new version, if there is one and the time is right.
+
+        True if `systemctl start edge-update-trial` is next. Raises UpdateError.
+        """
+        if self._record.phase != "idle":
+            log.info("%s is on trial already", self._record.version)
+            return False
+        problem = read_problem(self._folder / FETCHED)
+        if problem.reason:
+            self._tell(problem.version, "failed", problem.reason)
+        mirror = self._folder / FETCHED / MIRROR
+        if not mirror.is_dir():
+            return False
+        apt = Apt(self._folder / "apt", f"copy:{mirror}", self._key, self._status)
+        version = ""
+        try:
+            apt.update()
+            self._check_age(apt)
+            chosen = self._choose(apt)
+            if chosen is None:
+                return False
+            version = chosen.version
+            why = self._why_not_now(chosen)
+            if why:
+                self._tell(version, "waiting", why)
+                return False
+            self._prepare(apt, chosen)
+        except UpdateError as err:
+            self._tell(version, "failed", str(err))
+            raise
+        return True
+
+    def _choose(self, apt: Apt) -> Candidate | None:
+        unit = self._settings.unit
+        candidates = apt.candidates(architecture())
+        return choose(candidates, unit.id, unit.area, self._installed(), self._record.failed)
+
+    def _check_age(self, apt: Apt) -> None:
+        signed_at = apt.signed_at().timestamp()
+        if signed_at < self._record.signed_at:
+            raise UpdateError("this repository is older than one that this unit has seen")
+        if signed_at > self._record.signed_at:
+            self._record.signed_at = signed_at
+            self._file.write(self._record)
+
+    def _why_not_now(self, chosen: Candidate) -> str:
+        needed = 2 * (chosen.package_bytes + chosen.installed_bytes) + MARGIN_BYTES
+        update, now = self._settings.update, self._clock.now()
+        return why_not_now(update, now, self._machine(), needed)
+
+    def _prepare(self, apt: Apt, chosen: Candidate) -> None:
+        before = self._installed()
+        self._hold(apt, before)
+        new = self._folder / NEW
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for package in apt.download(chosen.version):
+            package.rename(new / package.name)
+        make_guard(self._folder, self._root)
+        # All of it is on disk before it is begun.
+        os.sync()
+        now = self._clock.now()
+        record = self._record
+        record.phase, record.version, record.before = "installing", chosen.version, before
+        record.boot, record.starts, record.reason = now.boot, 0, ""
+        record.needs_frames = self._scans()
+        self._file.write(record)
+        log.info("putting %s in place of %s", chosen.version, before)
+
+    def _hold(self, apt: Apt, version: str) -> None:
+        """Have the package of *version*, to go back to. Raises UpdateError."""
+        held = self._folder / HELD
+        held.mkdir(exist_ok=True)
+        if held_version(held) == version:
+            return
+        try:
+            found = apt.download(version)
+        except UpdateError:
+            raise UpdateError(
+                f"there would be no way back: neither this unit nor the repository has the package"
+                f" of {version}; put that one into the repository as well"
+            ) from None
+        for old in held.glob("*.deb"):
+            old.unlink()
+        for package in found:
+            if package.name.startswith(f"{PACKAGE}_"):
+                package.rename(held / package.name)
+
+    def _tell(self, version: str, state: Ended, reason: str) -> None:
+        if self._record.tell(version, state, reason, self._clock.now()):
+            log.log(logging.INFO if state == "waiting" else logging.ERROR, "%s: %s", state, reason)
+            self._file.write(self._record)
+
+
+def held_version(held: Path) -> str:
+    """Of which version the package in *held* is; "" if there is none."""
+    for package in held.glob(f"{PACKAGE}_*.deb"):
+        words = ["dpkg-deb", "--field", str(package), "Version"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return ""
+
+
+def make_guard(folder: Path, root: Path) -> None:
+    """Keep the present software as it is, beside the one that dpkg is going to replace.
+
+    Without what only scanning needs, which is nearly all of its size. Its unit file lies where no
+    package touches it.
+    """
+    guard = folder / GUARD
+    shutil.rmtree(guard, ignore_errors=True)
+    shutil.copytree(root / SOFTWARE, guard, ignore=shutil.ignore_patterns(*_NOT_NEEDED))
+    own = root / OWN / TRIAL
+    shutil.copyfile(root / SHIPPED / TRIAL, own)
+    link = root / WANTS / TRIAL
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("/") / OWN / TRIAL)
+
+
+def remove_guard(folder: Path, root: Path) -> None:
+    """The trial is over."""
+    (root / WANTS / TRIAL).unlink(missing_ok=True)
+    (root / OWN / TRIAL).unlink(missing_ok=True)
+    shutil.rmtree(folder / NEW, ignore_errors=True)
+    shutil.rmtree(folder / GUARD, ignore_errors=True)

@@ -1,0 +1,245 @@
+"""Puts a version in place, looks whether the unit reaches scanning with it, and goes back if not.
+
+It runs from a copy of the software of before (`make_guard`), so it does not change under itself.
+Each step is on record before it is done, and doing it again does no harm: whenever the power goes,
+the next start goes on where it was, before the scanner starts.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge.clock import Clock
+from edge.errors import UpdateError
+from edge.scanner.pulse import PULSE, read_pulse
+from edge.scanner.update.apt import PACKAGE
+from edge.scanner.update.decide import remove_guard
+from edge.scanner.update.record import HELD, NEW, Ended, record_file
+
+log = logging.getLogger(__name__)
+
+#: How long a version may take to scan, and for how long it must, with the same process.
+TRIAL_S, STEADY_S = 120.0, 15.0
+#: A service that ended by itself so often will not come up.
+MOST_ENDS = 3
+#: So often may the power, or whatever else, cut a trial short; then it is back to what was.
+MOST_STARTS = 5
+LOOK_S = 0.5
+#: How long another dpkg is waited for.
+LOCKED_S = 300.0
+
+SCANNER = "edge-scanner.service"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is to be seen of the scanner."""
+
+    active: bool
+    #: Ends since it was last started on purpose.
+    ends: int
+    #: Of the process that scans; all empty while none does.
+    pid: int = 0
+    version: str = ""
+    frames: int = 0
+
+
+class Machine(Protocol):
+    """What a trial does to the machine."""
+
+    def install(self, packages: list[Path]) -> str:
+        """Put *packages* in place; why it failed, "" if it did not."""
+        ...
+
+    def seen(self) -> Seen:
+        """How the scanner is."""
+        ...
+
+    def clean(self) -> None:
+        """Remove what the trial needed."""
+        ...
+
+
+class Trial:
+    """One trial, or the rest of one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        machine: Machine,
+        clock: Clock,
+        ready: Callable[[], None],
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """*ready* is called when the package is whole, so that the scanner may start."""
+        self._folder = folder
+        self._machine = machine
+        self._clock = clock
+        self._ready = ready
+        self._pause = pause
+        self._file = record_file(folder)
+        self._record = self._file.read()
+
+    def go_on(self) -> None:
+        """Bring it to its end. Raises UpdateError where even the way back fails, for now."""
+        record = self._record
+        if record.phase == "idle":
+            self._ready()
+            self._machine.clean()
+            return
+        self._begin()
+        if record.phase == "installing":
+            self._install()
+        if record.phase == "trial":
+            self._ready()
+            why = self._judge()
+            if why:
+                self._turn_back(why)
+            else:
+                self._finish()
+        if record.phase == "back":
+            self._go_back()
+        self._ready()
+        self._machine.clean()
+
+    def _begin(self) -> None:
+        record, boot = self._record, self._clock.now().boot
+        record.starts += 1
+        if record.boot == boot:
+            # In one boot the scanner goes on with what is there until it is replaced.
+            self._ready()
+        record.boot = boot
+        if record.starts > MOST_STARTS and record.phase != "back":
+            self._turn_back(f"it was cut short {record.starts - 1} times")
+        self._file.write(record)
+
+    def _install(self) -> None:
+        why = self._machine.install(sorted((self._folder / NEW).glob("*.deb")))
+        if why:
+            self._turn_back(why)
+        else:
+            self._record.phase = "trial"
+            self._file.write(self._record)
+
+    def _judge(self) -> str:
+        """Why the new version is no good; "" if it scans."""
+        record = self._record
+        until = self._clock.monotonic() + TRIAL_S
+        steady: Seen | None = None
+        since = 0.0
+        while True:
+            seen, now = self._machine.seen(), self._clock.monotonic()
+            if not (seen.active and seen.version == record.version):
+                steady = None
+            elif steady is None or steady.pid != seen.pid:
+                steady, since = seen, now
+            elif now - since >= STEADY_S and (
+                seen.frames > steady.frames or not record.needs_frames
+            ):
+                log.info("%s scans", record.version)
+                return ""
+            if seen.ends >= MOST_ENDS:
+                return f"it ended by itself {seen.ends} times"
+            if now >= until:
+                lacks = "no frames" if seen.version == record.version else "not scanning"
+                return f"{lacks} within {TRIAL_S:.0f} s"
+            self._pause(LOOK_S)
+
+    def _turn_back(self, why: str) -> None:
+        record = self._record
+        log.error("%s: %s; going back to %s", record.version, why, record.before)
+        record.phase, record.reason = "back", why
+        record.fail(record.version, why)
+        self._file.write(record)
+
+    def _go_back(self) -> None:
+        record = self._record
+        why = self._machine.install(sorted((self._folder / HELD).glob(f"{PACKAGE}_*.deb")))
+        if why:
+            self._ready()
+            raise UpdateError(f"cannot go back to {record.before}, trying again: {why}")
+        self._end("rolled_back", record.reason)
+
+    def _finish(self) -> None:
+        """What is in place now is what is gone back to the next time."""
+        held = self._folder / HELD
+        before = list(held.glob("*.deb"))
+        for package in (self._folder / NEW).glob(f"{PACKAGE}_*.deb"):
+            shutil.copyfile(package, held / f"{package.name}.new")
+            os.sync()
+            (held / f"{package.name}.new").rename(held / package.name)
+            before = [path for path in before if path.name != package.name]
+        self._end("installed", "")
+        for path in before:
+            path.unlink()
+
+    def _end(self, state: Ended, reason: str) -> None:
+        record = self._record
+        record.tell(record.version, state, reason, self._clock.now())
+        record.phase = "idle"
+        self._file.write(record)
+
+
+class UnitMachine:
+    """This machine, by its dpkg and its systemd."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def install(self, packages: list[Path]) -> str:
+        """See Machine."""
+        if not packages:
+            return "its package is gone"
+        # What a power cut left half-way first; what it says is said again by what comes then.
+        _dpkg("--configure", "-a")
+        return _dpkg("--install", *map(str, packages))
+
+    def seen(self) -> Seen:
+        """See Machine."""
+        names = "ActiveState,MainPID,NRestarts"
+        done = subprocess.run(
+            ["systemctl", "show", "-p", names, SCANNER], capture_output=True, text=True, check=False
+        )
+        said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        pulse = read_pulse(PULSE)
+        active = said.get("ActiveState") == "active" and said.get("MainPID") == str(pulse.pid)
+        ends = int(said.get("NRestarts") or 0)
+        return Seen(active, ends, pulse.pid, pulse.software, pulse.frames)
+
+    def clean(self) -> None:
+        """See Machine."""
+        remove_guard(self._folder, Path("/"))
+        subprocess.run(["systemctl", "daemon-reload"], check=False)
+
+
+def _dpkg(*words: str) -> str:
+    """Run dpkg; why it failed, "" if it did not."""
+    until = time.monotonic() + LOCKED_S
+    while True:
+        done = subprocess.run(
+            ["dpkg", "--force-confold", "--force-confdef", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "LC_ALL": "C",
+                "DEBIAN_FRONTEND": "noninteractive",
+            },
+        )
+        said = done.stdout.strip()
+        if done.returncode == 0:
+            return ""
+        if "lock" not in said or time.monotonic() >= until:
+            log.error("dpkg %s: %s", words[0], said[-2000:])
+            return f"dpkg: {' '.join(said.splitlines()[-3:])}"
+        time.sleep(2)

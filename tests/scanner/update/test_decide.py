@@ -1,0 +1,264 @@
+"""What is fetched and believed, by the real apt, from a deployment's real repository."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.errors import UpdateError
+from edge.messages import Machine
+from edge.provision import releases
+from edge.provision.deployment import Deployment, utc_now
+from edge.ring import Ring
+from edge.scanner.settings import ScannerSettings
+from edge.scanner.update.decide import OWN, SHIPPED, SOFTWARE, TRIAL, Decision, held_version
+from edge.scanner.update.fetch import MIRROR, Present, fetch
+from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Record, record_file
+from tests.fakes import FakeClock
+from tests.provision.debs import a_package
+from tests.provision.deployments import a_deployment
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None,
+    reason="apt and dpkg are Debian's: run this on a Debian or Ubuntu",
+)
+EVERYBODY = Ring(share=100)
+HEALTHY = Machine(disk_free_bytes=10 << 30, under_voltage=False, throttled=False)
+
+
+class Unit:
+    """A unit that runs 1.0, and the stick that its deployment's office gives to it."""
+
+    def __init__(self, folder: Path, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._debs = folder / "debs"
+        self._debs.mkdir()
+        self.stick = folder / "media" / "a stick"
+        self.stick.mkdir(parents=True)
+        self.folder = folder / "edge-update"
+        (self.folder / FETCHED).mkdir(parents=True)
+        self.root = folder / "root"
+        (self.root / SOFTWARE / "edge").mkdir(parents=True)
+        (self.root / SOFTWARE / "edge/__init__.py").write_text("old")
+        (self.root / SHIPPED).mkdir(parents=True)
+        (self.root / SHIPPED / TRIAL).write_text("[Unit]\n")
+        (self.root / OWN).mkdir(parents=True)
+        self.clock = FakeClock()
+        self.clock.synchronized = True
+        status = folder / "status"
+        status.touch()
+        self.present = Present(installed="1.0", held="", failed={}, status=status)
+        self.machine = HEALTHY
+        self.hours = ""
+        self.released("1.0", EVERYBODY)
+
+    def released(self, version: str, ring: Ring, *, downgrade: bool = False) -> None:
+        """The office releases *version*, and somebody copies it to the stick."""
+        if not (self._debs / f"edge-scanner_{version}_all.deb").exists():
+            releases.add(self.deployment, [a_package(self._debs, version)])
+        releases.stage(self.deployment, version, ring, utc_now(), downgrade=downgrade)
+        self.copy()
+
+    def copy(self) -> None:
+        shutil.rmtree(self.stick / "edge-updates", ignore_errors=True)
+        shutil.copytree(self.deployment.folder / "updates", self.stick / "edge-updates")
+
+    @property
+    def settings(self) -> ScannerSettings:
+        table: dict[str, Any] = {
+            "unit": {
+                "id": "cho-1-a",
+                "area": "pleiku",
+                "place": "cho-1",
+                "direction": "in",
+                "tracing_key_file": "tracing.pub",
+            },
+            "broker": {"url": "mqtt://localhost"},
+            "carry": {"sticks": f"{self.stick.parent}/*"},
+            "update": {"hours": self.hours, "window": "00:00-00:00"},
+        }
+        return msgspec.convert(table, ScannerSettings)
+
+    def fetch(self) -> str:
+        key = self.deployment.folder / "updates.asc"
+        return fetch(self.settings, self.folder / FETCHED, key, self.present)
+
+    def decide(self) -> bool:
+        return Decision(
+            self.folder,
+            self.deployment.folder / "updates.asc",
+            self.settings,
+            self.clock,
+            machine=lambda: self.machine,
+            scans=lambda: True,
+            installed=lambda: self.present.installed,
+            root=self.root,
+            status=self.present.status,
+        ).make()
+
+    def record(self) -> Record:
+        return record_file(self.folder).read()
+
+    def told(self) -> tuple[str, str, str]:
+        last = self.record().last
+        assert last is not None
+        return last.version, last.state, last.reason
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Unit:
+    # apt's helper programs for what it does not believe run as another user.
+    os.chmod(tmp_path, 0o755)
+    return Unit(tmp_path, a_deployment(tmp_path / "gia-lai", "cho-1-a", "cho-1-b"))
+
+
+def test_a_new_version_is_prepared_with_its_way_back(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+
+    assert unit.fetch() == "1.1"
+    assert unit.decide()
+
+    record = unit.record()
+    assert (record.phase, record.version, record.before) == ("installing", "1.1", "1.0")
+    assert [path.name for path in (unit.folder / NEW).iterdir()] == ["edge-scanner_1.1_all.deb"]
+    assert held_version(unit.folder / HELD) == "1.0"
+    # Of before, beside the package that will be replaced, and it runs at the next start.
+    assert (unit.folder / GUARD / "edge/__init__.py").read_text() == "old"
+    assert (unit.root / OWN / TRIAL).is_file()
+    assert (unit.root / OWN / "multi-user.target.wants" / TRIAL).is_symlink()
+    assert not unit.decide()  # one at a time
+
+
+def test_without_its_own_package_there_is_no_update(unit: Unit) -> None:
+    unit.present = replace(unit.present, installed="0.9")
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+
+    with pytest.raises(UpdateError, match="no way back"):
+        unit.decide()
+
+    assert unit.told()[:2] == ("1.1", "failed")
+    assert unit.record().phase == "idle"
+
+
+@pytest.mark.parametrize(
+    "ring", [Ring(), Ring(units=("cho-1-b",)), Ring(areas=("kon-tum",))], ids=repr
+)
+def test_a_version_for_others_is_left(unit: Unit, ring: Ring) -> None:
+    if ring.areas:
+        unit.deployment.add_units(
+            [{"id": "kt-1", "place": "cho-1", "direction": "in", "area": "kon-tum"}]
+        )
+    unit.released("1.1", ring)
+
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+
+def test_no_unit_goes_back_unless_a_release_says_so(unit: Unit) -> None:
+    unit.present = replace(unit.present, installed="1.1", held="1.1")
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == ""
+
+    unit.released("1.0", EVERYBODY, downgrade=True)
+
+    assert unit.fetch() == "1.0"
+    (unit.folder / HELD).mkdir()
+    shutil.copy(a_package(unit.stick, "1.1"), unit.folder / HELD)
+    assert unit.decide()
+    assert unit.record().version == "1.0"
+
+
+def test_a_version_that_failed_is_not_taken_again(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    unit.present = replace(unit.present, failed={"1.1": "it ended by itself 3 times"})
+    assert unit.fetch() == ""
+
+    # Whatever the part without rights brings.
+    unit.present = replace(unit.present, failed={})
+    assert unit.fetch() == "1.1"
+    record_file(unit.folder).write(Record(failed={"1.1": "it ended by itself 3 times"}))
+    assert not unit.decide()
+
+
+@pytest.mark.parametrize("name", ["InRelease", "Packages", "edge-scanner_1.1_all.deb"])
+def test_what_was_changed_on_the_stick_is_refused_and_told(unit: Unit, name: str) -> None:
+    unit.released("1.1", EVERYBODY)
+    for path in (unit.stick / "edge-updates").glob(f"{name}*"):
+        content = path.read_bytes()
+        path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+    version, state, reason = unit.told()
+    assert state == "failed"
+    assert reason
+    assert unit.record().phase == "idle"
+    assert version in ("", "1.1")
+
+
+@pytest.mark.parametrize("name", ["InRelease", "Packages", "edge-scanner_1.1_all.deb"])
+def test_root_believes_nothing_that_was_changed_after_it_was_fetched(unit: Unit, name: str) -> None:
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+    path = unit.folder / FETCHED / MIRROR / name
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+
+    with pytest.raises(UpdateError):
+        unit.decide()
+
+    assert unit.record().phase == "idle"
+    assert unit.told()[1] == "failed"
+    assert not (unit.folder / GUARD).exists()
+
+
+def test_an_older_repository_is_refused_though_it_is_signed(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+    signed_at = utc_now().timestamp() + 60
+    record_file(unit.folder).write(Record(signed_at=signed_at))
+
+    with pytest.raises(UpdateError, match="older"):
+        unit.decide()
+
+
+def test_it_waits_while_the_place_is_open_and_says_so_once(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+    unit.hours = "00:00-00:00"
+
+    assert not unit.decide()
+    assert unit.told() == ("1.1", "waiting", "the place is open: 00:00-00:00")
+    first = unit.record().last
+    unit.clock.advance(1200)
+    assert not unit.decide()
+    assert unit.record().last == first
+
+    unit.hours, unit.machine = "", msgspec.structs.replace(HEALTHY, under_voltage=True)
+    assert not unit.decide()
+    assert "supply" in unit.told()[2]
+    unit.machine = HEALTHY
+    assert unit.decide()
+
+
+def test_a_unit_without_stick_and_server_asks_nobody(unit: Unit) -> None:
+    shutil.rmtree(unit.stick)
+
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+
+def test_no_room_is_told_before_anything_is_downloaded(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+    unit.machine = msgspec.structs.replace(HEALTHY, disk_free_bytes=1 << 20)
+
+    assert not unit.decide()
+
+    assert "MB are needed" in unit.told()[2]

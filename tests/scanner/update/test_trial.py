@@ -1,0 +1,247 @@
+"""A trial ends with software that scans, whatever the new one is and whenever the power goes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.errors import UpdateError
+from edge.scanner.update.record import HELD, NEW, Record, record_file
+from edge.scanner.update.trial import MOST_STARTS, TRIAL_S, Seen, Trial
+from tests.fakes import FakeClock
+
+OLD, GOOD = "1.0", "1.1"
+
+
+class PowerCut(Exception):
+    """The machine is off."""
+
+
+class FakeUnit:
+    """A machine with a dpkg and a scanner, whose power can be cut at any step."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.installed = OLD
+        #: Whether the package is whole.
+        self.whole = True
+        self.broken: set[str] = set()
+        #: Versions without frames.
+        self.blind: set[str] = set()
+        self.ending: set[str] = set()
+        self.refused = ""
+        self.cleaned = 0
+        self.restarted_at = 0.0
+        self.steps_left = 10_000
+
+    def step(self) -> None:
+        """Something happens; the power may go."""
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise PowerCut
+
+    def install(self, packages: list[Path]) -> str:
+        """See Machine."""
+        self.step()
+        if not packages:
+            return "its package is gone"
+        if self.refused and GOOD in packages[0].name:
+            return self.refused
+        self.whole = False
+        self.step()
+        self.installed, self.whole = packages[0].name.split("_")[1], True
+        self.restarted_at = self.clock.monotonic()
+        self.step()
+        return ""
+
+    def seen(self) -> Seen:
+        """See Machine."""
+        self.step()
+        for_s = self.clock.monotonic() - self.restarted_at
+        if self.installed in self.ending:
+            return Seen(active=False, ends=int(for_s / 3))
+        if for_s < 5 or not self.whole or self.installed in self.broken:
+            return Seen(active=False, ends=0)
+        frames = 0 if self.installed in self.blind else int(for_s * 10)
+        return Seen(True, 0, pid=7, version=self.installed, frames=frames)
+
+    def clean(self) -> None:
+        """See Machine."""
+        self.step()
+        self.cleaned += 1
+
+    def pause(self, seconds: float) -> None:
+        """Time passes."""
+        self.step()
+        self.clock.advance(seconds)
+
+
+class Bench:
+    """A folder of updates with a trial that is about to begin."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.unit = FakeUnit(self.clock)
+        self.ready = 0
+        for part, version in ((HELD, OLD), (NEW, GOOD)):
+            (folder / part).mkdir()
+            (folder / part / f"edge-scanner_{version}_all.deb").write_bytes(b"")
+        first = Record(phase="installing", version=GOOD, before=OLD, boot=self.clock.boot)
+        record_file(folder).write(first)
+
+    def go_on(self) -> None:
+        """As its service does at each start."""
+
+        def ready() -> None:
+            # The scanner may start: the package must be whole then, or it was in this boot.
+            self.ready += 1
+
+        Trial(self.folder, self.unit, self.clock, ready, self.unit.pause).go_on()
+
+    def record(self) -> Record:
+        return record_file(self.folder).read()
+
+    def ended(self) -> str:
+        record = self.record()
+        assert record.phase == "idle"
+        assert record.last is not None
+        assert record.last.version == GOOD
+        return record.last.state
+
+    def held(self) -> list[str]:
+        return [path.name.split("_")[1] for path in (self.folder / HELD).iterdir()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_version_that_scans_stays_and_is_what_is_gone_back_to_next(bench: Bench) -> None:
+    bench.go_on()
+
+    assert bench.ended() == "installed"
+    assert bench.unit.installed == GOOD
+    assert bench.held() == [GOOD]
+    assert bench.unit.cleaned
+    assert bench.ready
+
+
+@pytest.mark.parametrize("fault", ["broken", "blind", "ending"])
+def test_a_version_that_does_not_scan_is_taken_back_within_two_minutes(
+    bench: Bench, fault: str
+) -> None:
+    getattr(bench.unit, fault).add(GOOD)
+    began = bench.clock.monotonic()
+
+    bench.go_on()
+
+    assert bench.ended() == "rolled_back"
+    assert bench.clock.monotonic() - began <= TRIAL_S + 1
+    assert bench.unit.installed == OLD
+    assert bench.held() == [OLD]
+    assert GOOD in bench.record().failed
+
+
+def test_a_unit_that_saw_nothing_before_may_see_nothing_afterwards(bench: Bench) -> None:
+    bench.unit.blind |= {GOOD, OLD}
+    record = bench.record()
+    record.needs_frames = False
+    record_file(bench.folder).write(record)
+
+    bench.go_on()
+
+    assert bench.ended() == "installed"
+
+
+def test_what_dpkg_does_not_take_is_taken_back(bench: Bench) -> None:
+    bench.unit.refused = "dpkg: depends on what is not there"
+
+    bench.go_on()
+
+    assert bench.ended() == "rolled_back"
+    assert bench.record().failed == {GOOD: "dpkg: depends on what is not there"}
+
+
+def test_without_its_old_package_it_goes_on_trying_to_go_back(bench: Bench) -> None:
+    bench.unit.broken.add(GOOD)
+    (bench.folder / HELD / f"edge-scanner_{OLD}_all.deb").rename(bench.folder / "kept")
+
+    with pytest.raises(UpdateError, match="its package is gone"):
+        bench.go_on()
+
+    assert bench.record().phase == "back"
+    (bench.folder / "kept").rename(bench.folder / HELD / f"edge-scanner_{OLD}_all.deb")
+    bench.go_on()
+    assert bench.ended() == "rolled_back"
+
+
+def cut_everywhere(tmp_path: Path, prepare: Callable[[Bench], None], expected: str) -> int:
+    """Cut the power at each step, let it go on, and look; gives how many steps there were."""
+    for cut_at in range(10_000):
+        folder = tmp_path / str(cut_at)
+        folder.mkdir()
+        bench = Bench(folder)
+        prepare(bench)
+        bench.unit.steps_left = cut_at
+        try:
+            bench.go_on()
+        except PowerCut:
+            bench.clock.boot_again(f"{cut_at:032x}")
+            bench.unit.restarted_at = bench.clock.monotonic()
+            bench.unit.steps_left = 10_000
+            bench.go_on()
+            assert bench.ended() == expected, cut_at
+            assert bench.unit.installed == (GOOD if expected == "installed" else OLD)
+            assert bench.unit.whole
+            assert bench.held() == [bench.unit.installed]
+        else:
+            return cut_at
+    raise AssertionError("it never ends")
+
+
+def test_the_power_may_go_at_any_step_of_a_good_version(tmp_path: Path) -> None:
+    assert cut_everywhere(tmp_path, lambda bench: None, "installed") > 10
+
+
+def test_the_power_may_go_at_any_step_of_going_back(tmp_path: Path) -> None:
+    def ends_at_once(bench: Bench) -> None:
+        bench.unit.ending.add(GOOD)
+
+    assert cut_everywhere(tmp_path, ends_at_once, "rolled_back") > 10
+
+
+def test_the_scanner_waits_for_a_whole_package_after_a_power_cut(bench: Bench) -> None:
+    bench.unit.steps_left = 1  # dpkg has begun
+    with pytest.raises(PowerCut):
+        bench.go_on()
+    assert not bench.unit.whole
+    bench.clock.boot_again("c" * 32)
+    bench.unit.steps_left = 10_000
+    whole: list[bool] = []
+
+    Trial(
+        bench.folder,
+        bench.unit,
+        bench.clock,
+        lambda: whole.append(bench.unit.whole),
+        bench.unit.pause,
+    ).go_on()
+
+    assert whole
+    assert all(whole)
+
+
+def test_a_version_during_which_the_power_always_goes_is_given_up(bench: Bench) -> None:
+    for number in range(MOST_STARTS):
+        bench.unit.steps_left = 1
+        with pytest.raises(PowerCut):
+            bench.go_on()
+        bench.clock.boot_again(f"{number:032x}")
+    bench.unit.steps_left = 10_000
+
+    bench.go_on()
+
+    assert bench.ended() == "rolled_back"
+    assert "cut short" in bench.record().failed[GOOD]
