@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -94,10 +94,12 @@ class Connection:
         *,
         subscriptions: Sequence[str] = (),
         persistent: bool = False,
+        qos: Literal[0, 1] | None = None,
     ) -> None:
         """*persistent*: the broker keeps our subscriptions and what arrives while we are away.
 
-        Raises ConfigError for a url or a file that cannot be used.
+        *qos*: of what we hear; as a rule 1 of a persistent session and 0 of another. Raises
+        ConfigError for a url or a file that cannot be used.
         """
         self._addresses = addresses(settings)
         self._at = 0
@@ -108,6 +110,10 @@ class Connection:
         self._clock = clock
         self._subscriptions = list(subscriptions)
         self._persistent = persistent
+        # Without a session that outlives the connection, QoS 1 keeps nothing that is not asked for
+        # again anyway; and it costs some brokers a queue on disk for each client: of 3,000 that
+        # came back at once, a NATS server refused nearly all.
+        self._qos = int(persistent) if qos is None else qos
         self._password = secret(settings.password_file, folder) if settings.password_file else None
         tls = any(address.tls for address in self._addresses)
         self._tls_context = tls_context(settings, folder) if tls else None
@@ -502,11 +508,7 @@ class Connection:
         most = getattr(properties, "ReceiveMaximum", packets.HIGHEST_ID)
         self._most_in_flight = min(most, packets.HIGHEST_ID)
         if self._subscriptions:
-            # Without a session that outlives the connection, QoS 1 keeps nothing that is not asked
-            # for again anyway; and it costs some brokers a queue on disk for each client: of 3,000
-            # that came back at once, a NATS server refused nearly all.
-            qos = 1 if self._persistent else 0
-            client.subscribe([(subscription, qos) for subscription in self._subscriptions])
+            client.subscribe([(subscription, self._qos) for subscription in self._subscriptions])
         else:
             self._established()
 

@@ -19,7 +19,14 @@ from urllib.error import URLError
 
 import psycopg
 
-from edge.demo.broker import ACK_WAIT_S, MAX_ACK_PENDING, free_port, listens, nats_server
+from edge.demo.broker import (
+    ACK_WAIT_S,
+    MAX_ACK_PENDING,
+    MAX_BUFFERED,
+    free_port,
+    listens,
+    nats_server,
+)
 from tests.postgresql import USER, WHEEL, give_away, programs
 
 START_S = 120.0
@@ -73,7 +80,10 @@ class NatsCluster:
             settings = {
                 "server_name": f"n{number}",
                 "listen": f"127.0.0.1:{free_port()}",
-                "jetstream": {"store_dir": str(folder / f"n{number}")},
+                "jetstream": {
+                    "store_dir": str(folder / f"n{number}"),
+                    "max_buffered_msgs": MAX_BUFFERED,
+                },
                 "cluster": {
                     "name": "edge",
                     "listen": f"127.0.0.1:{routes[number]}",

@@ -1,16 +1,23 @@
 """How a collector is connected: what it listens to, and in how many sessions at the broker."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from edge.clock import Clock
 from edge.collector.settings import CollectorSettings
+from edge.errors import ConfigError
 from edge.mqtt import Connection
 from edge.sessions import Sessions
-from edge.topics import TO_CENTRE, every_unit
+from edge.topics import TO_CENTRE, every_unit, shared
+
+log = logging.getLogger(__name__)
 
 #: What a unit says of itself, beside its scans.
 REPORTS = tuple(channel for channel in TO_CENTRE if channel != "scan")
+#: What each of several sharing collectors hears for itself: how units are. A broker gives what it
+#: retains to no shared subscription.
+UNSHARED = ("status",)
 
 
 def connect(settings: CollectorSettings, folder: Path, clock: Clock) -> Connection | Sessions:
@@ -18,6 +25,8 @@ def connect(settings: CollectorSettings, folder: Path, clock: Clock) -> Connecti
 
     Raises ConfigError.
     """
+    if settings.share:
+        return _sharing(settings, folder, clock)
 
     def session(name: str, topics: Sequence[str]) -> Connection:
         return Connection(
@@ -38,3 +47,28 @@ def connect(settings: CollectorSettings, folder: Path, clock: Clock) -> Connecti
 def subscriptions(areas: Sequence[str], channels: Sequence[str] = TO_CENTRE) -> list[str]:
     """The filters for *channels* of all units of *areas*."""
     return [every_unit(area, channel) for area in areas for channel in channels]
+
+
+def _sharing(settings: CollectorSettings, folder: Path, clock: Clock) -> Connection:
+    if settings.sessions != "one":
+        raise ConfigError(
+            "share is set and sessions is 'each'; only Mosquitto delivers to shared subscriptions,"
+            ' and it needs sessions = "one"'
+        )
+    log.warning(
+        "sharing the scans of %s as %r with the other collectors of that share; a broker other than"
+        " Mosquitto would grant this and deliver nothing",
+        ", ".join(settings.areas),
+        settings.share,
+    )
+    topics = [
+        every_unit(area, channel) if channel in UNSHARED else shared(settings.share, area, channel)
+        for area in settings.areas
+        for channel in TO_CENTRE
+    ]
+    # A session that outlives its connection would go on getting its share, and nobody else would
+    # have it. So what one that died had in hand comes again from the units, and all else goes to
+    # those that live. QoS 1 all the same: it bounds what is in hand.
+    return Connection(
+        settings.broker, folder, settings.id, clock, subscriptions=topics, persistent=False, qos=1
+    )

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from edge.broker import BrokerSettings
 from edge.messages import Name
 from edge.storage.settings import StorageSettings
+from edge.topics import NAME
 
 
 class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,6 +26,8 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     areas: Annotated[tuple[str, ...], Meta(min_length=1)] = ("+",)
     #: A NATS server needs "each": see edge/sessions.py.
     sessions: Literal["one", "each"] = "one"
+    #: Under this name it shares its areas with other collectors; "" for none. Mosquitto alone.
+    share: Annotated[str, Meta(pattern=rf"^({NAME})?$")] = ""
     batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 500
     batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/receipts.key"

@@ -310,11 +310,3 @@ def test_ranges_end_where_numbers_are_missing_or_double() -> None:
         ConfirmedRange(5, 5, check_of(["6" * 32])),
         ConfirmedRange(6, 6, check_of(["7" * 32])),
     ]
-
-
-def test_what_a_collector_of_two_areas_hears() -> None:
-    heard = subscriptions(["pleiku", "chu-se"])
-
-    assert "edge/v1/chu-se/+/scan" in heard
-    assert "edge/v1/pleiku/+/status" in heard
-    assert len(heard) == 8

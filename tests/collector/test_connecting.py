@@ -1,0 +1,153 @@
+"""What a collector listens to; and several that share it on a real Mosquitto, of which some die."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge.broker import BrokerSettings
+from edge.clock import SystemClock
+from edge.collector.connecting import connect as a_connection
+from edge.collector.connecting import subscriptions
+from edge.collector.settings import CollectorSettings
+from edge.errors import ConfigError
+from edge.messages import Scan
+from edge.mqtt import Connection, Received
+from edge.storage.storage import Storage
+from edge.topics import topic
+from tests.conftest import Mosquitto
+from tests.connections import Connect, receive, until_connected
+from tests.end_to_end.parts import Service
+from tests.fakes import a_scan, a_status, eventually
+
+
+def test_what_a_collector_of_two_areas_hears() -> None:
+    heard = subscriptions(["pleiku", "chu-se"])
+
+    assert "edge/v1/chu-se/+/scan" in heard
+    assert "edge/v1/pleiku/+/status" in heard
+    assert len(heard) == 8
+
+
+def test_sharing_is_refused_where_nothing_would_be_delivered(tmp_path: Path) -> None:
+    settings = CollectorSettings(share="gia-lai", sessions="each")
+
+    with pytest.raises(ConfigError, match="only Mosquitto"):
+        a_connection(settings, tmp_path, SystemClock())
+
+
+def test_a_share_that_is_no_name_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"share": "a/#"}, CollectorSettings)
+
+
+def a_sharing(name: str, url: str, folder: Path) -> Connection:
+    settings = CollectorSettings(id=name, share="gia-lai", broker=BrokerSettings(url=url))
+    connection = a_connection(settings, folder, SystemClock())
+    assert isinstance(connection, Connection)
+    return connection
+
+
+def test_each_message_goes_to_one_of_them_and_how_a_unit_is_to_all(
+    mosquitto: Mosquitto, connect: Connect, tmp_path: Path
+) -> None:
+    both = [a_sharing(name, mosquitto.url, tmp_path) for name in ("one", "two")]
+    unit = connect(mosquitto.url, "cong-1")
+    for connection in (unit, *both):
+        until_connected(connection)
+    heard: list[list[Received]] = [[], []]
+
+    def turn() -> None:
+        unit.step(0.01)
+        for connection, messages in zip(both, heard, strict=True):
+            connection.step(0.01)
+            messages += (taken := connection.take())
+            for message in taken:
+                connection.ack(message)
+
+    unit.publish(topic("pleiku", "cong-1", "status"), a_status().encode(), retain=True)
+    for seq in range(1, 101):
+        unit.publish(topic("pleiku", "cong-1", "scan"), a_scan(seq).encode())
+    eventually(lambda: sum(map(len, heard)) == 102, "all heard", turn=turn)
+
+    scans = [[m for m in messages if m.topic.endswith("/scan")] for messages in heard]
+    assert min(map(len, scans)) > 20
+    numbers = [Scan.decode(message.payload).seq for messages in scans for message in messages]
+    assert sorted(numbers) == list(range(1, 101))
+    late = a_sharing("late", mosquitto.url, tmp_path)
+    until_connected(late)
+    (retained,) = receive(late, 1)
+    assert retained.topic.endswith("/status")
+    for connection in (*both, late):
+        connection.close()
+
+
+class Sharing:
+    """Collectors that share all areas of one broker and one storage."""
+
+    def __init__(self, folder: Path, url: str, count: int) -> None:
+        self.storage = str(folder / "storage.db")
+        Storage(self.storage).close()
+        self.all = [self._one(folder, url, number) for number in range(count)]
+
+    def _one(self, folder: Path, url: str, number: int) -> Service:
+        home = folder / f"collector-{number}"
+        home.mkdir()
+        settings = f"""
+            id = "collector-{number}"
+            share = "gia-lai"
+            batch_scans = 20
+            [storage]
+            url = "{self.storage}"
+            [broker]
+            url = "{url}"
+            [retention]
+            erase = false
+        """
+        service = Service("collector", home, settings)
+        service.start()
+        return service
+
+    def stop(self) -> None:
+        for service in self.all:
+            if service.ended() is None:
+                service.stop(signal.SIGKILL)
+
+
+def test_collectors_share_the_work_and_when_one_dies_the_others_go_on(tmp_path: Path) -> None:
+    mosquitto = Mosquitto(tmp_path)
+    sharing = Sharing(tmp_path, mosquitto.url, 3)
+    options = f"--broker {mosquitto.url} --storage {sharing.storage} --units 30 --rate 60"
+    fleet = subprocess.Popen(
+        [sys.executable, "-m", "edge.simulate", *options.split(), "--seconds", "300", "--json"],
+        stdout=subprocess.PIPE,
+    )
+    storage = Storage(sharing.storage)
+    try:
+        eventually(lambda: storage.count() > 100, "the first stored", limit_s=60)
+        assert all("sharing the scans of +" in one.log.read_text() for one in sharing.all)
+
+        # One dies for good, one is started again as systemd does, and then the other two at once.
+        sharing.all[0].stop(signal.SIGKILL)
+        before = storage.count()
+        eventually(lambda: storage.count() > before + 200, "the others go on", limit_s=60)
+        sharing.all[1].stop(signal.SIGKILL)
+        sharing.all[1].start()
+        before = storage.count()
+        eventually(lambda: storage.count() > before + 200, "and go on", limit_s=60)
+        sharing.all[1].stop(signal.SIGKILL)
+        sharing.all[2].stop()
+        sharing.all[2].start()
+        fleet.send_signal(signal.SIGUSR1)
+        found = json.loads(fleet.communicate(timeout=180)[0])
+    finally:
+        fleet.kill()
+        sharing.stop()
+        mosquitto.stop()
+    assert found["rows_missing_or_double"] == 0, found
+    assert found["confirmed"] == found["made"] == storage.count() > 500
+    storage.close()
