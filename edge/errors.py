@@ -149,3 +149,7 @@ class CardError(EdgeError, ValueError):
 
 class SetupCodeError(EdgeError, ValueError):
     """A set-up code that this unit does not take; nothing was changed."""
+
+
+class ReportError(EdgeError, ValueError):
+    """A code of a check that cannot be read."""

@@ -42,6 +42,7 @@ HOMES = {
     "argon2": {"edge/dashboard/people.py"},
     "fpdf": {"edge/printing.py"},
     "segno": {"edge/printing.py"},
+    "PIL": {"edge/provision/reading_check.py"},
     "jinja2": {"edge/dashboard/show.py"},
     "authlib": {"edge/dashboard/oidc.py"},
     "joserfc": {"edge/dashboard/oidc.py"},

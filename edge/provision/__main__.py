@@ -29,6 +29,7 @@ from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
 from edge.provision.layout import SETTINGS
 from edge.provision.places import COLUMNS, place_from, places_from_table, rows
+from edge.provision.reading_check import reports
 from edge.provision.release_commands import add_release_commands
 from edge.provision.settings import ProvisionSettings
 from edge.register import KINDS
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     sign.add_argument("requests", type=Path, metavar="STICK", help="the stick, or a file on it")
     issued = _command(commands, "issued", _issued, "take in what the enrolment endpoint has issued")
     issued.add_argument("ledger", type=Path, metavar="FILE", help=issued_help)
+    read = _command(
+        commands, "read-check", _read_check, "read the code that edge-scanner check drew"
+    )
+    read.add_argument("sources", nargs="+", metavar="PICTURE|TEXT", help="photographs, or its text")
+    read.add_argument("--json", action="store_true", help="one JSON object a line")
     dates = _command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
     dates.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
@@ -368,6 +374,18 @@ def _revoke(options: argparse.Namespace) -> int:
         " mosquitto; and enrolment/revoked.txt to /etc/edge-enrol where units enrol"
     )
     return 0
+
+
+def _read_check(options: argparse.Namespace) -> int:
+    failed = False
+    for report in reports(options.sources):
+        if not options.json:
+            unit = report.unit or "a unit without a name"
+            print(cli.printable(f"{unit}, {report.at}, edge-scanner {report.software}"))
+        for result in report.results:
+            failed = failed or not result.ok
+            print(result.json() if options.json else cli.printable(result.line()))
+    return 1 if failed else 0
 
 
 def _check(options: argparse.Namespace) -> int:

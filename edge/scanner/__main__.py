@@ -14,7 +14,7 @@ from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.memory import keep_to_ourselves
 from edge.mqtt import Connection
-from edge.scanner import check, power, self_test, setting_up, wiring
+from edge.scanner import checking, power, self_test, setting_up, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.button import Button
@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> int:
     works = {
         "read": _read,
         "outbox": _outbox,
-        "check": _check,
+        "check": checking.run,
         "eye": self_test.run,
         "wiring": wiring.run,
         "setup": setting_up.run,
@@ -113,10 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     wiping.add_argument(
         "--lose-scans", action="store_true", help="even those that nobody has confirmed"
     )
-    checks = commands.add_parser(
-        "check", parents=[cli.common_again()], help="check this unit: a line each, with the cure"
-    )
-    checks.add_argument("--json", action="store_true", help="one JSON object a line")
+    checking.add_command(commands, cli.common_again())
     self_test.add_command(commands, cli.common_again())
     wiring.add_command(commands, cli.common_again())
     return parser
@@ -411,15 +408,6 @@ def _wipe(options: argparse.Namespace) -> int:
         f"{options.unit} is empty; {lost} scans are lost. Now: edge-provision revoke {options.unit}"
     )
     return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    results = check.check(options.config)
-    failed = False
-    for result in results:
-        failed = failed or not result.ok
-        print(result.json() if options.json else result.line(), flush=True)
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,26 +1,27 @@
 """`edge-scanner check`: what a technician runs last. A line for each part, with the cure."""
 
-import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from edge import config
+from edge.check_report import PARTS, CheckResult
 from edge.clock import Clock, SystemClock
 from edge.errors import EdgeError
 from edge.mqtt import Connection
 from edge.scanner import self_test
+from edge.scanner.button import Button
 from edge.scanner.camera import open_camera
 from edge.scanner.decoder import Decoder
+from edge.scanner.disk_health import SLOW_MS, STALL_MS, mounted, time_writes, wear
 from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
 from edge.scanner.permission import Permission
-from edge.scanner.settings import ScannerSettings
+from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.unit_checks import Concern, board, certificate, mount, wifi
+from edge.scanner.unset import is_unset
 from edge.sealing import Sealer, read_key
 
 #: How long the broker may take to answer.
@@ -31,63 +32,64 @@ EYE_S = 3.0
 LAMP_S = 0.5
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """What was found of one part."""
-
-    part: str
-    part_vi: str
-    ok: bool
-    text: str
-    #: It works, but should be seen to.
-    concern: bool = False
-
-    def line(self) -> str:
-        """For a person."""
-        return f"{self.mark} {self.part_vi + ' / ' + self.part:<28} {self.text}"
-
-    @property
-    def mark(self) -> str:
-        """✓ works, ‼ works but should be seen to, ✗ does not work."""
-        return "‼" if self.concern else "✓" if self.ok else "✗"
-
-    def json(self) -> str:
-        """For a program."""
-        facts = {"part": self.part, "ok": self.ok, "concern": self.concern, "text": self.text}
-        return json.dumps(facts)
+#: What can be found out beside a scanner that runs; the others want its camera and its pins.
+_DEVICES = ("camera", "eye", "button", "indicator")
 
 
-def check(path: Path, clock: Clock | None = None) -> Iterator[CheckResult]:
-    """Check the unit that *path* describes, part by part. Never raises an error of ours."""
+def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> Iterator[CheckResult]:
+    """Check the unit that *path* describes, part by part. Never raises an error of ours.
+
+    *devices* false leaves out what the running scanner has.
+    """
     clock = clock or SystemClock()
+    own: ScannerSettings | None = None
+    settings: UnsetSettings
     try:
-        settings = config.load(path, ScannerSettings)
+        if is_unset(path):
+            settings = config.load(path, UnsetSettings)
+            text: str = Concern("this unit is none yet; it waits for its set-up code")
+        else:
+            settings = own = config.load(path, ScannerSettings)
+            text = str(path)
     except EdgeError as err:
-        yield CheckResult("settings", "cấu hình", False, str(err))
+        yield CheckResult("settings", False, str(err))
         return
-    yield CheckResult("settings", "cấu hình", True, str(path))
-    parts: list[tuple[str, str, Callable[[], str]]] = [
-        ("tracing key", "khóa truy vết", lambda: _key(settings, path.parent)),
-        ("legal basis", "căn cứ pháp lý", lambda: _basis(settings, path.parent, clock)),
-        ("certificate", "chứng thư", lambda: certificate(settings, path.parent, clock.now())),
-        ("board", "bo mạch", board),
-        ("disk", "ổ đĩa", lambda: _disk(settings)),
-        ("mount", "gắn ổ đĩa", lambda: mount(settings)),
-        ("wireless", "mạng Wi-Fi", wifi),
-        ("reader", "bộ đọc mã", _reader),
-        ("second reader", "bộ đọc thứ hai", lambda: _second_reader(settings)),
-        ("camera", "máy ảnh", lambda: _camera(settings, clock)),
-        ("eye", "mắt đọc", lambda: _eye(settings, clock)),
-        ("indicator", "đèn và còi", lambda: _indicator(settings)),
-        ("broker", "máy chủ MQTT", lambda: _broker(settings, path.parent, clock)),
-        ("clock", "đồng hồ", lambda: _clock(clock)),
-    ]
-    for part, part_vi, look in parts:
+    yield CheckResult("settings", True, text, isinstance(text, Concern))
+    looks: dict[str, Callable[[], str]] = {
+        "board": board,
+        "disk": lambda: _disk(settings),
+        "disk health": lambda: _disk_health(settings),
+        "mount": lambda: mount(settings),
+        "wireless": wifi,
+        "reader": _reader,
+        "second reader": lambda: _second_reader(settings),
+        "camera": lambda: _camera(settings, clock),
+        "eye": lambda: _eye(settings, clock),
+        "button": lambda: _button(settings),
+        "indicator": lambda: _indicator(settings),
+        "clock": lambda: _clock(clock),
+    }
+    if own is not None:
+        looks |= _looks_at_a_unit(own, path.parent, clock)
+    for part in PARTS:
+        if part not in looks or not (devices or part not in _DEVICES):
+            continue
         try:
-            text = look()
-            yield CheckResult(part, part_vi, True, text, isinstance(text, Concern))
+            text = looks[part]()
+            yield CheckResult(part, True, text, isinstance(text, Concern))
         except EdgeError as err:
-            yield CheckResult(part, part_vi, False, str(err))
+            yield CheckResult(part, False, str(err))
+
+
+def _looks_at_a_unit(
+    settings: ScannerSettings, beside: Path, clock: Clock
+) -> dict[str, Callable[[], str]]:
+    return {
+        "tracing key": lambda: _key(settings, beside),
+        "legal basis": lambda: _basis(settings, beside, clock),
+        "certificate": lambda: certificate(settings, beside, clock.now()),
+        "broker": lambda: _broker(settings, beside, clock),
+    }
 
 
 def _key(settings: ScannerSettings, beside: Path) -> str:
@@ -108,38 +110,34 @@ def _basis(settings: ScannerSettings, beside: Path, clock: Clock) -> str:
     return f"{basis.number} of {basis.issuer}, until {basis.end}" if basis else ""
 
 
-def _disk(settings: ScannerSettings) -> str:
+def _disk(settings: UnsetSettings) -> str:
     folder = Path(settings.outbox.folder)
     cure = f"make {folder} a folder on the card or disk that this user may write to"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="check-") as file:
-            file.write(b"x" * 4096)
-            file.flush()
-            began = time.monotonic()
-            os.fdatasync(file.fileno())
-            took_ms = (time.monotonic() - began) * 1000
+        times = time_writes(folder)
         free_mb = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize / 1e6
     except OSError as err:
         raise EdgeError(f"{folder}: {err.strerror}; {cure}") from err
-    if _in_memory(folder):
+    if mounted(folder)[2] in ("tmpfs", "ramfs"):
         raise EdgeError(f"{folder} is in memory and gone with the power; {cure}")
     if free_mb < settings.outbox.keep_free_mb:
         raise EdgeError(
             f"{folder}: {free_mb:.0f} MB free, less than outbox.keep_free_mb"
             f" ({settings.outbox.keep_free_mb}); make room or use a larger card"
         )
-    return f"{free_mb:.0f} MB free, a write is safe after {took_ms:.1f} ms"
+    text = (
+        f"{free_mb:.0f} MB free, a write is safe after {times.median_ms:.1f} ms,"
+        f" at most {times.worst_ms:.0f} ms"
+    )
+    if times.median_ms > SLOW_MS or times.worst_ms > STALL_MS:
+        return Concern(f"{text}: people wait; use a faster card (A1, industrial)")
+    return text
 
 
-def _in_memory(folder: Path) -> bool:
-    best = ("", "")
-    for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
-        _, mount, kind, *_ = line.split(" ")
-        inside = folder.resolve().is_relative_to(mount)
-        if inside and len(mount) >= len(best[0]):
-            best = (mount, kind)
-    return best[1] in ("tmpfs", "ramfs")
+def _disk_health(settings: UnsetSettings) -> str:
+    text, concern = wear(Path(settings.outbox.folder))
+    return Concern(text) if concern else text
 
 
 def _reader() -> str:
@@ -155,7 +153,7 @@ def _reader() -> str:
     return "reads a test code exactly"
 
 
-def _second_reader(settings: ScannerSettings) -> str:
+def _second_reader(settings: UnsetSettings) -> str:
     if not settings.reading.zbar:
         return "switched off by reading.zbar"
     with closing(Decoder()) as decoder:
@@ -167,14 +165,14 @@ def _second_reader(settings: ScannerSettings) -> str:
     return "zbar is there"
 
 
-def _camera(settings: ScannerSettings, clock: Clock) -> str:
+def _camera(settings: UnsetSettings, clock: Clock) -> str:
     with closing(open_camera(settings.camera, clock)) as camera:
         frame = camera.capture()
     height, width = frame.shape
     return f"{settings.camera.source}: {width}x{height}{_lamp(settings)}"
 
 
-def _lamp(settings: ScannerSettings) -> str:
+def _lamp(settings: UnsetSettings) -> str:
     if (pin := settings.camera.lamp_pin) < 0:
         return ""
     lamp = Lamp(pin)
@@ -189,7 +187,7 @@ def _lamp(settings: ScannerSettings) -> str:
     return f"; you should have seen the lamp on pin {pin}"
 
 
-def _eye(settings: ScannerSettings, clock: Clock) -> str:
+def _eye(settings: UnsetSettings, clock: Clock) -> str:
     with closing(open_camera(settings.camera, clock)) as camera:
         found, figures = self_test.findings(camera, clock, EYE_S)
     if found:
@@ -197,7 +195,26 @@ def _eye(settings: ScannerSettings, clock: Clock) -> str:
     return figures
 
 
-def _indicator(settings: ScannerSettings) -> str:
+def _button(settings: UnsetSettings) -> str:
+    with closing(Button(settings)) as button:
+        pin = settings.setup.button_pin
+        if button.trouble:
+            raise EdgeError(
+                f"pin {pin} cannot be read: {button.trouble}; see that nothing else has it, or set"
+                " setup.button_pin to -1"
+            )
+        if button.pressed:
+            raise EdgeError(
+                f"pin {pin} is connected to GND all the time; let go of the button, or mend its"
+                " wires"
+            )
+    if pin < 0 or settings.indicator.kind != "gpio":
+        return "none"
+    hold_s = settings.setup.hold_s
+    return f"pin {pin}: hold it for {hold_s:.0f} s, and the light says that it waits for a code"
+
+
+def _indicator(settings: UnsetSettings) -> str:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         indicator = open_indicator(settings.indicator, nowhere, SystemClock())
         indicator.show(Signal.ACCEPTED)

@@ -9,7 +9,8 @@ from edge.certificates import check_identity, facts
 from edge.clock import Moment, utc_text
 from edge.config import secret_path
 from edge.errors import CertificateError, EdgeError
-from edge.scanner.settings import ScannerSettings
+from edge.scanner.disk_health import mounted
+from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import STATE, SetupState, board_serial
 
 #: A certificate of which less than this part is left should have been replaced.
@@ -73,7 +74,7 @@ def board(root: Path = Path("/")) -> str:
     except FileNotFoundError:
         return Concern("not set up by a card")
     except OSError as err:
-        return Concern(f"{STATE}: {err.strerror}; run this with sudo")
+        return Concern(f"{STATE}: {err.strerror}; run this as the scanner's user, or with sudo")
     except msgspec.DecodeError:
         raise EdgeError(f"{root / STATE} is damaged; write this unit a new card") from None
     serial = board_serial(root)
@@ -83,22 +84,18 @@ def board(root: Path = Path("/")) -> str:
             f" {serial or 'unknown'}; two boards under one name lose nothing but confuse everybody:"
             " write this unit a card of its own"
         )
-    return f"{serial or 'no serial number'}, card {state.number} of {state.deployment}"
+    last = f"set-up code {state.code}" if state.code else f"card {state.number}"
+    return f"{serial or 'no serial number'}, {last} of {state.deployment}"
 
 
-def mount(settings: ScannerSettings, mounts: Path = Path("/proc/mounts")) -> str:
+def mount(settings: UnsetSettings, root: Path = Path("/")) -> str:
     """How the disk with the outbox is mounted. Raises EdgeError where it loses what it was told."""
-    folder = Path(settings.outbox.folder).resolve()
-    best = ("", "", "")
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-        _, where, kind, options, *_ = line.split(" ")
-        if folder.is_relative_to(where) and len(where) >= len(best[0]):
-            best = (where, kind, options)
-    where, kind, options = best
+    _, where, kind, options = mounted(Path(settings.outbox.folder), root)
     given = options.split(",")
     if "ro" in given:
         raise EdgeError(
-            f"{where} is read-only; check the card, then: sudo mount -o remount,rw {where}"
+            f"{where} is read-only, as after an error of the card; look at disk health, then:"
+            f" sudo mount -o remount,rw {where}"
         )
     if "data=writeback" in given or "nobarrier" in given or "barrier=0" in given:
         raise EdgeError(

@@ -3,12 +3,17 @@
 import json
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from edge.check_report import read_report
 from edge.demo.broker import NatsBroker
 from edge.scanner.__main__ import main
+from edge.scanner.decoder import Decoder
 from edge.sealing import make_key_pair
 
 
@@ -53,7 +58,7 @@ def test_a_unit_that_is_well_has_no_line_that_needs_a_cure(
     assert main(["--config", str(settings(tmp_path, nats.url)), "check"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 15
+    assert len(lines) == 17
     # Here, it was set up by hand, for a broker that lets everybody in.
     concerns = {line for line in lines if line.startswith("‼ ")}
     assert all("certificate" in line or "board" in line for line in concerns)
@@ -86,11 +91,12 @@ def test_what_is_broken_is_named_with_its_cure_and_the_rest_is_still_checked(
     code, found = check(settings(tmp_path, nats.url, **broken), capsys)
 
     assert code == 1
-    # Without a camera there is no eye either.
+    # Without a camera there is no eye either, and without pins no button.
     alone = ["camera", "eye"] if "source" in broken else [part]
+    alone = ["button", *alone] if "indicator" in broken else alone
     assert [name for name, (ok, _) in found.items() if not ok] == alone
     assert cure in found[part][1]
-    assert len(found) == 15
+    assert len(found) == 17
 
 
 def test_a_folder_in_memory_is_no_place_for_scans(
@@ -121,6 +127,38 @@ def test_a_broker_that_is_away_is_named(
 
     assert code == 1
     assert "nobody listens at 127.0.0.1:1" in found["broker"][1]
+
+
+def test_a_unit_that_waits_for_its_code_is_checked_on_the_bench(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = settings(tmp_path, "mqtt://127.0.0.1:1")
+    text = path.read_text()
+    path.write_text(text[text.index("[basis]") :])
+
+    code, found = check(path, capsys)
+
+    assert code == 0
+    assert "waits for its set-up code" in found["settings"][1]
+    assert {"camera", "disk", "button", "clock"} < set(found)
+    assert not {"broker", "certificate", "legal basis", "tracing key"} & set(found)
+
+
+def test_the_office_reads_all_of_it_from_a_picture(
+    tmp_path: Path, nats: NatsBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, picture = settings(tmp_path, nats.url, basis="true"), tmp_path / "check.png"
+
+    assert main(["--config", str(path), "check", "--picture", str(picture)]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    frame = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
+    assert frame is not None
+    with closing(Decoder(zbar=False)) as decoder:
+        (code,) = decoder.read(frame.astype(np.uint8))
+    report = read_report(code.content.decode())
+    assert report.unit == "cong-1"
+    assert [result.line() for result in report.results] == [line[:193] for line in lines]
 
 
 def test_settings_that_cannot_be_read_are_the_only_line(

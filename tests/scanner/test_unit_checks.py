@@ -103,14 +103,15 @@ def test_a_card_that_was_put_into_another_board_is_found_out(
 def test_a_disk_that_would_lose_scans_is_found_out(
     unit: tuple[Path, ScannerSettings], tmp_path: Path, options: str, outcome: str
 ) -> None:
-    mounts = tmp_path / "mounts"
+    mounts = tmp_path / "proc/mounts"
+    mounts.parent.mkdir()
     mounts.write_text(f"/dev/mmcblk0p2 / ext4 {options} 0 0\nproc /proc proc rw 0 0\n")
 
     if outcome in ("fine", "concern"):
-        assert isinstance(mount(unit[1], mounts), Concern) == (outcome == "concern")
+        assert isinstance(mount(unit[1], tmp_path), Concern) == (outcome == "concern")
     else:
         with pytest.raises(EdgeError, match=outcome):
-            mount(unit[1], mounts)
+            mount(unit[1], tmp_path)
 
 
 def test_a_weak_wireless_network_is_a_concern(tmp_path: Path) -> None:
