@@ -128,6 +128,26 @@ def read_table(file: BinaryIO, name: str) -> Iterator[list[str]]:
             yield cells
 
 
+def read_rows(
+    file: BinaryIO, name: str, required: Sequence[str], known: Sequence[str]
+) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a table below that of its columns, with their numbers, each as column to text.
+
+    Rows without any text are not counted. Raises TableError, also where a *required* column is
+    missing, or one is not *known*.
+    """
+    table = list(read_table(file, name))
+    columns = [title.lower() for title in table[0]] if table else []
+    if missing := [column for column in required if column not in columns]:
+        raise TableError(f"{name}: there is no column {missing[0]!r} in the first row")
+    if unknown := [column for column in columns if column and column not in known]:
+        raise TableError(f"{name}: column {unknown[0]!r} is not known; they are {', '.join(known)}")
+    return [
+        (number, dict(zip(columns, row, strict=False)))
+        for number, row in enumerate(table[1:], start=2)
+    ]
+
+
 def _visible(character: str) -> str:
     # Controls (NUL, tab, line ends), directions and zero-width characters could act or hide;
     # surrogates and the last two of each plane cannot be written at all.

@@ -110,7 +110,14 @@ def _run(options: argparse.Namespace) -> int:
     if settings.metrics_file:
         metrics = MetricsFile(Path(settings.metrics_file), collector.totals, connection, clock)
     kept = settings.retention
-    retention = Retention(storage, Path(kept.receipts_file), clock, days=kept.days)
+    retention = Retention(
+        storage,
+        Path(kept.receipts_file),
+        clock,
+        days=kept.days,
+        collector=settings.id,
+        erase=kept.erase,
+    )
     notifier = Notifier()
     notifier.ready()
     with cli.stop_signals() as stopping:
@@ -118,8 +125,7 @@ def _run(options: argparse.Namespace) -> int:
             collector.step()
             if metrics is not None:
                 metrics.step()
-            if kept.erase:
-                retention.step()
+            retention.step()
             notifier.watchdog()
     notifier.stopping()
     collector.close()
@@ -222,9 +228,11 @@ def _erase_what_is_past(settings: CollectorSettings, storage: Storage) -> None:
     kept = settings.retention
     if not kept.erase:
         return
-    erased = Retention(storage, Path(kept.receipts_file), SystemClock(), days=kept.days).step()
+    erased = Retention(
+        storage, Path(kept.receipts_file), SystemClock(), days=kept.days, collector=settings.id
+    ).step()
     if erased:
-        print(f"{erased} scans are older than {kept.days} days: erased at once", file=sys.stderr)
+        print(f"{erased} scans are past their time: erased at once", file=sys.stderr)
 
 
 def _key(options: argparse.Namespace) -> int:

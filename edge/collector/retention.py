@@ -13,6 +13,7 @@ from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
 from edge.errors import ConfigError
 from edge.storage import erasing
+from edge.storage.keeping import Erased, Keeping
 from edge.storage.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -47,16 +48,27 @@ def erase_order(order: Path, storage: Storage, receipts: Path, clock: Clock) -> 
 class Retention:
     """Erases from storage."""
 
-    def __init__(self, storage: Storage, receipts: Path, clock: Clock, *, days: int) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        storage: Storage,
+        receipts: Path,
+        clock: Clock,
+        *,
+        days: int,
+        collector: str = "collector",
+        erase: bool = True,
+    ) -> None:
+        """*days*: as this *collector*'s file says; not *erase*: nothing is erased, and said so."""
+        self._storage, self._keeping = storage, Keeping(storage.database)
         self._chain = Chain(receipts)
         self._clock = clock
-        self._days = days
+        self._days, self._collector, self._erase = days, collector, erase
         self._next = 0.0
 
     def step(self) -> int:
         """Look once an hour; gives how many scans were erased. Raises StorageError or ChainError.
 
+        What is wished for at the centre counts if it is shorter than what the file says.
         While this machine's clock is not set nothing is erased: a clock that runs ahead would erase
         everything.
         """
@@ -65,8 +77,14 @@ class Retention:
         if now < self._next or moment.clock == "none":
             return 0
         self._next = now + LOOK_S
+        kept_days = min(self._days, self._keeping.wished() or self._days)
+        self._keeping.note_done(
+            self._collector, self._days, kept_days if self._erase else 0, moment.at
+        )
+        if not self._erase:
+            return 0
         # A day is dropped when its last scan is past its time.
-        before = utc_text(utc_seconds(moment.at) - self._days * 86_400)[:10]
+        before = utc_text(utc_seconds(moment.at) - kept_days * 86_400)[:10]
         days = [day for day in self._storage.days() if day < before]
         scans = erasing.count_before(self._storage.database, days, before)
         set_aside = erasing.forget_set_aside(self._storage.database, before)
@@ -84,5 +102,6 @@ class Retention:
                 "set_aside": set_aside,
             },
         )
+        self._keeping.note_erased(Erased(moment.at, self._collector, before, scans, set_aside))
         log.info("erased %d scans of %d days past their time", scans, len(days))
         return scans

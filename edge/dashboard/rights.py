@@ -20,6 +20,7 @@ Right = Literal[
     "see coverage",
     "see set-up",
     "change register",
+    "change retention",
     "manage people",
     "trace",
 ]
@@ -33,6 +34,7 @@ _RIGHTS: dict[Right, frozenset[Role]] = {
     "see coverage": frozenset({"operator", "department"}),
     "see set-up": frozenset({"operator", "technician"}),
     "change register": frozenset({"operator"}),
+    "change retention": frozenset({"operator"}),
     "manage people": frozenset({"operator"}),
     "trace": frozenset({"desk"}),
 }

@@ -15,6 +15,7 @@ from edge.clock import VIETNAM, utc_text
 from edge.config import check, explain
 from edge.errors import ConfigError, ProvisionError
 from edge.legal_basis import LegalBasis
+from edge.place_table import COLUMNS, place_from
 from edge.provision.boot_partition import (
     check_boot_partition,
     progress_bar,
@@ -28,7 +29,7 @@ from edge.provision.end_dates import end_dates
 from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
 from edge.provision.layout import SETTINGS
-from edge.provision.places import COLUMNS, place_from, places_from_table, rows
+from edge.provision.places import places_from_table, rows
 from edge.provision.reading_check import reports
 from edge.provision.release_commands import add_release_commands
 from edge.provision.settings import ProvisionSettings

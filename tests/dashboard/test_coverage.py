@@ -129,9 +129,11 @@ def test_a_register_is_handed_in_and_nothing_is_removed_unless_asked(
     new = b'{"places":[{"id":"cho-moi","name":"Ch\xe1\xbb\xa3 M\xe1\xbb\x9bi","kind":"market"}]}'
 
     for data, left in (({}, 4), ({"remove": "yes"}, 1)):
-        answer = client.post(
+        shown = client.post(
             "/set-up/register", data=data | {"token": token}, files={"register": ("r.json", new)}
         )
+        draft = shown.text.partition('name="draft" value="')[2].partition('"')[0]
+        answer = client.post("/set-up/register/take", data={"token": token, "draft": draft})
         assert answer.status_code == 200
         with deployment.database.reading() as connection:
             assert len(Places().all(connection)) == left

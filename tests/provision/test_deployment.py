@@ -9,13 +9,13 @@ import pytest
 from edge.card import read_card
 from edge.certificates import CENTRE, facts
 from edge.errors import ConfigError, ProvisionError, RegisterError
+from edge.place_table import place_from
 from edge.provision import mosquitto
 from edge.provision.__main__ import main
 from edge.provision.cards import make_card
 from edge.provision.deployment import Deployment, utc_now
 from edge.provision.end_dates import end_dates
 from edge.provision.layout import BROKER, INVENTORY, TRACING_PRIVATE
-from edge.provision.places import place_from
 from edge.sealing import Opener, Sealer, read_key
 from tests.provision.deployments import a_deployment
 

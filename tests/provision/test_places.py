@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from edge.errors import EdgeError
+from edge.place_table import place_from
 from edge.provision.__main__ import main
-from edge.provision.places import place_from, places_from_table
+from edge.provision.places import places_from_table
 from edge.tables import write_xlsx
 from tests.provision.deployments import a_deployment
 

@@ -14,6 +14,7 @@ FILE_TYPES = {
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
 }
 
 
@@ -42,8 +43,13 @@ class ReportPages:
             name, content = self._reporting.file(cast(Period, period), last, form)
         except (ValueError, OSError):
             raise NotThere from None
-        return Response(
-            content,
-            media_type=FILE_TYPES[form],
-            headers={"content-disposition": f'attachment; filename="{name}"'},
-        )
+        return file_answer(content, form, name)
+
+
+def file_answer(content: bytes, form: str, name: str) -> Response:
+    """*content* as a file of *form* to be kept as *name*, a text of ours."""
+    return Response(
+        content,
+        media_type=FILE_TYPES[form],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )

@@ -31,12 +31,17 @@ class Places:
 
     def all(self, connection: Connection) -> dict[str, Place]:
         """Every registered place, by its id, in order. Not to be changed."""
-        version = connection.execute(text("SELECT version FROM place_register")).scalar_one()
+        version = self.version(connection)
         if self._kept[0] != version:
             rows = connection.execute(text("SELECT place, record FROM place ORDER BY place"))
             decode = msgspec.json.Decoder(Place).decode
             self._kept = (version, {row.place: decode(row.record) for row in rows})
         return self._kept[1]
+
+    def version(self, connection: Connection) -> int:
+        """Grows with every change of the register."""
+        found = connection.execute(text("SELECT version FROM place_register")).scalar_one()
+        return int(found)
 
 
 def keep_register(
