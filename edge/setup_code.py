@@ -7,10 +7,10 @@ this unit or to its batch, and none with a number that is not above its last. Wh
 code has the Wi-Fi password in it, and nothing else that is of use a second time.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edge import base45
 from edge.card import Board, BrokerUrl, CardUnit, CardWifi, Country, Ssid, Trip, WifiPassword
@@ -18,12 +18,14 @@ from edge.card import check_wifi as check_card_wifi
 from edge.enrolment_token import EnrolmentUrl, Token
 from edge.errors import CardError, SealError, SetupCodeError
 from edge.messages import Direction, Name, Sequence
+from edge.opening_hours import Hours
 from edge.sealing import Signer, Verifier
+from edge.trips import TripText
 
 #: No other code that anybody shows begins so.
 PREFIX = "EDGE1:"
-#: More characters than any code of ours has.
-MAX_CHARACTERS = 1_024
+#: A code of version 20 at level M has 970: what is larger needs too steady a hand.
+MAX_CHARACTERS = 970
 
 _PURPOSE = b"edge set-up code, version 1\n"
 _SIGNATURE_BYTES = 64
@@ -52,6 +54,10 @@ class SetupCode(Struct, frozen=True, forbid_unknown_fields=True, array_like=True
     wifi: tuple[Ssid, WifiPassword, Country] | None
     #: Where the unit asks for its certificate, and with which token; null if it has one already.
     enrolment: tuple[EnrolmentUrl, Token] | None
+    #: When the place is open, in which no update is put in place.
+    hours: Hours
+    #: Of a vehicle, its trips by the clock.
+    trips: Annotated[tuple[TripText, ...], Meta(max_length=100)]
 
     @property
     def card_unit(self) -> CardUnit:
@@ -83,6 +89,11 @@ def write_setup_code(code: SetupCode, key: Signer) -> str:
     """*code* as the text of a QR code, signed. Raises SetupCodeError if it could not be taken."""
     body = msgspec.msgpack.encode(code)
     text = PREFIX + base45.encode(body + key.sign(_PURPOSE + body))
+    if len(text) > MAX_CHARACTERS:
+        raise SetupCodeError(
+            f"unit {code.unit} has too much to be told for a code, {len(code.trips)} trips among"
+            " it; write it a card"
+        )
     read_setup_code(text.encode(), key.public_key)
     return text
 

@@ -27,6 +27,8 @@ def a_code(**changes: object) -> SetupCode:
             "https://mqtt.example.vn:8884",
             mint_token("thu-nghiem", "xe-1", date(2027, 1, 1), SETUP_KEY),
         ),
+        "hours": "",
+        "trips": (),
     }
     return SetupCode(**(fields | changes))  # type: ignore[arg-type]
 

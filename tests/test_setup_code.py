@@ -26,6 +26,8 @@ FULL = a_code(
     wifi=("Chợ Mẫu", "mat khau #1", "VN"),
     trip="sang-1",
     hardware="10000000abcdef01",
+    hours="mon-sat 05:00-18:00, sun 06:00-12:00",
+    trips=("sang-1@05:30-07:10/mon-sat",),
 )
 
 
@@ -64,7 +66,12 @@ def test_a_code_with_everything_is_small_enough_for_a_telephones_screen() -> Non
     move = segno.make(write_setup_code(a_move(), SETUP_KEY), error="m", boost_error=False)
 
     assert drawn.mode == "alphanumeric"
-    assert (drawn.version, move.version) == (13, 7)
+    assert (drawn.version, move.version) == (15, 7)
+
+
+def test_a_bus_with_too_many_trips_for_a_code_is_named() -> None:
+    with pytest.raises(SetupCodeError, match="xe-1 has too much to be told for a code, 60 trips"):
+        write_setup_code(a_move(trips=("sang-1@05:30-07:10",) * 60), SETUP_KEY)
 
 
 def test_a_code_with_any_character_changed_is_refused() -> None:
@@ -111,7 +118,7 @@ def test_what_is_signed_is_still_checked_field_by_field() -> None:
                 assert len(str(err)) < 200  # noqa: PT017
             else:
                 # A value that may stand there, such as null for no wireless network.
-                assert msgspec.to_builtins(code, builtin_types=(bytes,)) == table
+                assert msgspec.msgpack.encode(code) == msgspec.msgpack.encode(table)
     for _ in range(500):
         body = bytearray(msgspec.msgpack.encode(FULL))
         body[dice.randrange(len(body))] ^= 1 << dice.randrange(8)

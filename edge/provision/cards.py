@@ -158,21 +158,30 @@ def _updates(deployment: Deployment, place: str | None) -> CardUpdates | None:
     if not key.exists():
         # A deployment from before there were updates; `edge-provision release` makes the key.
         return None
-    hours = deployment.register.place(place).hours if place else ()
     return CardUpdates(
         url=deployment.settings.updates.url,
         key=key.read_text(encoding="ascii"),
-        hours=hours_text(OpenHours(each.days, each.opens, each.closes) for each in hours),
+        hours=hours_of(deployment.register.place(place)) if place else "",
     )
 
 
-def _with_trips(settings: dict[str, Any], place: Place) -> dict[str, Any]:
-    """*settings* with the trips of a vehicle by the clock, unless they have their own."""
-    trips = [
+def hours_of(place: Place) -> str:
+    """When *place* is open, as a setting."""
+    return hours_text(OpenHours(each.days, each.opens, each.closes) for each in place.hours)
+
+
+def trips_of(place: Place) -> list[str]:
+    """The trips by the clock of *place*, if it is a vehicle, as a setting."""
+    return [
         str(TimedTrip(trip.id, trip.departs, trip.arrives, trip.days))
         for trip in (place.vehicle.trips if place.vehicle else ())
         if trip.departs is not None
     ]
+
+
+def _with_trips(settings: dict[str, Any], place: Place) -> dict[str, Any]:
+    """*settings* with the trips of a vehicle by the clock, unless they have their own."""
+    trips = trips_of(place)
     return merged([{"vehicle": {"trips": trips}} if trips else {}, settings])
 
 

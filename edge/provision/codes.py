@@ -8,7 +8,7 @@ from pathlib import Path
 from edge.errors import ProvisionError
 from edge.files import replace_file
 from edge.printing import CodeSheet, ShownCode, code_picture
-from edge.provision.cards import check_batch, wifi_of
+from edge.provision.cards import check_batch, hours_of, trips_of, wifi_of
 from edge.provision.deployment import Deployment
 from edge.provision.inventory import UnitRecord
 from edge.provision.labels import DIRECTIONS
@@ -74,6 +74,8 @@ def make_codes(
             broker=broker_url(settings) if broker else None,
             wifi=(network.ssid, network.password, network.country) if network else None,
             enrolment=None,
+            hours=hours_of(register.place(unit.place)),
+            trips=tuple(trips_of(register.place(unit.place))),
         )
         made.append(MadeCode(unit, code, write_setup_code(code, key)))
     return made

@@ -170,11 +170,13 @@ def _settings(code: SetupCode, root: Path) -> dict[str, Any]:
             f"a set-up code leaves a unit its name and its area, {former.get('id')} in"
             f" {former.get('area')}; for another, write it a card"
         )
-    broker = {"url": code.broker} if code.broker is not None else {}
-    return table | {
-        "unit": unit_settings(code.card_unit),
-        "broker": table.get("broker", {}) | broker,
+    given: dict[str, Any] = {
+        "update": {"hours": code.hours},
+        "vehicle": {"trips": list(code.trips)},
+        "broker": {"url": code.broker} if code.broker is not None else {},
     }
+    # Nothing of the former place is left, such as the hours of its door.
+    return config.merged([table, given]) | {"unit": unit_settings(code.card_unit)}
 
 
 def _applied(content: bytes, state: SetupState) -> SetupCode | None:

@@ -122,6 +122,20 @@ def test_a_unit_is_hung_elsewhere_without_a_laptop(tmp_path: Path) -> None:
         assert changed == {"etc/edge/scanner.toml", "var/lib/edge/setup.json"}
 
 
+def test_nothing_of_the_former_bus_is_left(tmp_path: Path) -> None:
+    settings = {"vehicle": {"trips": ["sang-1@05:30"], "off_after_s": 60.0}}
+    machine = a_unit(tmp_path, a_card(settings=settings))
+
+    machine.ask(text(a_move(trips=("toi-2@23:30-01:10",), hours="mon-sat 05:00-18:00")))
+    vehicle = settings_of(machine).vehicle
+    assert (list(vehicle.trips), vehicle.off_after_s) == (["toi-2@23:30-01:10"], 60.0)
+    assert settings_of(machine).update.hours == "mon-sat 05:00-18:00"
+
+    machine.ask(text(a_move(number=3)))
+    assert list(settings_of(machine).vehicle.trips) == []
+    assert settings_of(machine).update.hours == ""
+
+
 def refused() -> dict[str, bytes]:
     stranger = Signer(bytes(range(32)))
     return {
