@@ -1,6 +1,7 @@
 # The project's commands. `make run` and `make test` set up everything they need by themselves.
 
-PYTHON_ENV = .venv/bin/python
+# By its real name: the link may be put to a newer one while this one runs.
+PYTHON_ENV = "$$(readlink -f .venv)"/bin/python
 FRAMES ?=
 CAMERA ?=
 BROKER ?=
@@ -8,6 +9,8 @@ CORPUS ?=
 ARGS ?=
 
 ARCH ?= amd64 arm64
+# Who answers for the packages, as in: MAINTAINER="Sở Y tế <tin@example.vn>"
+MAINTAINER ?=
 
 .PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster
 
@@ -37,7 +40,7 @@ check:
 ## BENCH=desk, trace, cohort: the tracing desk's cost, speed, and recall.
 BENCH ?= read
 bench:
-	@provisioning/bootstrap.sh run
+	@provisioning/bootstrap.sh bench
 	@$(PYTHON_ENV) -m tests.bench.$(BENCH) $(if $(CORPUS),--corpus '$(CORPUS)') $(ARGS)
 
 ## Everything that the field does to us, for a while and from a seed: kills, cuts, full disks, clocks.
@@ -62,7 +65,8 @@ contract:
 ## The Debian package of a unit for each ARCH, from requirements.lock, into dist/; needs dpkg-deb.
 deb:
 	@provisioning/bootstrap.sh test
-	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch || exit 1; done
+	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch \
+		$(if $(MAINTAINER),--maintainer "$(MAINTAINER)") || exit 1; done
 
 ## What the package of a unit brings, as CycloneDX, from requirements.lock: dist/edge-scanner.cdx.json.
 sbom:
@@ -97,6 +101,8 @@ cluster:
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --extra demo -c requirements.lock pyproject.toml -o provisioning/run.lock
 
 clean:
-	rm -rf .venv .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf .venv .venvs .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Sets up what `make run` and `make test` need, once, and says what it does.
 #
-#   provisioning/bootstrap.sh run|test
+#   provisioning/bootstrap.sh run|bench|test
 #
-# System packages come from apt, with sudo when not root; Python packages go into .venv beside this
-# project, exactly as requirements.lock says. When nothing is missing it does nothing, needs no
+# System packages come from apt, with sudo when not root; Python packages go into an environment in
+# .venvs, exactly as requirements.lock says (for "run" provisioning/run.lock, the part
+# of it that the demonstration needs), and .venv is a link to it. A new one is made beside the old one, which stays
+# until the next, so that what runs goes on. When nothing is missing it does nothing, needs no
 # network, and takes a moment.
 set -eu
 cd "$(dirname "$0")/.."
@@ -67,22 +69,43 @@ if [ -n "$missing" ]; then
     esac
 fi
 
-# The environment belongs to one lock file and one Python.
-state="$(cat requirements.lock pyproject.toml provisioning/bootstrap.sh | cksum) $("$python" -c 'import sys; print(sys.version)')"
-if [ "$(cat $venv/.bootstrapped 2>/dev/null)" = "$state" ]; then
-    exit 0
-fi
-say "making $venv from requirements.lock"
-rm -rf $venv
+# The environment belongs to its lock files and one Python; one for the tests serves to run as well.
+state="$(cat requirements.lock provisioning/run.lock pyproject.toml provisioning/bootstrap.sh | cksum) $("$python" -c 'import sys; print(sys.version)')"
+for had in "$goal" bench test; do
+    if [ "$(cat $venv/.bootstrapped 2>/dev/null)" = "$state $had" ]; then
+        exit 0
+    fi
+done
+case $goal in run) lock=provisioning/run.lock ;; *) lock=requirements.lock ;; esac
+name=$(printf '%s' "$state $goal" | cksum | tr -d ' ')
+new=.venvs/$name
+say "making $venv from $lock"
+mkdir -p .venvs
+rm -rf "$new"
 if on_a_pi; then
     # picamera2 and lgpio come from the system, and with them the numpy that they were built for.
-    "$python" -m venv --system-site-packages $venv
-    awk '/^[^ ]/ { skip = /^numpy==/ } !skip' requirements.lock >$venv/requirements.lock
+    "$python" -m venv --system-site-packages "$new"
+    awk '/^[^ ]/ { skip = /^numpy==/ } !skip' $lock >"$new/requirements.lock"
 else
-    "$python" -m venv $venv
-    cp requirements.lock $venv/requirements.lock
+    "$python" -m venv "$new"
+    cp $lock "$new/requirements.lock"
 fi
-$venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $venv/requirements.lock
-$venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --editable .
-printf '%s\n' "$state" >$venv/.bootstrapped
+install() { "$new/bin/python" -m pip install -q --disable-pip-version-check --no-deps "$@"; }
+# What comes as source alone is built by this very setuptools, and not by one that pip fetches.
+awk '/^[^ ]/ { take = /^setuptools==/ } take' "$new/requirements.lock" >"$new/setuptools.lock"
+install --require-hashes -r "$new/setuptools.lock"
+install --require-hashes --no-build-isolation --use-pep517 -r "$new/requirements.lock"
+install --no-build-isolation --editable .
+printf '%s\n' "$state $goal" >"$new/.bootstrapped"
+# One of before there were .venvs is moved there; its programs know it by its old name alone.
+if [ -d $venv ] && [ ! -L $venv ]; then
+    rm -rf .venvs/former
+    mv $venv .venvs/former
+fi
+former=$(readlink $venv || true)
+ln -sfn "$new" $venv.new
+mv -T $venv.new $venv
+for old in .venvs/*; do
+    [ "$old" = "$new" ] || [ "$old" = "$former" ] || [ -z "$former" ] || rm -rf "$old"
+done
 say "done"

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,9 @@ UNITS = (
     "edge-update-fetch.service",
     "edge-update-trial.service",
 )
+#: Who answers for a package of which nobody has said so.
+NOBODY = "nobody yet: built without a maintainer <nobody@example.invalid>"
+_MAINTAINER = re.compile(r"[^<>\n]+ <[^<>@\s]+@[^<>@\s]+>")
 #: What pip leaves behind that says where and by whom, rather than what.
 LEAVINGS = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json")
 
@@ -64,6 +68,7 @@ def main() -> int:
     parser.add_argument("--arch", choices=tuple(ARCHITECTURES), required=True)
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--version", default=_version(), help="default: %(default)s")
+    parser.add_argument("--maintainer", default=NOBODY, help="NAME <ADDRESS>; default: %(default)s")
     parser.add_argument("--sbom", action="store_true", help="only the list of what is inside")
     options = parser.parse_args()
     if options.sbom:
@@ -72,12 +77,14 @@ def main() -> int:
         path.write_text(bill_of_materials(options.arch, options.version), encoding="utf-8")
         print(path)
         return 0
-    print(build(options.arch, options.version, options.out))
+    print(build(options.arch, options.version, options.out, options.maintainer))
     return 0
 
 
-def build(arch: str, version: str, out: Path) -> Path:
-    """The package of *version* for *arch*, in the folder *out*."""
+def build(arch: str, version: str, out: Path, maintainer: str) -> Path:
+    """The package of *version* for *arch*, in the folder *out*; *maintainer* answers for it."""
+    if not _MAINTAINER.fullmatch(maintainer):
+        raise SystemExit(f"deb: {maintainer!r} must be as in: Name <name@example.org>")
     epoch = _epoch()
     with tempfile.TemporaryDirectory(prefix="edge-deb-") as temporary:
         tree = Path(temporary) / "tree"
@@ -90,7 +97,7 @@ def build(arch: str, version: str, out: Path) -> Path:
         _copy_ours(tree, version)
         inside = tree / "usr/share/doc/edge-scanner/sbom.cdx.json"
         inside.write_text(bill_of_materials(arch, version), encoding="utf-8")
-        _write_control(tree, arch, version)
+        _write_control(tree, arch, version, maintainer)
         _set_modes_and_times(tree, epoch)
         out.mkdir(parents=True, exist_ok=True)
         package = out / f"edge-scanner_{version}_{arch}.deb"
@@ -236,7 +243,7 @@ def _copy_ours(tree: Path, version: str) -> None:
         shutil.copyfile(source, tree / folder / (name or source.name))
 
 
-def _write_control(tree: Path, arch: str, version: str) -> None:
+def _write_control(tree: Path, arch: str, version: str, maintainer: str) -> None:
     folder = tree / "DEBIAN"
     folder.mkdir()
     files = sorted(path for path in tree.rglob("*") if path.is_file())
@@ -244,7 +251,10 @@ def _write_control(tree: Path, arch: str, version: str) -> None:
     control = (PARTS / "control").read_text(encoding="utf-8")
     camera = "".join(f", {name}" for name in CAMERA[arch])
     (folder / "control").write_text(
-        control.format(version=version, arch=arch, camera=camera, size=sizes_kb), encoding="utf-8"
+        control.format(
+            version=version, arch=arch, camera=camera, size=sizes_kb, maintainer=maintainer
+        ),
+        encoding="utf-8",
     )
     (folder / "md5sums").write_text(
         "".join(

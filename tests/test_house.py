@@ -117,6 +117,26 @@ def test_the_manual_of_settings_has_each_key_with_its_default() -> None:
         assert given_keys == {key: names for key, names in required.items() if names}
 
 
+def locked(lock: str) -> set[str]:
+    """The releases and hashes in *lock*, without the machines that they are for."""
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    return {
+        line.partition(" ;")[0].rstrip(" \\")
+        for line in lines
+        if line and not line.lstrip().startswith("#")
+    }
+
+
+def test_the_lock_to_run_is_a_part_of_the_lock() -> None:
+    part = locked("provisioning/run.lock")
+
+    # One that was made anew alone would bring another release.
+    assert part <= locked("requirements.lock")
+    names = {line.partition("==")[0] for line in part}
+    assert {"setuptools", "msgspec", "zxing-cpp", "sqlalchemy", "starlette"} <= names
+    assert not {"pytest", "patroni", "playwright", "mypy"} & names
+
+
 def test_the_readme_says_what_each_signal_and_each_command_means() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -77,3 +77,15 @@ def test_the_table_of_security_names_only_tests_that_there_are() -> None:
             path = ROOT / (name if name.startswith("tests/") else f"{folder}/{name}")
             assert path.exists(), name
             folder = str(Path(name).parent) if name.startswith("tests/") else folder
+
+
+@pytest.mark.parametrize("maintainer", ["nobody", "A <b>", "A <b@c>\nDepends: evil", "<a@b>"])
+def test_who_answers_for_a_package_has_a_name_and_an_address(
+    maintainer: str, tmp_path: Path
+) -> None:
+    build = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))
+
+    with pytest.raises(SystemExit, match="must be as in"):
+        build["build"]("amd64", "1.2.3", tmp_path, maintainer)
+    assert build["_MAINTAINER"].fullmatch(build["NOBODY"])
+    assert build["_MAINTAINER"].fullmatch("Sở Y tế <tin@example.vn>")
