@@ -14,7 +14,7 @@ from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.memory import keep_to_ourselves
 from edge.mqtt import Connection
-from edge.scanner import checking, power, self_test, setting_up, wiring
+from edge.scanner import checking, diagnosing, power, self_test, setting_up, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.button import Button
@@ -67,6 +67,7 @@ def main(args: list[str] | None = None) -> int:
         "read": _read,
         "outbox": _outbox,
         "check": checking.run,
+        "diag": diagnosing.run,
         "eye": self_test.run,
         "wiring": wiring.run,
         "setup": setting_up.run,
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lose-scans", action="store_true", help="even those that nobody has confirmed"
     )
     checking.add_command(commands, cli.common_again())
+    diagnosing.add_command(commands, cli.common_again())
     self_test.add_command(commands, cli.common_again())
     wiring.add_command(commands, cli.common_again())
     return parser
