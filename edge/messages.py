@@ -55,6 +55,7 @@ Utc = Annotated[
 Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_992)]
 Sequence = Annotated[int, Meta(ge=1, le=9_007_199_254_740_992)]
 Direction = Literal["in", "out", "both"]
+Trip = Annotated[str, Meta(pattern=_whole("[a-z0-9-]{0,64}"))]
 DocumentKind = Literal["qrqg", "cccd", "can_cuoc", "bhyt"]
 ClockSource = Source
 
@@ -96,7 +97,7 @@ class Scan(Message, frozen=True, kw_only=True):
     place: Name
     direction: Direction
     #: The trip of a vehicle, "" elsewhere.
-    trip: Annotated[str, Meta(pattern=_whole("[a-z0-9-]{0,64}"))] = ""
+    trip: Trip = ""
     #: Which kind of document was shown; whose is sealed.
     document: DocumentKind
     #: When, as far as the unit knew; `boot` and `uptime_ms` let the centre correct it later.
@@ -273,6 +274,35 @@ class Update(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     at: Utc
 
 
+GpsState = Literal["none", "silent", "searching", "fix"]
+
+#: So many stops of a vehicle are told, the newest; a message of a time without connection has more
+#: time between it and the next.
+KEPT_STOPS = 12
+
+
+class Stop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a vehicle stood, rounded by the unit's settings. Of a vehicle, never of a person."""
+
+    #: By the receiver's own time.
+    since: Utc
+    #: None while it stands there.
+    until: Utc | None
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+
+
+class OnBoard(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a unit on a vehicle tells of it."""
+
+    #: The trip by the clock, or that of the settings.
+    trip: Trip
+    #: How its GPS receiver is: there is none, it says nothing, it sees no satellites, it works.
+    gps: GpsState
+    #: The newest, oldest first; empty unless the settings say that they are told.
+    stops: Annotated[tuple[Stop, ...], Meta(max_length=KEPT_STOPS)] = ()
+
+
 class Health(Message, frozen=True, kw_only=True):
     """Counts since the scanner started, and how it is. `<unit>/health`, QoS 1, not retained."""
 
@@ -326,6 +356,8 @@ class Health(Message, frozen=True, kw_only=True):
     repair: Literal["none", "camera", "service", "reboot", "exhausted"] = "none"
     #: Why the service or the machine was last started anew for its camera; "" if it is well again.
     repair_reason: Annotated[str, Meta(max_length=200)] = ""
+    #: Of a unit on a vehicle; null elsewhere.
+    on_board: OnBoard | None = None
     #: Made while there was no connection, and sent when there was one.
     late: bool = False
     #: When the unit's certificate ends, after which it keeps scans but cannot send them; null if it

@@ -98,6 +98,14 @@ class VehicleSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     trips: Annotated[tuple[TripText, ...], Meta(max_length=100)] = ()
 
 
+class GpsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The GPS receiver of a vehicle."""
+
+    source: str = ""
+    baud: Literal[4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    position_decimals: Annotated[int, Meta(ge=-1, le=3)] = -1
+
+
 class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How scans are sent."""
 
@@ -128,6 +136,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "indicator": (),
     "publisher": (),
     "vehicle": ("trips",),
+    "gps": (),
     "update": ("hours", "window"),
 }
 
@@ -146,6 +155,7 @@ class _Wished(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    gps: GpsSettings = field(default_factory=GpsSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)
 
 

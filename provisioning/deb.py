@@ -45,6 +45,8 @@ UNITS = (
     "edge-setup-code.path",
     "edge-reboot.path",
     "edge-reboot.service",
+    "edge-clock.path",
+    "edge-clock.service",
     "edge-poweroff.path",
     "edge-poweroff.service",
     "edge-update.path",

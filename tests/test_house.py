@@ -35,6 +35,7 @@ HOMES = {
         "edge/scanner/indicator.py",
         "edge/scanner/lamp.py",
     },
+    "pynmeagps": {"edge/scanner/gps.py"},
     "picamera2": {"edge/scanner/pi_camera.py"},
     "libcamera": {"edge/scanner/pi_camera.py"},
     "openpyxl": {"edge/tables.py"},

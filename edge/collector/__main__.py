@@ -20,6 +20,8 @@ from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
 from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
+from edge.collector.stopping import add_command as add_stops
+from edge.collector.stopping import run_stops, utc_now
 from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
 from edge.sealing import Signer, open_signer
@@ -77,6 +79,7 @@ def main(args: list[str] | None = None) -> int:
     )
     erases.add_argument("order", type=Path, metavar="FILE")
     add_commands(commands)
+    add_stops(commands)
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
     works = {
@@ -87,6 +90,7 @@ def main(args: list[str] | None = None) -> int:
         "command": _control,
         "desired": _control,
         "group": _control,
+        "stops": _stops,
     }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
@@ -148,6 +152,12 @@ def _control(options: argparse.Namespace) -> int:
         control = Control(storage.database)
         runs = {"command": run_command, "desired": run_desired, "group": run_group}
         return runs[options.command](control, options)
+
+
+def _stops(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    with closing(_storage(settings, options, make=False)) as storage:
+        return run_stops(storage.database, options, utc_now)
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -19,13 +19,13 @@ from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.button import Button
 from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
+from edge.scanner.clock_setting import set_clock
 from edge.scanner.decoder import Decoder
 from edge.scanner.desired import DESIRED, Desired
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
 from edge.scanner.held import OutboxStatus
-from edge.scanner.ignition import Ignition
 from edge.scanner.indicator import Indicator, Signal, open_indicator
 from edge.scanner.machine import read_machine
 from edge.scanner.outbox import Outbox, read_outbox
@@ -46,6 +46,7 @@ from edge.scanner.setup_window import SetupWindow, unit_root
 from edge.scanner.unit_checks import certificate_end
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
+from edge.scanner.vehicle import Vehicle
 from edge.scanner.wiping import wipe
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
@@ -72,6 +73,7 @@ def main(args: list[str] | None = None) -> int:
         "wiring": wiring.run,
         "setup": setting_up.run,
         "wipe": _wipe,
+        "clock": _set_clock,
     }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
@@ -116,6 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.add_command(commands, cli.common_again())
     diagnosing.add_command(commands, cli.common_again())
+    commands.add_parser(
+        "clock",
+        help="set the clock by the GPS receiver, as the scanner asks: edge-clock.service",
+    )
     self_test.add_command(commands, cli.common_again())
     wiring.add_command(commands, cli.common_again())
     return parser
@@ -169,6 +175,8 @@ def _scan(options: argparse.Namespace) -> int:
         )
         stack.callback(connection.close)
         ladder = Ladder(folder / REPAIR, clock, lambda: power.ask(power.REBOOT))
+        schedule = Schedule(settings.unit, settings.vehicle)
+        vehicle = Vehicle(settings, schedule, clock, stack)
         meter = HealthMeter(
             outbox,
             clock,
@@ -176,8 +184,8 @@ def _scan(options: argparse.Namespace) -> int:
             software=__version__,
             machine=lambda: read_machine(folder),
             certificate_ends=certificate_end(settings, options.config.parent),
+            on_board=vehicle.tell,
         )
-        schedule = Schedule(settings.unit, settings.vehicle)
         boots = Boots(folder / BOOTS, schedule)
         stack.callback(boots.close)
         publisher = Publisher(
@@ -234,11 +242,6 @@ def _scan(options: argparse.Namespace) -> int:
         kept_days = settings.outbox.retention_days
         retention = Retention(outbox, Path(settings.outbox.folder), clock, days=kept_days)
         stack.enter_context(Beside("retention", retention.step, pause_s=RETENTION_S))
-
-        if settings.vehicle.ignition_pin >= 0:
-            ignition = Ignition(settings.vehicle, clock, lambda: power.ask(power.POWEROFF))
-            stack.callback(ignition.close)
-            stack.enter_context(Beside("ignition", ignition.step, pause_s=1.0))
         pipeline = Pipeline(
             zbar=settings.reading.zbar,
             budget_ms=settings.reading.budget_ms,
@@ -401,6 +404,11 @@ def _outbox_folder(options: argparse.Namespace) -> Path:
     if options.folder is not None:
         return Path(options.folder)
     return Path(config.load(options.config, ScannerSettings).outbox.folder)
+
+
+def _set_clock(options: argparse.Namespace) -> int:
+    print(set_clock(SystemClock()))
+    return 0
 
 
 def _wipe(options: argparse.Namespace) -> int:

@@ -6,8 +6,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge.clock import Clock
-from edge.messages import SETUP_CHARACTERS, Health, Machine, Update
+from edge.clock import Clock, Moment
+from edge.messages import SETUP_CHARACTERS, Health, Machine, OnBoard, Update
 from edge.scanner.eye import EyeState
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox
@@ -53,12 +53,14 @@ class HealthMeter:
         machine: Callable[[], Machine],
         certificate_ends: str | None = None,
         update: Callable[[], Update | None] = last_update,
+        on_board: Callable[[Moment], OnBoard | None] = lambda _: None,
     ) -> None:
         """*machine* reads how the machine is; *certificate_ends*: when, UTC, if there is one.
 
-        *update* tells how the last update ended.
+        *update* tells how the last update ended; *on_board* what there is of a vehicle.
         """
         self._outbox = outbox
+        self._on_board = on_board
         self._clock = clock
         self._ladder = ladder
         self._software = software
@@ -168,6 +170,7 @@ class HealthMeter:
                 started_after=self._ladder.started_after,
                 repair=self._ladder.reached,
                 repair_reason=self._ladder.reason,
+                on_board=self._on_board(now),
                 decode_ms_p50=_percentile(decode_ms, 50),
                 decode_ms_p95=_percentile(decode_ms, 95),
             )
@@ -205,6 +208,7 @@ def _condition(health: Health) -> tuple[object, ...]:
     machine = health.machine
     return (
         health.repair,
+        health.on_board and (health.on_board.gps, health.on_board.trip, health.on_board.stops),
         health.eye,
         health.setup,
         health.update,

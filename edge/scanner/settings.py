@@ -8,6 +8,7 @@ from edge.broker import BrokerSettings
 from edge.legal_basis import BasisSettings
 from edge.unit_settings import (
     CameraSettings,
+    GpsSettings,
     IndicatorSettings,
     OutboxSettings,
     PublisherSettings,
@@ -45,6 +46,7 @@ class UnsetSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
     setup: SetupSettings = field(default_factory=SetupSettings)
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    gps: GpsSettings = field(default_factory=GpsSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     carry: CarrySettings = field(default_factory=CarrySettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 
 import sqlalchemy
 
+from edge.storage import stops
 from edge.storage.database import TABLES_LOCK, Database
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Days:
                 sqlalchemy.text("DELETE FROM scan_undated WHERE received < :before"),
                 {"before": before},
             )
+            stops.expire(connection, before)
         self._known = there - set(expired)
         return expired
 

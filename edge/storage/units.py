@@ -10,7 +10,7 @@ import sqlalchemy
 
 from edge.messages import Health, Status
 from edge.ranges import Ranges
-from edge.storage import events
+from edge.storage import events, stops
 from edge.storage.rows import Report, StoredScan, UnitRow
 from edge.storage.writing import Writing
 
@@ -127,6 +127,8 @@ def note_report(writing: Writing, report: Report) -> None:
             unit=report.unit,
             health=message.encode().decode(),
         )
+        if message.on_board is not None:
+            stops.note(writing, report.unit, message.on_board.stops)
     elif _is_news(writing, report.unit, message):
         events.note(writing, report.unit, message.state, f"{message.software} {message.place}")
         writing.change(

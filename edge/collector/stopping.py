@@ -1,0 +1,52 @@
+"""`edge-collector stops`: where a vehicle stood on a day, and how many scans each stop had."""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta, timezone
+
+from edge import cli
+from edge.clock import utc_text
+from edge.errors import ControlError
+from edge.storage.database import Database
+from edge.storage.stops import StopRow, stops_of
+
+#: All year.
+VIETNAM = timezone(timedelta(hours=7))
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to *commands*."""
+    stops = commands.add_parser(
+        "stops",
+        parents=[cli.common_again()],
+        help="where a vehicle stood, coarsely, and how many scans each stop had",
+        description="For units whose settings tell where they stop (gps.position_decimals).",
+    )
+    stops.add_argument("unit", metavar="UNIT")
+    stops.add_argument("--day", default="", metavar="YYYY-MM-DD", help="local day; default: today")
+    stops.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run_stops(database: Database, options: argparse.Namespace, now: Callable[[], datetime]) -> int:
+    """Print them; gives the exit code. Raises ControlError for a day that there is not."""
+    try:
+        day = date.fromisoformat(options.day) if options.day else now().astimezone(VIETNAM).date()
+    except ValueError:
+        raise ControlError(f"--day is {options.day!r}; it must be as in 2026-12-31") from None
+    begins = datetime.combine(day, time(), VIETNAM)
+    since, until = (utc_text(moment.timestamp()) for moment in (begins, begins + timedelta(days=1)))
+    for row in stops_of(database, options.unit, since, until):
+        print(json.dumps(asdict(row)) if options.json else cli.printable(_line(row)))
+    return 0
+
+
+def _line(row: StopRow) -> str:
+    since, until = (datetime.fromisoformat(at).astimezone(VIETNAM) for at in (row.since, row.until))
+    return f"{since:%H:%M}-{until:%H:%M}  {row.latitude}, {row.longitude}  {row.scans} scans"
+
+
+def utc_now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
