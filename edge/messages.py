@@ -343,7 +343,7 @@ class Health(Message, frozen=True, kw_only=True):
     frame_rate: Annotated[float, Meta(ge=0)] | None = None
     machine: Machine = Machine()
     software: Annotated[str, Meta(max_length=40)] = ""
-    #: What came of the last set-up code that somebody showed since the start; "" for none.
+    #: What came of the last set-up code since the machine's start; "" for none.
     setup: Annotated[str, Meta(max_length=SETUP_CHARACTERS)] = ""
     #: How its last update ended; null if there never was one.
     update: Update | None = None

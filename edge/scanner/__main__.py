@@ -42,7 +42,7 @@ from edge.scanner.retention import Retention
 from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
-from edge.scanner.setup_window import SetupWindow, unit_root
+from edge.scanner.setup_window import SetupWindow, last_answer, unit_root
 from edge.scanner.unit_checks import certificate_end
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
@@ -293,6 +293,8 @@ def _scan(options: argparse.Namespace) -> int:
             online=lambda: publisher.connected,
             kept=publisher.wake,
         )
+        # This may be the first start as what the code has made of it.
+        meter.set_up(last_answer(unit_root(options.config)))
         window = SetupWindow(
             camera,
             pipeline,

@@ -2,11 +2,12 @@
 
 Everything is checked before anything is written: a card that is refused changes nothing. What is
 written is whole files, the same ones however often it is done, and the card goes last; so whenever
-the power is cut, the next start does the rest, before the scanner runs. Nothing here touches the
-outbox.
+the power is cut, the next start does the rest, before the scanner runs. Scans that wait are never
+touched: a card for another unit is refused until they are gone.
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from edge.cli import printable
 from edge.errors import CardError, ConfigError, EdgeError
 from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
+from edge.scanner.outbox import read_outbox
 from edge.scanner.pending_enrolment import IDENTITY, scanner_user
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 
@@ -141,12 +143,33 @@ def _read(path: Path, root: Path) -> Card:
             f"card {card.number} is older than card {state.number}, which this unit has;"
             " write it a new one"
         )
+    former = _former_outbox(card, root)
+    if former is not None and (pending := read_outbox(former).status().pending):
+        raise CardError(
+            f"{pending} scans wait to be sent under this unit's name and area, and would be"
+            " another's: let them be sent, or carry them out (edge-scanner outbox export), then"
+            " start with this card again"
+        )
     serial = board_serial(root)
     if card.unit and card.unit.hardware and card.unit.hardware != serial:
         raise CardError(
             f"this card is for the board {card.unit.hardware}; this one is {serial or 'unknown'}"
         )
     return card
+
+
+def _former_outbox(card: Card, root: Path) -> Path | None:
+    """The outbox, where *card* gives its unit another name or area; None where it does not.
+
+    The centre counts scans by both: those of the new unit begin anew, in an outbox of their own.
+    """
+    settings = present_settings(root)
+    if card.unit is None or not isinstance(settings, ScannerSettings):
+        return None
+    if (settings.unit.id, settings.unit.area) == (card.unit.id, card.unit.area):
+        return None
+    folder = root / settings.outbox.folder.lstrip("/")
+    return folder if folder.exists() else None
 
 
 def read_state(root: Path) -> SetupState | None:
@@ -252,6 +275,9 @@ def write_files(files: Iterable[UnitFile], root: Path) -> None:
 
 
 def _apply(card: Card, files: list[UnitFile], root: Path) -> None:
+    if former := _former_outbox(card, root):
+        # All of it is confirmed; with it goes what the centre wished for that unit.
+        shutil.rmtree(former)
     write_files(files, root)
     kept = {root / file.path for file in files}
     for former in (root / _BASIS).glob("card-*.json"):

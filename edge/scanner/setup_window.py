@@ -38,6 +38,19 @@ def unit_root(settings: Path) -> Path:
     return folder.parents[1] if folder.parts[-2:] == _SETTINGS_FOLDER else Path("/")
 
 
+def last_answer(root: Path = Path("/")) -> str:
+    """What came of the last set-up code since the start of the machine; "" if there was none."""
+    answer = _answer(root)
+    return answer.text if answer else ""
+
+
+def _answer(root: Path) -> Answer | None:
+    try:
+        return msgspec.json.decode((root / ANSWER).read_bytes(), type=Answer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 class SetupWindow:
     """Takes set-up codes while it is open."""
 
@@ -145,10 +158,7 @@ class SetupWindow:
             self._asked = (name, now + ANSWER_S)
 
     def _look_for_answer(self, name: str, until: float, now: float) -> None:
-        try:
-            answer = msgspec.json.decode((self._root / ANSWER).read_bytes(), type=Answer)
-        except (OSError, msgspec.DecodeError):
-            answer = None
+        answer = _answer(self._root)
         if answer is None or answer.code != name:
             if now >= until:
                 self._asked = None

@@ -8,8 +8,10 @@ import msgspec
 from edge.dashboard.settings import DashboardSettings, SetUpSettings
 from edge.legal_basis import LegalBasis, write_basis
 from edge.sealing import open_signer
+from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from tests.dashboard.parts import HOSTILE, Deployment
+from tests.fakes import a_health
 
 
 def test_bases_are_shown_with_what_is_wrong_with_others(tmp_path: Path) -> None:
@@ -47,4 +49,20 @@ def test_bases_are_shown_with_what_is_wrong_with_others(tmp_path: Path) -> None:
     storage.expire("2021-06-20")
     storage.close()
     assert "20/06/2021" in deployment.client("technician").get("/set-up").text
+    deployment.close()
+
+
+def test_a_units_page_says_what_came_of_its_set_up_code(tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path)
+    storage = Storage(deployment.file)
+    for text in ("unit cong-1, cho-1, in; set-up code 3", HOSTILE):
+        health = a_health(setup=text)
+        storage.store_reports([Report("pleiku", "cong-1", health)], deployment.clock.now().at)
+
+        page = deployment.client("technician").get("/units/cong-1").text
+
+        assert ("set-up code 3" in page) == (text != HOSTILE)
+        assert "Mã cài đặt" in page
+        assert HOSTILE not in page
+    storage.close()
     deployment.close()

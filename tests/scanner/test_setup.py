@@ -10,10 +10,12 @@ from edge import config
 from edge.card import CardBasis, CardUnit, CardWifi, write_card
 from edge.errors import EdgeError
 from edge.scanner.__main__ import main
+from edge.scanner.outbox import Outbox
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import APPLIED
 from edge.sealing import Signer, read_key
 from tests.cards import SETUP_KEY, a_batch_card, a_card
+from tests.fakes import a_scan
 from tests.power import PowerCut, power_for
 from tests.scanner.machine import Machine
 
@@ -212,6 +214,42 @@ def test_a_card_can_give_the_unit_another_door(machine: Machine) -> None:
     assert isinstance(done.settings, ScannerSettings)
     assert (done.settings.unit.place, done.settings.unit.direction) == ("cho-2", "out")
     assert machine.files()["var/lib/edge/outbox/scans"][0] == b"kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "area"), [("xe-2", "pleiku"), ("xe-1", "kon-tum")], ids=["name", "area"]
+)
+def test_scans_that_wait_never_become_another_units(machine: Machine, name: str, area: str) -> None:
+    machine.insert(a_card())
+    machine.start()
+    folder = machine.root / "var/lib/edge/outbox"
+    with Outbox(folder, max_bytes=10_000_000, keep_free_bytes=0) as outbox:
+        outbox.put(a_scan(outbox.next_seq, outbox.epoch))
+        epoch = outbox.epoch
+    (folder / "desired.json").write_text("{}")
+    before = machine.files()
+    another = CardUnit(id=name, area=area, place="cho-1", direction="in")
+    card = a_card(name, number=2, unit=another)
+    machine.insert(card)
+
+    done = machine.start()
+
+    assert done is not None
+    assert not done.applied
+    assert "1 scans wait to be sent under this unit's name and area" in done.text
+    assert machine.files() == before
+    # They are confirmed, so it may.
+    with Outbox(folder, max_bytes=10_000_000, keep_free_bytes=0) as outbox:
+        outbox.forget([(1, 1)])
+    machine.insert(card)
+    done = machine.start()
+    assert done is not None
+    assert done.applied
+    # The new unit counts its own from the beginning, and follows nothing that the old one was told.
+    assert not (folder / "desired.json").exists()
+    with Outbox(folder, max_bytes=10_000_000, keep_free_bytes=0) as outbox:
+        assert (outbox.next_seq, outbox.pending) == (1, 0)
+        assert outbox.epoch != epoch
 
 
 def test_the_power_may_go_at_any_step(tmp_path: Path) -> None:
