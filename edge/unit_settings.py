@@ -85,6 +85,15 @@ class IndicatorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     buzzer_pin: Annotated[int, Meta(ge=0, le=27)] = 18
     loudness: Loudness = 1.0
     night_loudness: Loudness = 0.3
+    speech: bool = False
+    speech_device: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9:,=_-]{1,64}(?![\s\S])",
+            description='a device of ALSA, as in "default" or "plughw:1,0"',
+        ),
+    ] = "default"
+    speech_folder: str = "/usr/share/edge-scanner/prompts"
     night: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] = (
         "21:00-05:00"
     )

@@ -42,6 +42,7 @@ if [ "$goal" = test ]; then
     command -v ip >/dev/null || [ -x /usr/sbin/ip ] || need iproute2 "networks of their own for the services under test"
     command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || need debootstrap "a Debian 13 in which the Pi's camera software is tested"
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || need mosquitto "a second kind of broker to test with"
+    command -v espeak-ng >/dev/null || need espeak-ng "the sentences of a unit with a loudspeaker"
     command -v gpsd >/dev/null || [ -x /usr/sbin/gpsd ] || need gpsd "a GPS receiver's daemon to test with"
     if [ "$(id -u)" -eq 0 ]; then
         command -v systemd-nspawn >/dev/null || need systemd-container "a Debian of its own to boot units in"

@@ -43,6 +43,7 @@ from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup_window import SetupWindow, last_answer, unit_root
+from edge.scanner.speaker import speaking
 from edge.scanner.unit_checks import certificate_end
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
@@ -150,7 +151,8 @@ def _scan(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         logging.getLogger().addHandler(recent)
         stack.callback(logging.getLogger().removeHandler, recent)
-        indicator = open_indicator(settings.indicator, sys.stdout, clock)
+        lights = open_indicator(settings.indicator, sys.stdout, clock)
+        indicator = speaking(lights, settings.indicator, clock)
         stack.callback(indicator.close)
         indicator.rest(Signal.NOT_COLLECTING)
         sealer = Sealer(read_key(config.secret_path(settings.unit.tracing_key_file, beside)))
