@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 from sqlalchemy import Connection, text
@@ -66,11 +66,12 @@ class Alarm:
     closed: str | None
     closer: str | None
     note: str
+    mailed: str | None
 
 
 _COLUMNS = (
     "number, kind, subject, place, detail, raised, cleared, told, acknowledged, acknowledger,"
-    " closed, closer, note"
+    " closed, closer, note, mailed"
 )
 
 
@@ -127,9 +128,18 @@ class Alarms:
         """What it was about has ended; with None it is back."""
         self._change("cleared = :now", "number = :number", {"number": number, "now": now})
 
-    def note_told(self, number: int, now: str) -> None:
-        """Whoever is to be told has been told."""
-        self._change("told = :now", "number = :number", {"number": number, "now": now})
+    def note_told(
+        self,
+        connection: Connection,
+        alarms: Sequence[Alarm],
+        now: str,
+        way: Literal["told", "mailed"],
+    ) -> None:
+        """The webhook was *told* of *alarms*, or a mail that tells of them waits to go."""
+        connection.execute(
+            text(f"UPDATE alarm SET {way} = :now WHERE number = :number"),
+            [{"number": alarm.number, "now": now} for alarm in alarms],
+        )
 
     def _ask(self, which: str, values: Mapping[str, object]) -> list[Alarm]:
         with self._database.reading() as connection:

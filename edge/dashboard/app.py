@@ -52,7 +52,9 @@ class Application:
             *CoveragePages(show, database, places).pages(),
             *AreaPages(show, database, places).pages(),
             *ReportPages(show, parts.reporting).pages(),
-            *SetUpPages(show, database, places, parts.bases).pages(),
+            *SetUpPages(
+                show, database, places, parts.bases, mails=parts.mail_queue is not None
+            ).pages(),
             *PeoplePages(show, parts.people, database).pages(),
             *TracingPages(show, settings.tracing.socket, parts.clock).pages(),
         ]

@@ -3,7 +3,10 @@
 import smtplib
 import ssl
 from collections.abc import Sequence
+from datetime import datetime
 from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,32 +51,81 @@ class Mailer:
         ca_file = config.secret_path(settings.ca_file, beside) if settings.ca_file else None
         self._tls = ssl.create_default_context(cafile=ca_file)
 
-    def send(
-        self, to: Sequence[str], subject: str, text: str, files: Sequence[tuple[str, bytes]] = ()
-    ) -> None:
-        """Hand over a mail with *files* (name, content). Raises DeliveryError."""
-        message = EmailMessage()
+    @property
+    def where(self) -> str:
+        """The server, for people to read."""
+        return f"{self._settings.host} port {self._settings.port}"
+
+    def compose(
+        self,
+        to: Sequence[str],
+        subject: str,
+        text: str,
+        at: datetime,
+        files: Sequence[tuple[str, bytes]] = (),
+    ) -> bytes:
+        """A mail of the moment *at* with *files* (name, content), as it goes over the wire."""
+        message = EmailMessage(policy=SMTP)
         # A header is one line, whoever named the place that stands in it.
         message["Subject"] = printable(subject)
         message["From"] = self._settings.sender
         message["To"] = ", ".join(to)
-        message.set_content(text)
+        message["Date"] = format_datetime(at)
+        # A mail that is handed over twice, since nobody knows whether it was taken, is one mail.
+        message["Message-ID"] = make_msgid(domain="edge.invalid")
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(text, cte="quoted-printable")
         for name, content in files:
             main, sub = _TYPES[name.rpartition(".")[2]]
             message.add_attachment(content, maintype=main, subtype=sub, filename=name)
-        where = f"{self._settings.host} port {self._settings.port}"
+        return message.as_bytes()
+
+    def send(self, to: Sequence[str], content: bytes) -> dict[str, str]:
+        """Hand over a composed mail; gives whom the server refused it for, and why.
+
+        Raises DeliveryError if nobody gets it.
+        """
         try:
             with self._connect() as server:
                 if self._settings.security == "starttls":
                     server.starttls(context=self._tls)
                 if self._settings.username:
                     server.login(self._settings.username, self._password)
-                server.send_message(message)
+                refused = server.sendmail(self._settings.sender, list(to), content)
+        except ssl.SSLCertVerificationError as err:
+            raise DeliveryError(
+                f"mail: {self.where} shows a certificate that cannot be trusted"
+                f" ({err.verify_message}); if its authority is your own, name it in mail.ca_file"
+            ) from err
+        except smtplib.SMTPNotSupportedError as err:
+            raise DeliveryError(
+                f"mail: {self.where} does not offer what is needed ({err}); nothing was sent. See"
+                " mail.security"
+            ) from err
+        except smtplib.SMTPAuthenticationError as err:
+            raise DeliveryError(
+                f"mail: {self.where} does not accept mail.username with this password"
+            ) from err
         except (OSError, smtplib.SMTPException) as err:
-            raise DeliveryError(f"mail: {where} does not take it: {err}") from err
+            raise DeliveryError(f"mail: {self.where} does not take it: {_one_line(err)}") from err
+        return {address: f"{code} {_text(why)}" for address, (code, why) in refused.items()}
 
     def _connect(self) -> smtplib.SMTP:
         host, port = self._settings.host, self._settings.port
         if self._settings.security == "tls":
             return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=self._tls)
         return smtplib.SMTP(host, port, timeout=TIMEOUT_S)
+
+
+def _one_line(err: Exception) -> str:
+    if isinstance(err, smtplib.SMTPRecipientsRefused):
+        return "; ".join(f"{to}: {code} {_text(why)}" for to, (code, why) in err.recipients.items())
+    if isinstance(err, smtplib.SMTPResponseException):
+        return f"{err.smtp_code} {_text(err.smtp_error)}"
+    return " ".join(str(err).split())
+
+
+def _text(said: bytes | str) -> str:
+    """What a server said, harmless and short."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return printable(" ".join(text.split())[:200])

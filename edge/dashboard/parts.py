@@ -16,6 +16,7 @@ from edge.dashboard.forwarding import (
     Source,
 )
 from edge.dashboard.mail import Mailer
+from edge.dashboard.mail_queue import MailQueue
 from edge.dashboard.oidc import Provider
 from edge.dashboard.people import People
 from edge.dashboard.posting import Poster
@@ -41,6 +42,8 @@ class Parts:
     alarms: Alarms
     watch: Watch
     teller: Teller
+    #: None where nothing is mailed.
+    mail_queue: MailQueue | None
     reporting: Reporting
     totals: Totals
     bases: Bases
@@ -69,7 +72,7 @@ def build(
         scans_in_a_quarter=settings.alarms.scans_in_a_quarter,
     )
     mail, hook = settings.mail, settings.alarms
-    mailer = Mailer(mail, beside) if mail.host else None
+    queue = MailQueue(database, clock, Mailer(mail, beside)) if mail.host else None
     webhook = (
         Poster(hook.webhook_url, hook.webhook_key_file, beside, clock) if hook.webhook_url else None
     )
@@ -82,14 +85,25 @@ def build(
         places,
         alarms,
         Watch(database, places, alarms, clock, settings.alarms, limits),
-        Teller(alarms, clock, settings.alarms, settings.title, mailer, mail.alarms_to, webhook),
+        Teller(
+            alarms,
+            database,
+            clock,
+            settings.alarms,
+            settings.title,
+            queue,
+            mail.alarms_to,
+            webhook,
+            settings.web.url,
+        ),
+        queue,
         Reporting(
             database,
             places,
             clock,
             settings.title,
             settings.reports,
-            mailer,
+            queue,
             mail.reports_to,
             settings.web.url,
         ),

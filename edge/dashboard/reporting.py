@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from edge.clock import Clock
-from edge.dashboard.mail import Mailer
+from edge.dashboard.mail_queue import MailQueue
 from edge.dashboard.reports import FORMS, Period, Report, due, file_of, report_of
-from edge.errors import DeliveryError, PrintingError
+from edge.errors import PrintingError
 from edge.files import replace_file
 from edge.storage import counts
 from edge.storage.database import Database
@@ -44,8 +44,9 @@ class Kept:
     period: Period
     last: date
     made: str
-    mailed: str | None
+    mailed: str | None  #: when the mail server took it
     copied: str | None
+    queued: bool  #: whether it was put among the mail that goes out
 
 
 class Reporting:
@@ -58,14 +59,14 @@ class Reporting:
         clock: Clock,
         deployment: str,
         settings: ReportSettings,
-        mailer: Mailer | None = None,
+        queue: MailQueue | None = None,
         mail_to: Sequence[str] = (),
         address: str = "",
     ) -> None:
-        """*mailer* None: nothing is mailed. *address*: of the pages, "" if not known."""
+        """*queue* None: nothing is mailed. *address*: of the pages, "" if not known."""
         self._database, self._places, self._clock = database, places, clock
         self._deployment, self._settings = deployment, settings
-        self._mailer, self._mail_to = mailer, mail_to
+        self._queue, self._mail_to = queue, mail_to
         self._address = address
         self._folder = Path(settings.folder)
         self._not_before = 0.0
@@ -86,7 +87,7 @@ class Reporting:
             try:
                 report = kept.get((period, last)) or self._make(period, last, at)
                 self._deliver(report)
-            except (DeliveryError, PrintingError, OSError) as err:
+            except (PrintingError, OSError) as err:
                 log.warning("report %s %s: %s", period, last, err)
                 self._not_before = now + AGAIN_S
                 return
@@ -97,13 +98,21 @@ class Reporting:
         with self._database.reading() as connection:
             rows = connection.execute(
                 text(
-                    "SELECT period, last, made, mailed, copied FROM report"
+                    "SELECT period, last, report.made AS made, sent, copied, mailed FROM report"
+                    " LEFT JOIN mail ON about = 'report ' || period || ' ' || last"
                     " ORDER BY last DESC, period LIMIT :most"
                 ),
                 {"most": most},
             )
             return [
-                Kept(row.period, date.fromisoformat(row.last), row.made, row.mailed, row.copied)
+                Kept(
+                    row.period,
+                    date.fromisoformat(row.last),
+                    row.made,
+                    row.sent,
+                    row.copied,
+                    row.mailed is not None,
+                )
                 for row in rows
             ]
 
@@ -125,7 +134,7 @@ class Reporting:
                 {"period": period, "last": last.isoformat(), "made": at},
             )
         log.info("made the %s report of %s", period, last)
-        return Kept(period, last, at, None, None)
+        return Kept(period, last, at, None, None, False)
 
     def _write(self, report: Report, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,29 +148,32 @@ class Reporting:
             for form in FORMS:
                 name, content = self.file(report.period, report.last, form)
                 replace_file(folder / name, [content], mode=0o644)
-            self._note("copied", report)
-        if self._mailer is not None and self._mail_to and report.mailed is None:
+            with self._database.writing("note a copy") as connection:
+                self._note(connection, "copied", report)
+        if self._queue is not None and self._mail_to and not report.queued:
             files = [self.file(report.period, report.last, form) for form in FORMS]
             what = "ngày" if report.period == "daily" else "tuần đến ngày"
-            self._mailer.send(
-                self._mail_to,
-                f"{self._deployment}: báo cáo {what} {report.last:%d/%m/%Y}",
-                "Kèm theo là báo cáo quét mã QR khi ra vào các địa điểm; chỉ gồm số đếm.\n\n"
-                "Attached is the report of QR scans at registered places; counts only.\n",
-                files,
-            )
-            self._note("mailed", report)
+            with self._database.writing("mail a report") as connection:
+                self._queue.put(
+                    connection,
+                    f"report {report.period} {report.last}",
+                    self._mail_to,
+                    f"{self._deployment}: báo cáo {what} {report.last:%d/%m/%Y}",
+                    "Kèm theo là báo cáo quét mã QR khi ra vào các địa điểm; chỉ gồm số đếm.\n\n"
+                    "Attached is the report of QR scans at registered places; counts only.\n",
+                    files,
+                )
+                self._note(connection, "mailed", report)
 
-    def _note(self, what: str, report: Kept) -> None:
-        with self._database.writing("note a delivery") as connection:
-            connection.execute(
-                text(f"UPDATE report SET {what} = :now WHERE period = :period AND last = :last"),
-                {
-                    "now": self._clock.now().at,
-                    "period": report.period,
-                    "last": report.last.isoformat(),
-                },
-            )
+    def _note(self, connection: Connection, what: str, report: Kept) -> None:
+        connection.execute(
+            text(f"UPDATE report SET {what} = :now WHERE period = :period AND last = :last"),
+            {
+                "now": self._clock.now().at,
+                "period": report.period,
+                "last": report.last.isoformat(),
+            },
+        )
 
 
 def _name(period: Period, last: date, form: str) -> str:

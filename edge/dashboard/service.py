@@ -21,6 +21,8 @@ class Service:
         self._parts.watch.step()
         self._parts.teller.step()
         self._parts.reporting.step()
+        if self._parts.mail_queue is not None:
+            self._parts.mail_queue.step()
         if self._parts.forwarder is not None:
             self._parts.forwarder.step()
 

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from edge.dashboard import local_time
 from edge.dashboard.rights import Right
 from edge.dashboard.web import Ask
+from edge.dashboard.words import EYES, detail_text
 
 ASSETS = Path(str(resources.files("edge.dashboard") / "assets"))
 THEME_COOKIE = "edge-theme"
@@ -45,7 +46,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals["asset"] = partial(_asset_path, _asset_marks())
+        self._environment.globals |= {
+            "asset": partial(_asset_path, _asset_marks()),
+            "EYES": EYES,
+            "detail_text": detail_text,
+            "day_of": local_time.local_day,
+        }
 
     def page(self, ask: Ask, template: str, status: int = 200, **values: Any) -> Response:
         """*template* with *values*, for whoever asks."""

@@ -1,4 +1,4 @@
-"""Tells people of alarms, by mail and by webhook, outside quiet hours. Each alarm once."""
+"""Tells people of alarms, by mail and by webhook, outside quiet hours. Each alarm once each way."""
 
 import logging
 from collections.abc import Sequence
@@ -7,13 +7,15 @@ from edge.clock import Clock
 from edge.dashboard.alarm_rules import ADVICE, NAMES
 from edge.dashboard.alarms import Alarm, Alarms, AlarmSettings
 from edge.dashboard.local_time import local
-from edge.dashboard.mail import Mailer
+from edge.dashboard.mail_queue import MailQueue
 from edge.dashboard.posting import Poster
+from edge.dashboard.words import detail_text
 from edge.errors import DeliveryError
+from edge.storage.database import Database
 
 log = logging.getLogger(__name__)
 
-#: After a delivery that failed, so long until the next attempt.
+#: After a post that failed, so long until the next attempt.
 AGAIN_S = 120.0
 #: So many alarms stand in one mail; a province without power is one piece of news.
 MOST = 50
@@ -25,46 +27,62 @@ class Teller:
     def __init__(
         self,
         alarms: Alarms,
+        database: Database,
         clock: Clock,
         settings: AlarmSettings,
         deployment: str,
-        mailer: Mailer | None = None,
+        queue: MailQueue | None = None,
         mail_to: Sequence[str] = (),
         webhook: Poster | None = None,
+        address: str = "",
     ) -> None:
-        """*mailer*, *webhook* None: not that way."""
-        self._alarms, self._clock, self._settings = alarms, clock, settings
-        self._deployment, self._mailer, self._mail_to = deployment, mailer, mail_to
-        self._webhook = webhook
+        """*queue*, *webhook* None: not that way. *address*: of the pages, "" if not known."""
+        self._alarms, self._database, self._clock = alarms, database, clock
+        self._settings, self._deployment = settings, deployment
+        self._queue, self._mail_to = queue, mail_to
+        self._webhook, self._address = webhook, address.rstrip("/")
         self._not_before = 0.0
 
     def step(self) -> None:
-        """Tell whatever is new. What cannot be delivered now is tried again later."""
-        if self._clock.monotonic() < self._not_before or self._is_quiet():
+        """Tell whatever is new. A post that fails is tried again; mail waits in its queue."""
+        mails = self._queue is not None and bool(self._mail_to)
+        if not (mails or self._webhook) or self._is_quiet():
             return
-        if self._webhook is None and not (self._mailer and self._mail_to):
-            return
-        new = [alarm for alarm in self._alarms.open() if not (alarm.told or alarm.cleared)]
-        if not new:
+        lasting = [alarm for alarm in self._alarms.open() if not alarm.cleared]
+        if mails and (new := [alarm for alarm in lasting if not alarm.mailed]):
+            self._mail(new)
+        if self._webhook is not None and (new := [alarm for alarm in lasting if not alarm.told]):
+            self._post(self._webhook, new)
+
+    def _post(self, webhook: Poster, new: Sequence[Alarm]) -> None:
+        if self._clock.monotonic() < self._not_before:
             return
         try:
-            self._tell(new)
+            webhook.post({"v": 1, "alarms": [_as_json(alarm) for alarm in new]})
         except DeliveryError as err:
             log.warning("alarms: %s", err)
             self._not_before = self._clock.monotonic() + AGAIN_S
             return
-        for alarm in new:
-            self._alarms.note_told(alarm.number, self._clock.now().at)
+        with self._database.writing("note who was told") as connection:
+            self._alarms.note_told(connection, new, self._clock.now().at, "told")
 
-    def _tell(self, new: Sequence[Alarm]) -> None:
-        if self._webhook is not None:
-            self._webhook.post({"v": 1, "alarms": [_as_json(alarm) for alarm in new]})
-        if self._mailer is not None and self._mail_to:
-            subject = f"{self._deployment}: {len(new)} cảnh báo / alarms"
-            lines = [_line(alarm) for alarm in new[:MOST]]
-            if len(new) > MOST:
-                lines.append(f"... +{len(new) - MOST}")
-            self._mailer.send(self._mail_to, subject, "\n\n".join(lines) + "\n")
+    def _mail(self, new: Sequence[Alarm]) -> None:
+        assert self._queue is not None
+        lines = [_line(alarm) for alarm in new[:MOST]]
+        if len(new) > MOST:
+            lines.append(f"... +{len(new) - MOST}")
+        if self._address:
+            lines.append(f"{self._address}/alarms")
+        # Both or neither: what is in the queue goes out, also when the alarm is over by then.
+        with self._database.writing("tell of alarms") as connection:
+            self._queue.put(
+                connection,
+                f"alarms {new[0].number} {len(new)}",
+                self._mail_to,
+                f"{self._deployment}: {len(new)} cảnh báo / alarms",
+                "\n\n".join(lines) + "\n",
+            )
+            self._alarms.note_told(connection, new, self._clock.now().at, "mailed")
 
     def _is_quiet(self) -> bool:
         begins, ends = self._settings.quiet_from_h, self._settings.quiet_to_h
@@ -86,8 +104,10 @@ def _as_json(alarm: Alarm) -> dict[str, object]:
 
 
 def _line(alarm: Alarm) -> str:
-    (vi, en), (do_vi, do_en) = NAMES[alarm.kind], ADVICE[alarm.kind]
     where = f" ({alarm.place})" if alarm.place and alarm.place != alarm.subject else ""
-    return (
-        f"{alarm.subject}{where}, {local(alarm.raised):%H:%M %d/%m}: {vi}. {do_vi}\n  {en}. {do_en}"
-    )
+    texts = []
+    for number, language in enumerate(("vi", "en")):
+        detail = detail_text(alarm.kind, alarm.detail, language)
+        more = f" ({detail})" if detail else ""
+        texts.append(f"{NAMES[alarm.kind][number]}{more}. {ADVICE[alarm.kind][number]}")
+    return f"{alarm.subject}{where}, {local(alarm.raised):%H:%M %d/%m}: {texts[0]}\n  {texts[1]}"

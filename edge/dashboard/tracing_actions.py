@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from edge.dashboard.local_time import number_text
+
 Kind = Literal["text", "date", "number", "persons", "numbers", "yes"]
 
 
@@ -185,6 +187,21 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
+#: In which columns one of the desk's own words stands, and what they are in Vietnamese.
+_WORDED = frozenset({"certainty", "start_is", "end_is", "state"})
+WORDS_VI = {
+    "scanned": "đã quét",
+    "inferred": "suy ra",
+    "estimated": "ước tính",
+    "time unknown": "không rõ giờ",
+    "possible": "có thể",
+    "asked": "chờ duyệt",
+    "approved": "đã duyệt",
+    "refused": "từ chối",
+    "closed": "đã đóng",
+}
+
+
 def arguments_of(action: Action, field: Callable[[str], str]) -> dict[str, Any]:
     """What was filled in, as the desk takes it. Raises ValueError for what is no number."""
     return {
@@ -194,12 +211,12 @@ def arguments_of(action: Action, field: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def rows_of(action: Action, answer: Any) -> list[list[str]]:
-    """An answer as rows of text under the action's columns."""
+def rows_of(action: Action, answer: Any, language: str) -> list[list[str]]:
+    """An answer as rows of text under the action's columns, in *language*."""
     if action.do == "completeness":
         answer = answer["days"]
     found: Sequence[Mapping[str, Any]] = answer if isinstance(answer, list) else [answer]
-    return [[_cell(row, key) for key, _, _ in action.columns] for row in found]
+    return [[_cell(row, key, language) for key, _, _ in action.columns] for row in found]
 
 
 def _argument(field: Field, text: str) -> Any:
@@ -212,14 +229,22 @@ def _argument(field: Field, text: str) -> Any:
     return text == "yes" if field.kind == "yes" else text
 
 
-def _cell(row: Mapping[str, Any], key: str) -> str:
+def _cell(row: Mapping[str, Any], key: str, language: str) -> str:
     if key == "where":
         # Each with its own mark: the contact's is that of the surest.
         return "; ".join(
-            f"{m['place_name']} {m['start']} - {m['end']} ({m['certainty']})"
+            f"{m['place_name']} {m['start']} - {m['end']} ({_word(m['certainty'], language)})"
             for m in row.get("meetings", [])
         )
     value = row.get(key, "")
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return {True: "✓", False: ""}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "✓" if value else ""
+    if isinstance(value, int | float):
+        return number_text(value, language, 1 if isinstance(value, float) else 0)
+    return _word(str(value), language) if key in _WORDED else str(value)
+
+
+def _word(word: str, language: str) -> str:
+    return WORDS_VI.get(word, word) if language == "vi" else word

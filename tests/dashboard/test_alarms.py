@@ -283,7 +283,14 @@ def teller(ground: Ground, folder: Path, url: str, **settings: Any) -> Teller:
     clock = ground.deployment.clock
     poster = Poster(url, "hook.key", folder, clock)
     settings = {"quiet_from_h": 0, "quiet_to_h": 0} | settings
-    return Teller(ground.alarms, clock, AlarmSettings(**settings), "Mẫu", webhook=poster)
+    return Teller(
+        ground.alarms,
+        ground.deployment.database,
+        clock,
+        AlarmSettings(**settings),
+        "Mẫu",
+        webhook=poster,
+    )
 
 
 def test_a_webhook_gets_each_alarm_once_and_signed(

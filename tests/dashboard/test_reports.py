@@ -1,63 +1,35 @@
 """Reports: made when due, once; what is in them; delivered by mail and into a folder."""
 
-import email
-import email.policy
 import io
 from collections.abc import Iterator
 from datetime import date, datetime
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from pypdf import PdfReader
 
 from edge.dashboard.mail import Mailer, MailSettings
+from edge.dashboard.mail_queue import MailQueue
 from edge.dashboard.reporting import Reporting, ReportSettings
 from edge.dashboard.reports import due, file_of, report_of
-from edge.demo.broker import free_port
 from edge.errors import ConfigError, PrintingError
 from edge.printing import Paper
 from edge.register import AdminArea, Place, Register
 from edge.storage.places import Places, keep_register, note_heard
 from edge.tables import read_table
+from tests.dashboard.inbox import Inbox, mail_server
 from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
 
 DAY = date(2021, 7, 2)
-
-
-class Inbox:
-    """A mail server that keeps what it takes."""
-
-    def __init__(self, refuse: bool = False) -> None:
-        self.mails: list[tuple[list[str], EmailMessage]] = []
-        self.refuse = refuse
-
-    async def handle_DATA(self, _: object, __: object, envelope: Any) -> str:  # noqa: N802
-        if self.refuse:
-            return "451 not now"
-        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        self.mails.append((envelope.rcpt_tos, message))
-        return "250 OK"
 
 
 @pytest.fixture
 def inbox() -> Iterator[tuple[Inbox, MailSettings]]:
     """A mail server, and the settings that reach it."""
     kept = Inbox()
-    controller = Controller(kept, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield (
-        kept,
-        MailSettings(
-            host="127.0.0.1",
-            port=controller.port,
-            security="none",
-            sender="quet-ma@example.invalid",
-        ),
-    )
-    controller.stop()
+    with mail_server(kept) as settings:
+        yield kept, settings
 
 
 def reporting(deployment: Deployment, folder: Path, **more: Any) -> Reporting:
@@ -231,15 +203,18 @@ def test_reports_are_mailed_once_and_laid_into_the_folder_for_others(
 ) -> None:
     kept, settings = inbox
     to = ["so-y-te@example.invalid", "ubnd@example.invalid"]
+    queue = MailQueue(deployment.database, deployment.clock, Mailer(settings, tmp_path))
     work = reporting(
         deployment,
         tmp_path / "reports",
         copy_to=str(tmp_path),
-        mailer=Mailer(settings, tmp_path),
+        queue=queue,
         mail_to=to,
     )
     for _ in range(2):
         work.step()
+        while queue.step():
+            pass
         deployment.clock.advance(3600)
 
     assert len(kept.mails) == 8
@@ -258,19 +233,21 @@ def test_a_mail_server_that_is_away_gets_the_report_later(
 ) -> None:
     kept, settings = inbox
     kept.refuse = True
-    work = reporting(
-        deployment, tmp_path, mailer=Mailer(settings, tmp_path), mail_to=["a@example.invalid"]
-    )
+    queue = MailQueue(deployment.database, deployment.clock, Mailer(settings, tmp_path))
+    work = reporting(deployment, tmp_path, queue=queue, mail_to=["a@example.invalid"])
     work.step()
+    queue.step()
     assert kept.mails == []
+    assert all(report.queued and report.mailed is None for report in work.kept())
     kept.refuse = False
-    work.step()
-    assert kept.mails == [], "not at once again"
 
     deployment.clock.advance(601)
     work.step()
+    while queue.step():
+        pass
 
     assert len(kept.mails) == 8
+    assert all(report.mailed for report in work.kept())
 
 
 def test_a_report_is_opened_from_its_page(deployment: Deployment) -> None:

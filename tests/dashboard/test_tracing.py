@@ -7,6 +7,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.dashboard.settings import DashboardSettings, TracingSettings
+from edge.dashboard.tracing_actions import WORDS_VI
+from edge.tracing.shown import BOUNDS, CERTAINTIES
 from edge.tracing.workers import ADMINISTRATOR
 from tests.dashboard.parts import PASSWORD, Deployment, token_in
 from tests.tracing.test_desk import NAMES, PURPOSE, A, Listening, Office
@@ -50,6 +52,16 @@ def browser(office: Office, tmp_path: Path) -> Iterator[Browser]:
     deployment.close()
 
 
+def test_the_desks_words_are_said_in_both_languages(browser: Browser, office: Office) -> None:
+    assert {words[1]: words[0] for words in (*BOUNDS.values(), *CERTAINTIES.values())}.items() <= (
+        WORDS_VI.items()
+    )
+    browser.ask("open_case", "lan", purpose=PURPOSE, numbers=f"pin:{A}")
+    assert "<td>chờ duyệt</td>" in browser.ask("cases", "minh")
+    browser.client.cookies.set("edge-language", "en")
+    assert "<td>asked</td>" in browser.ask("cases", "minh")
+
+
 def problem_in(page: str) -> str:
     return page.partition('role="alert">')[2].partition("<")[0]
 
@@ -70,9 +82,11 @@ def test_a_case_goes_from_its_purpose_to_its_contacts_with_two_people(
 
     assert "not approved" in problem_in(early)
     assert "not approver" in problem_in(alone)
-    assert "<td>approved</td>" in decided
+    assert "<td>đã duyệt</td>" in decided
     assert "<td>2021-07-02 08:00</td>" in where
-    assert "<td>60.0</td>" in overlaps
+    assert "<td>60,0</td>" in overlaps
+    assert "<td>đã quét</td>" in overlaps
+    assert "(đã quét)" in overlaps
     assert "Chợ Mẫu" in overlaps
     assert persons.count("<tr>") == 3
     assert "<td>2021-07-02</td>" in complete
@@ -89,7 +103,7 @@ def test_names_cannot_be_had_through_the_page(browser: Browser, office: Office) 
 
     named = browser.ask("named", "lan", release="1")
 
-    assert "<td>approved</td>" in browser.ask("releases", "lan")
+    assert "<td>đã duyệt</td>" in browser.ask("releases", "lan")
     # An action that is not the page's is its first one.
     assert PURPOSE in named
     for page in browser.pages:

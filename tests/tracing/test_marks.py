@@ -186,7 +186,7 @@ def test_the_page_marks_every_meeting_of_a_contact(asked: AskedDesk) -> None:
     lan = asked.office.by("lan")
     contacts = asked.office.desk.overlaps(lan, asked.case, "2021-07-01", "2021-07-10")
 
-    (row,) = rows_of(action, msgspec.to_builtins(contacts))
+    (row,) = rows_of(action, msgspec.to_builtins(contacts), "en")
 
     shown_there = row[-1].split("; ")
     assert len(shown_there) == len(MEETINGS)

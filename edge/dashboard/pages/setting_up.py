@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from edge.cli import printable
 from edge.dashboard.bases import Bases
 from edge.dashboard.local_time import local_day
+from edge.dashboard.mail_queue import state_of
 from edge.dashboard.pages.reports import file_answer
 from edge.dashboard.register_draft import Drafts, compare, read_handed_in
 from edge.dashboard.show import Pages
@@ -54,9 +55,12 @@ class _Kept:
 class SetUpPages:
     """The register, to be seen, searched, and handed in anew."""
 
-    def __init__(self, show: Pages, database: Database, places: Places, bases: Bases) -> None:
+    def __init__(
+        self, show: Pages, database: Database, places: Places, bases: Bases, *, mails: bool
+    ) -> None:
+        """*mails*: whether there is a server that takes mail."""
         self._show, self._database, self._places = show, database, places
-        self._bases = bases
+        self._bases, self._mails = bases, mails
         self._drafts, self._keeping = Drafts(database, places), Keeping(database)
 
     def pages(self) -> list[Page]:
@@ -74,6 +78,7 @@ class SetUpPages:
         with self._database.reading() as connection:
             register = self._places.all(connection)
             erased_before = expired_before(connection)
+            mail = state_of(connection) if self._mails else None
             kept = _Kept(
                 keeping.done(connection),
                 keeping.wishes(connection, HISTORY),
@@ -96,6 +101,7 @@ class SetUpPages:
             bases=self._bases.read(),
             erased_before=erased_before,
             kept=kept,
+            mail=mail,
             bounds=(SHORTEST, LONGEST),
             problem=problem,
             change=change,

@@ -57,7 +57,7 @@ class TracingPages:
         try:
             arguments = arguments_of(action, ask.field)
             answer = ask_desk(Path(self._socket), action.do, worker, password, **arguments)
-            rows = rows_of(action, answer)
+            rows = rows_of(action, answer, ask.language)
         except DeskError as err:
             return self._page(ask, action, filled, problem=str(err))
         except ValueError:

@@ -1,0 +1,53 @@
+"""What units and alarms say in short, in people's words: Vietnamese, English."""
+
+from edge.dashboard.alarm_rules import Kind
+from edge.dashboard.local_time import day_text, local, number_text
+
+#: How a unit sees, by its own word.
+EYES: dict[str, tuple[str, str]] = {
+    "good": ("nhìn rõ", "sees well"),
+    "unjudged": ("chưa đánh giá", "not judged yet"),
+    "covered": ("bị che", "covered"),
+    "dark": ("quá tối", "too dark"),
+    "bright": ("quá sáng", "too bright"),
+    "veiled": ("mờ đục", "veiled"),
+    "blurred": ("mất nét", "out of focus"),
+    "spot": ("có vết bẩn", "a spot on it"),
+    "far": ("quá xa", "too far"),
+    "off": ("lệch hướng", "off its aim"),
+}
+
+
+def in_language(words: tuple[str, str], language: str) -> str:
+    """The one of *words* that is of *language*."""
+    return words[0] if language == "vi" else words[1]
+
+
+def detail_text(kind: Kind, detail: str, language: str) -> str:
+    """What an alarm's detail says to a person; "" if it has none. A rule wrote it: see there."""
+    if not detail:
+        return ""
+    if kind == "camera-blocked":
+        return in_language(EYES.get(detail, (detail, detail)), language)
+    if kind in ("place-silent", "unit-offline"):
+        return in_language(("lần cuối", "last"), language) + f" {local(detail):%H:%M %d/%m/%Y}"
+    if kind == "certificate-ending":
+        try:
+            # Of the unit's own word only the form is certain.
+            day = day_text(local(f"{detail}T00:00:00Z").date(), language)
+        except ValueError:
+            return detail
+        return in_language(("hết hạn", "ends"), language) + f" {day}"
+    if kind == "unreadable":
+        unread, _, all_codes = detail.partition(" / ")
+        of = in_language(("trên", "of"), language)
+        return f"{_number(unread, language)} {of} {_number(all_codes, language)}"
+    if kind == "impossible-rate":
+        return _number(detail, language) + in_language(
+            (" lượt trong 15 phút", " scans in 15 min"), language
+        )
+    return detail
+
+
+def _number(text: str, language: str) -> str:
+    return number_text(int(text), language) if text.isascii() and text.isdigit() else text
