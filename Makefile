@@ -12,7 +12,7 @@ ARCH ?= amd64 arm64
 # Who answers for the packages, as in: MAINTAINER="Sở Y tế <tin@example.vn>"
 MAINTAINER ?=
 
-.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster
+.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster backpressure
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -91,6 +91,13 @@ UNITS ?= 10000
 storm:
 	@provisioning/bootstrap.sh test
 	@$(PYTHON_ENV) -m tests.end_to_end.scale --storm --units $(UNITS) --rate 47 $(ARGS)
+
+## Storage is slow for SECONDS: memory and queues stay bounded, units keep, and all is stored once.
+SECONDS_SLOW ?= 600
+backpressure:
+	@provisioning/bootstrap.sh test
+	@for what in nats mosquitto; do $(PYTHON_ENV) -m tests.end_to_end.slow_storage \
+		--with $$what --seconds $(SECONDS_SLOW) $(ARGS) || exit 1; done
 
 ## Three NATS servers and PostgreSQL under Patroni on this machine, until Ctrl-C; says where they are.
 cluster:

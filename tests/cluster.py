@@ -23,10 +23,13 @@ from edge.demo.broker import (
     ACK_WAIT_S,
     MAX_ACK_PENDING,
     MAX_BUFFERED,
+    QUEUE_BYTES,
+    bound_queue,
     free_port,
     listens,
     nats_server,
 )
+from edge.errors import BrokerError
 from tests.postgresql import USER, WHEEL, give_away, programs
 
 START_S = 120.0
@@ -75,11 +78,12 @@ class NatsCluster:
         folder.mkdir(parents=True)
         self._mqtt = [free_port() for _ in range(3)]
         routes = [free_port() for _ in range(3)]
+        self._clients = [free_port() for _ in range(3)]
         self.nodes = []
         for number in range(3):
             settings = {
                 "server_name": f"n{number}",
-                "listen": f"127.0.0.1:{free_port()}",
+                "listen": f"127.0.0.1:{self._clients[number]}",
                 "jetstream": {
                     "store_dir": str(folder / f"n{number}"),
                     "max_buffered_msgs": MAX_BUFFERED,
@@ -103,11 +107,19 @@ class NatsCluster:
         for node in self.nodes:
             node.start()
         self.wait()
+        _until(self._is_bounded, "the NATS servers to agree on a leader")
 
     @property
     def urls(self) -> list[str]:
         """Where each listens for MQTT."""
         return [f"mqtt://127.0.0.1:{port}" for port in self._mqtt]
+
+    def _is_bounded(self) -> bool:
+        try:
+            bound_queue(self._clients[0], QUEUE_BYTES, replicas=3)
+        except (BrokerError, OSError):
+            return False
+        return True
 
     def wait(self) -> None:
         """Wait until all listen."""

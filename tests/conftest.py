@@ -38,7 +38,9 @@ class Broker(Protocol):
 class Mosquitto:
     """A Mosquitto as its users run it, but on a port of its own."""
 
-    def __init__(self, folder: Path, settings: str = "allow_anonymous true\n") -> None:
+    def __init__(
+        self, folder: Path, settings: str = "allow_anonymous true\n", queued: int = 1000
+    ) -> None:
         assert MOSQUITTO is not None
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
@@ -46,7 +48,7 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\n{settings}"
-            "persistence false\nmax_queued_messages 1000\n"
+            f"persistence false\nmax_queued_messages {queued}\n"
         )
         self.start()
 

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from edge.errors import BrokerError
 
 #: How long it may take to open its port.
 START_S = 15.0
+#: How long it may take to answer a question; one without a leader does not answer.
+ANSWER_S = 3.0
 #: What is not acknowledged for so long comes again: the server's own default. It must be longer
 #: than a collector takes for MAX_ACK_PENDING messages on its worst day, of up to twenty scans each;
 #: and nothing is won by less, since units send again by themselves what a killed collector had in
@@ -23,17 +26,29 @@ MAX_ACK_PENDING = 1000
 #: default of 10,000 it cut off nearly 4,000 times when 10,000 units came back in one second, and
 #: each then sent all again.
 MAX_BUFFERED = 100_000
+#: What the queue of MQTT messages may take on disk; then the oldest are let go, and units send them
+#: again. Without a bound of its own it grows until the server's whole store is full, and then
+#: nobody may connect any more, not even the collector that would empty it.
+QUEUE_BYTES = 1_000_000_000
+QUEUE = "$MQTT_msgs"
 
 
 class NatsBroker:
     """A NATS server as a child process. It keeps what it holds in *folder*."""
 
-    def __init__(self, folder: Path, port: int = 0, ack_wait_s: int = ACK_WAIT_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        ack_wait_s: int = ACK_WAIT_S,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
         """*port*: of its MQTT listener; 0 takes a free one. Raises BrokerError."""
         self.port = port or free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._folder = folder
-        self._ack_wait_s = ack_wait_s
+        self._ack_wait_s, self._queue_bytes = ack_wait_s, queue_bytes
+        self._client_port = 0
         self._config = folder / "nats.conf"
         self._log = folder / "nats.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,6 +77,12 @@ class NatsBroker:
                 self.stop()
                 raise BrokerError(f"the NATS server did not start; its reason is in {self._log}")
             time.sleep(0.02)
+        bound_queue(self._client_port, self._queue_bytes)
+
+    def queue(self) -> dict[str, Any]:
+        """What the queue of MQTT messages holds: `messages`, `bytes` and more."""
+        held: dict[str, Any] = ask_nats(self._client_port, f"STREAM.INFO.{QUEUE}", {})["state"]
+        return held
 
     def stop(self) -> None:
         """Stop it and wait for its end."""
@@ -73,11 +94,12 @@ class NatsBroker:
             self.process.wait()
 
     def _settings(self) -> str:
+        self._client_port = free_port()
         # JSON is a form of the server's own language.
         return json.dumps(
             {
                 "server_name": "edge-demo",
-                "listen": f"127.0.0.1:{free_port()}",
+                "listen": f"127.0.0.1:{self._client_port}",
                 "jetstream": {
                     "store_dir": str(self._folder / "nats"),
                     "max_buffered_msgs": MAX_BUFFERED,
@@ -89,6 +111,44 @@ class NatsBroker:
                 },
             }
         )
+
+
+def bound_queue(port: int, queue_bytes: int, replicas: int = 1) -> None:
+    """Bound the queue of the server whose clients come to *port*. Raises BrokerError."""
+    wanted = {
+        "name": QUEUE,
+        "subjects": ["$MQTT.msgs.>"],
+        "storage": "file",
+        "retention": "interest",
+        "num_replicas": replicas,
+        "max_bytes": queue_bytes,
+        "discard": "old",
+    }
+    # The server makes it itself when the first client comes, unless it is there.
+    answers = (ask_nats(port, f"STREAM.{what}.{QUEUE}", wanted) for what in ("UPDATE", "CREATE"))
+    if all("error" in answer for answer in answers):
+        raise BrokerError(f"the NATS server at port {port} does not let its queue be bounded")
+
+
+def ask_nats(port: int, what: str, question: dict[str, Any]) -> dict[str, Any]:
+    """Ask a NATS server's API, as its own clients do. Raises BrokerError."""
+    data = json.dumps(question).encode()
+    with (
+        socket.create_connection(("127.0.0.1", port), ANSWER_S) as sock,
+        sock.makefile("rb") as lines,
+    ):
+        sock.sendall(
+            b'CONNECT {"verbose":false}\r\nSUB _INBOX.edge 1\r\n'
+            b"PUB $JS.API.%b _INBOX.edge %d\r\n%b\r\n" % (what.encode(), len(data), data)
+        )
+        for line in lines:
+            word, *rest = line.split()
+            if word == b"MSG":
+                answer: dict[str, Any] = json.loads(lines.read(int(rest[-1])))
+                return answer
+            if word == b"-ERR":
+                break
+    raise BrokerError(f"the NATS server at port {port} does not answer about {what}")
 
 
 def free_port() -> int:

@@ -88,6 +88,12 @@ class Program:
         self._environment = os.environ | (environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, as systemd would."""
         with self.out.open("ab") as out, self.log.open("ab") as log:
