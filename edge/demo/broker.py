@@ -72,7 +72,8 @@ class NatsBroker:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_S
-        while not listens(self.port):
+        # It listens for units first, and a moment later for what asks it.
+        while not (listens(self.port) and listens(self._client_port)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise BrokerError(f"the NATS server did not start; its reason is in {self._log}")
