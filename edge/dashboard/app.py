@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from edge.dashboard.headers import SecurityHeaders
 from edge.dashboard.linked_accounts import LinkedAccounts
+from edge.dashboard.mail_queue import state_of
 from edge.dashboard.metrics import metrics
 from edge.dashboard.oidc import origin
 from edge.dashboard.pages.account import AccountPages
@@ -96,12 +97,14 @@ class Application:
         with parts.database.reading() as connection:
             units = fleet.units(connection)
             registered = len(parts.places.all(connection))
+            mail_waiting = state_of(connection).waiting
         text = metrics(
             units,
             parts.alarms.open(),
             parts.clock.now().at,
             parts.settings.silent_after_min * 60,
             registered,
+            mail_waiting,
         )
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -19,9 +19,10 @@ def metrics(
     now: str,
     silent_after_s: float,
     registered: int,
+    mail_waiting: int,
 ) -> str:
     """All of them. No name of a unit or place: those are on the pages, behind an account."""
-    return "\n".join(_lines(units, alarms, now, silent_after_s, registered)) + "\n"
+    return "\n".join(_lines(units, alarms, now, silent_after_s, registered, mail_waiting)) + "\n"
 
 
 def _lines(
@@ -30,6 +31,7 @@ def _lines(
     now: str,
     silent_after_s: float,
     registered: int,
+    mail_waiting: int,
 ) -> Iterator[str]:
     conditions = Counter(condition_of(unit, now, silent_after_s) for unit in units)
     yield from _family("edge_units", "gauge", "Units by condition.")
@@ -44,6 +46,8 @@ def _lines(
     last = max((utc_seconds(unit.last_scan) for unit in units if unit.last_scan), default=0.0)
     yield from _family("edge_last_scan_timestamp_seconds", "gauge", "When the last scan came in.")
     yield f"edge_last_scan_timestamp_seconds {last:.3f}"
+    yield from _family("edge_mail_waiting", "gauge", "Mails that no server has taken yet.")
+    yield f"edge_mail_waiting {mail_waiting}"
     kinds = Counter(alarm.kind for alarm in alarms if alarm.cleared is None)
     yield from _family("edge_alarms", "gauge", "Alarms that last, by kind.")
     for kind in KINDS:

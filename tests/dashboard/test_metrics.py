@@ -1,16 +1,11 @@
 """What machines read, and that nobody else does."""
 
-import json
-from pathlib import Path
-
 from edge.dashboard.alarm_rules import KINDS
 from edge.storage.events import KEEP, events_of
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from tests.dashboard.parts import OWN_PLACE, Deployment
 from tests.fakes import a_status
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_numbers_are_those_of_the_pages_and_name_nobody(deployment: Deployment) -> None:
@@ -36,22 +31,6 @@ def test_the_numbers_are_those_of_the_pages_and_name_nobody(deployment: Deployme
 def test_metrics_are_for_the_addresses_of_the_settings(deployment: Deployment) -> None:
     assert deployment.client(address="192.0.2.9").get("/metrics").status_code == 403
     assert deployment.client(address="192.0.2.9").get("/healthz").status_code == 200
-
-
-def test_the_grafana_file_asks_only_for_what_there_is(deployment: Deployment) -> None:
-    dashboard = json.loads((ROOT / "edge/dashboard/grafana.json").read_text(encoding="utf-8"))
-    served = deployment.client(address="127.0.0.1").get("/metrics").text
-    families = {line.split()[2] for line in served.splitlines() if line.startswith("# TYPE")}
-
-    asked = {
-        word
-        for panel in dashboard["panels"]
-        for target in panel["targets"]
-        for word in target["expr"].replace("(", " ").replace(")", " ").replace("[", " ").split()
-        if word.startswith("edge_")
-    }
-
-    assert asked == families
 
 
 def test_a_units_changes_are_its_timeline_and_old_ones_go(deployment: Deployment) -> None:
