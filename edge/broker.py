@@ -4,7 +4,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
@@ -61,12 +61,37 @@ def addresses(settings: BrokerSettings) -> list[Address]:
     return found
 
 
-def tls_context(settings: BrokerSettings, folder: Path) -> ssl.SSLContext:
-    """Whom to trust and who we are, from files beside *folder*. Raises ConfigError."""
+class ClientIdentity(Protocol):
+    """Which certificate a client shows, where that changes while it runs."""
+
+    def choose(self) -> Path | None:
+        """The file with key and certificates to show now; None while there is none."""
+        ...
+
+    def worked(self) -> None:
+        """The broker has taken what was chosen last."""
+        ...
+
+    def refused(self, alert: str) -> None:
+        """The broker has refused what was chosen last, by this alert of TLS."""
+        ...
+
+    def calls_for_another(self) -> bool:
+        """Whether there is another one to be shown than the one that is. Cheap to ask."""
+        ...
+
+
+def tls_context(
+    settings: BrokerSettings, folder: Path, shown: Path | None = None
+) -> ssl.SSLContext:
+    """Whom to trust and who we are, from files beside *folder*, or *shown* with key and
+    certificates. Raises ConfigError."""
     try:
         ca = secret_path(settings.ca_file, folder)
         context = ssl.create_default_context(cafile=str(ca) if settings.ca_file else None)
-        if settings.certificate_file:
+        if shown is not None:
+            context.load_cert_chain(shown)
+        elif settings.certificate_file:
             context.load_cert_chain(
                 secret_path(settings.certificate_file, folder),
                 secret_path(settings.key_file, folder) if settings.key_file else None,

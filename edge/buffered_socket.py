@@ -38,6 +38,8 @@ class BufferedSocket:
         self._whole = (0, 0)
         #: Whether nothing more comes.
         self.ended = False
+        #: The alert of TLS with which the other side has ended it; "" where there was none.
+        self.alert = ""
 
     @property
     def has_output(self) -> bool:
@@ -57,7 +59,9 @@ class BufferedSocket:
             data = self._sock.recv(READ_BYTES)
         except _NOT_NOW:
             return False
-        except OSError:
+        except OSError as err:
+            # Whoever ends a connection by TLS says why, as of a certificate that has ended.
+            self.alert = err.reason or "" if isinstance(err, ssl.SSLError) else ""
             data = b""
         if not data:
             self.ended = True

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edge import config
-from edge.certificates import CertificateFacts, check_identity
-from edge.errors import CardError, CertificateError, ConfigError, SealError
+from edge.certificates import facts
+from edge.enrolment_token import EnrolmentToken, EnrolmentUrl, Token, read_token
+from edge.errors import CardError, CertificateError, ConfigError, SealError, TokenError
 from edge.messages import Direction, Name, Sequence
 from edge.opening_hours import Hours
 from edge.ring import UpdatesUrl
@@ -72,11 +73,13 @@ class CardBroker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     url: BrokerUrl
 
 
-class CardIdentity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The unit's certificate and its key; PEM."""
+class CardEnrolment(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """Where units get their certificates, and the token with which this one asks, once."""
 
-    certificate: Pem
-    key: Pem
+    url: EnrolmentUrl
+    token: Token | None = None
 
 
 class CardWifi(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,11 +125,11 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     #: Certificate of the authority that the broker's and the units' certificates are of; PEM.
     authority: Pem
     #: Of a batch card: the name of the batch. It is the same for all of its units, and each becomes
-    #: itself by a set-up code (edge/setup_code.py). Otherwise the unit and its identity.
+    #: itself by a set-up code (edge/setup_code.py). Otherwise the unit, and a token of its own.
     batch: Name | None = None
     unit: CardUnit | None = None
-    identity: CardIdentity | None = None
     broker: CardBroker
+    enrolment: CardEnrolment
     wifi: CardWifi | None = None
     #: Without it a unit collects nothing, unless its settings say that none is needed.
     basis: CardBasis | None = None
@@ -144,7 +147,7 @@ def write_card(card: Card, key: Signer) -> bytes:
     everything: dict[str, Any] = msgspec.to_builtins(card)
     table = {key: value for key, value in everything.items() if value is not None}
     head = (
-        "# Thẻ cài đặt thiết bị quét. CÓ KHÓA BÍ MẬT: thiết bị sẽ tự xóa tệp này sau khi đọc.\n"
+        "# Thẻ cài đặt thiết bị quét. CÓ BÍ MẬT: thiết bị sẽ tự xóa tệp này sau khi đọc.\n"
         "# Sets up one unit. HOLDS SECRETS: the unit wipes this file once it has taken it.\n"
         "# Any change makes it invalid.\n\n"
     )
@@ -186,20 +189,17 @@ def read_card(data: bytes, pinned: bytes | None = None) -> Card:
     return card
 
 
-def identity_facts(card: Card) -> CertificateFacts | None:
-    """What the card's certificate says; None for a batch card. Raises CardError."""
-    if card.unit is None or card.identity is None:
+def card_token(card: Card) -> EnrolmentToken | None:
+    """What the card's token says; None for a batch card. Raises CardError."""
+    if card.unit is None or card.enrolment.token is None:
         return None
-    identity = card.identity
     try:
-        return check_identity(
-            identity.certificate.encode(),
-            identity.key.encode(),
-            card.authority.encode(),
-            card.unit.id,
-        )
-    except CertificateError as err:
-        raise CardError(f"{err}; {_MAKE_ANEW}") from None
+        token = read_token(card.enrolment.token, card.setup_key)
+    except TokenError as err:
+        raise CardError(str(err)) from None
+    if (token.deployment, token.unit) != (card.deployment, card.unit.id):
+        raise CardError(f"the card's token is not that of unit {card.unit.id}; {_MAKE_ANEW}")
+    return token
 
 
 def check_wifi(wifi: CardWifi) -> None:
@@ -209,11 +209,14 @@ def check_wifi(wifi: CardWifi) -> None:
 
 
 def _check(card: Card) -> None:
-    if (card.batch is None) == (card.unit is None) or (card.unit is None) != (
-        card.identity is None
-    ):
-        raise CardError(f"a card is for one unit, with its identity, or for a batch; {_MAKE_ANEW}")
-    identity_facts(card)
+    alone = card.unit is not None
+    if (card.batch is None) != alone or (card.enrolment.token is not None) != alone:
+        raise CardError(f"a card is for one unit, with its token, or for a batch; {_MAKE_ANEW}")
+    card_token(card)
+    try:
+        facts(card.authority.encode())
+    except CertificateError as err:
+        raise CardError(f"authority: {err}; {_MAKE_ANEW}") from None
     try:
         Sealer(card.tracing_key)
     except SealError as err:

@@ -265,12 +265,12 @@ def check_identity(certificate: bytes, key: bytes, authority: bytes, name: str) 
     return facts(certificate)
 
 
-def make_request(name: str) -> tuple[bytes, bytes]:
-    """A new key and a request to have it certified for *name*: (request, key), PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def make_request(name: str, key: bytes | None = None) -> tuple[bytes, bytes]:
+    """A request to have *key*, or a new one, certified for *name*: (request, key), PEM."""
+    own = ec.generate_private_key(ec.SECP256R1()) if key is None else _key(key)
     builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(name))
-    request = builder.sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+    request = builder.sign(own, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM), _key_pem(own)
 
 
 def key_of(pem: bytes) -> bytes:

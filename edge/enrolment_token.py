@@ -29,12 +29,11 @@ NONCE_BYTES = 12
 MAX_BYTES = 1 + NONCE_BYTES + 2 + 33 + 33 + 64
 
 #: Where units enrol: the scheme, a host and its port, and nothing behind them.
-EnrolmentUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,260}(?![\s\S])",
-        description="https://, a host and a port, such as https://broker.example.vn:8884",
-    ),
+_URL = r"https://[A-Za-z0-9.:\[\]-]{1,260}"
+_URL_SAID = "https://, a host and a port, such as https://broker.example.vn:8884"
+EnrolmentUrl = Annotated[str, Meta(pattern=rf"^{_URL}(?![\s\S])", description=_URL_SAID)]
+OptionalEnrolmentUrl = Annotated[
+    str, Meta(pattern=rf"^(?:{_URL})?(?![\s\S])", description=f"empty, or {_URL_SAID}")
 ]
 Token = Annotated[bytes, Meta(min_length=1, max_length=MAX_BYTES)]
 

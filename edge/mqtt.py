@@ -31,11 +31,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge import packets
-from edge.broker import Address, BrokerSettings, addresses, tls_context, why
+from edge.broker import Address, BrokerSettings, ClientIdentity, addresses, tls_context, why
 from edge.buffered_socket import BufferedSocket
 from edge.clock import Clock
 from edge.config import secret
-from edge.errors import BadPacket
+from edge.errors import BadPacket, ConfigError
 
 __all__ = ["BrokerSettings", "Connection", "LastWill", "Received"]
 
@@ -53,6 +53,7 @@ STABLE_S = 30.0
 SHORT_CONNECTIONS = 4
 #: On the second broker, the first is looked for after this long, and again each time.
 RETURN_S = 600.0
+_NO_IDENTITY = "this unit has no certificate yet; scans are kept, and sent once it has one"
 
 
 class Received(NamedTuple):
@@ -95,10 +96,12 @@ class Connection:
         subscriptions: Sequence[str] = (),
         persistent: bool = False,
         qos: Literal[0, 1] | None = None,
+        identity: ClientIdentity | None = None,
     ) -> None:
         """*persistent*: the broker keeps our subscriptions and what arrives while we are away.
 
-        *qos*: of what we hear; as a rule 1 of a persistent session and 0 of another. Raises
+        *qos*: of what we hear; as a rule 1 of a persistent session and 0 of another. *identity*
+        chooses what is shown at each attempt; without, the settings name it for good. Raises
         ConfigError for a url or a file that cannot be used.
         """
         self._addresses = addresses(settings)
@@ -114,6 +117,7 @@ class Connection:
         # again anyway; and it costs some brokers a queue on disk for each client: of 3,000 that
         # came back at once, a NATS server refused nearly all.
         self._qos = int(persistent) if qos is None else qos
+        self._identity = identity
         self._password = secret(settings.password_file, folder) if settings.password_file else None
         tls = any(address.tls for address in self._addresses)
         self._tls_context = tls_context(settings, folder) if tls else None
@@ -182,7 +186,7 @@ class Connection:
         """
         if self._client is None:
             wait = self._next_attempt - self._clock.monotonic()
-            if wait > 0:
+            if wait > 0 and not self._has_another_identity():
                 self._wait_for_wake(min(wait, timeout_s))
                 return
             self._connect()
@@ -277,6 +281,16 @@ class Connection:
         self._attempt_began = self._clock.monotonic()
         self._reason = f"{self.address} closed the connection before greeting us"
         address = self._addresses[self._at]
+        if self._identity is not None and address.tls:
+            shown = self._identity.choose()
+            if shown is None:
+                self._schedule(_NO_IDENTITY)
+                return
+            try:
+                self._tls_context = tls_context(self._settings, self._folder, shown)
+            except ConfigError as err:
+                self._schedule(str(err))
+                return
         client = self._new_client(address)
         try:
             # MQTT 5 has no "persistent" of its own: the session's lifetime says it instead.
@@ -332,6 +346,12 @@ class Connection:
 
     def _look_at_connection(self) -> None:
         now = self._clock.monotonic()
+        if self._client is not None and self._has_another_identity():
+            log.info("broker: connecting anew, to show the new certificate")
+            self._client.disconnect()
+            self._drop()
+            self._next_attempt = now
+            return
         if now - self._connected_at >= STABLE_S:
             self._attempts = 0
             self._short_connections = 0
@@ -342,6 +362,9 @@ class Connection:
                 self._drop()
                 self._at = 0
                 self._next_attempt = now
+
+    def _has_another_identity(self) -> bool:
+        return self._identity is not None and self._identity.calls_for_another()
 
     def _lost(self, why: str) -> None:
         if self.connected:
@@ -418,6 +441,10 @@ class Connection:
                     self._lost(self._reason)
                     return
         if sock.ended:
+            if sock.alert and not self.connected:
+                self._reason = f"{self.address} refuses this client: {sock.alert}"
+                if self._identity is not None:
+                    self._identity.refused(sock.alert)
             self._lost(self._reason)
 
     def _keep_alive(self, sock: BufferedSocket) -> None:
@@ -534,6 +561,8 @@ class Connection:
         self._return_at = self._connected_at + RETURN_S
         self._reason = f"{self.address} closed the connection"
         log.info("broker: connected to %s", self.address)
+        if self._identity is not None:
+            self._identity.worked()
 
     def _on_disconnect(
         self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Properties | None

@@ -1,18 +1,24 @@
-"""Cards for tests: of an invented unit, with certificates of an authority made for the occasion."""
+"""Cards for tests: of an invented unit, of a deployment with an authority made for the occasion."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from nacl.public import PrivateKey
 
 from edge import config
-from edge.card import Card, CardBroker, CardIdentity, CardUnit
+from edge.card import Card, CardBroker, CardEnrolment, CardUnit
 from edge.certificates import Authority
+from edge.clock import Clock
+from edge.enrolment_token import mint_token
+from edge.scanner.identity import Identity
+from edge.scanner.pending_enrolment import IDENTITY, read_pending
 from edge.sealing import Signer
 
 SETUP_KEY = Signer(b"s" * 32)
+ENDPOINT = "https://mqtt.example.vn:8884"
 
 
 @cache
@@ -22,17 +28,30 @@ def an_authority() -> tuple[Authority, str]:
     return authority, own.certificate.decode()
 
 
-@cache
-def an_identity(name: str) -> CardIdentity:
-    """The certificate and key of a unit called *name*."""
-    issued = an_authority()[0].issue_client(name, datetime(2026, 11, 25, tzinfo=UTC), 730)
-    assert issued.key is not None
-    return CardIdentity(certificate=issued.certificate.decode(), key=issued.key.decode())
+def an_enrolment(name: str, key: Signer = SETUP_KEY) -> CardEnrolment:
+    """Where a unit called *name* enrols, and with which token, signed with *key*."""
+    token = mint_token("thu-nghiem", name, date(2027, 2, 23), key)
+    return CardEnrolment(url=ENDPOINT, token=token)
+
+
+def enrol(root: Path, unit: str, clock: Clock, *, days: int = 730) -> Identity:
+    """Let *unit*, whose files lie in *root*, have a certificate that has worked at the broker."""
+    identity = Identity(root / IDENTITY, unit, root / "etc/edge/authority.pem", clock)
+    pending = read_pending(root / IDENTITY)
+    token = pending.token if pending is not None else b""
+    now = datetime.fromisoformat(clock.now().at)
+    issued = an_authority()[0].sign_request(identity.request(token), unit, now, days)
+    identity.take(issued.certificate)
+    identity.done(token)
+    assert identity.choose() is not None
+    identity.worked()
+    return identity
 
 
 def a_batch_card(name: str = "lo-1", **changes: object) -> Card:
     """A card for any unit of the batch *name*."""
-    batch: dict[str, object] = {"batch": name, "unit": None, "identity": None}
+    where = CardEnrolment(url=ENDPOINT)
+    batch: dict[str, object] = {"batch": name, "unit": None, "enrolment": where}
     return a_card("", **(batch | changes))
 
 
@@ -47,8 +66,8 @@ def a_card(name: str = "xe-1", **changes: object) -> Card:
         "authority": an_authority()[1],
         "broker": CardBroker(url="mqtts://mqtt.example.vn:8883"),
     }
-    if "identity" not in changes:
-        fields["identity"] = an_identity(name)
+    if "enrolment" not in changes:
+        fields["enrolment"] = an_enrolment(name)
     return Card(**(fields | changes))  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from edge import config
 from edge.card import CardBasis, CardWifi, read_card, write_card
 from edge.errors import CardError
 from edge.sealing import Signer
-from tests.cards import SETUP_KEY, a_card, signed
+from tests.cards import SETUP_KEY, a_card, an_enrolment, signed
 
 
 def test_a_card_is_read_as_it_was_written() -> None:
@@ -27,7 +27,7 @@ def test_a_card_is_read_as_it_was_written() -> None:
 
 def test_a_unit_believes_its_own_deployment_alone() -> None:
     stranger = Signer(bytes(range(32)))
-    theirs = a_card(setup_key=stranger.public_key)
+    theirs = a_card(setup_key=stranger.public_key, enrolment=an_enrolment("xe-1", stranger))
 
     with pytest.raises(CardError, match="another deployment"):
         read_card(write_card(theirs, stranger), SETUP_KEY.public_key)
@@ -115,8 +115,11 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("tracing_key", "AAAA"),
         ("tracing_key", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         ("setup_key", "AAAA"),
-        ("identity.certificate", "x"),
-        ("identity.key", "x"),
+        ("enrolment.token", "AAAA"),
+        ("enrolment.token", ...),
+        ("enrolment.url", "http://mqtt.example.vn:8884"),
+        ("enrolment.url", "https://h/path"),
+        ("identity", {"key": "x", "certificate": "x"}),
         ("authority", "x"),
         ("settings.unit", {"id": "xe-2"}),
         ("settings.broker", {"url": "mqtt://h"}),

@@ -186,6 +186,9 @@ def _add_code(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     code.add_argument("--wifi", action="store_true", help="with the wireless network")
     code.add_argument("--broker", action="store_true", help="with the broker's address")
     code.add_argument(
+        "--enrol", action="store_true", help="with a token, for a unit whose certificate has ended"
+    )
+    code.add_argument(
         "--to", type=Path, default=Path("codes"), metavar="FOLDER", help="default: %(default)s"
     )
 
@@ -301,7 +304,13 @@ def _card(options: argparse.Namespace) -> int:
 def _code(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
     made = make_codes(
-        deployment, options.units, batch=options.batch, wifi=options.wifi, broker=options.broker
+        deployment,
+        options.units,
+        batch=options.batch,
+        now=utc_now(),
+        wifi=options.wifi,
+        broker=options.broker,
+        enrol=options.enrol,
     )
     write_codes(options.to, deployment, made, utc_now())
     for one in made:

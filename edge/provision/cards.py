@@ -4,7 +4,7 @@ import re
 import tomllib
 import unicodedata
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from edge.card import (
     Card,
     CardBasis,
     CardBroker,
-    CardIdentity,
+    CardEnrolment,
     CardUpdates,
     CardWifi,
     write_card,
 )
 from edge.config import merged, secret
+from edge.enrolment_token import mint_token
 from edge.errors import BasisError, ProvisionError
 from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
 from edge.opening_hours import OpenHours, hours_text
@@ -36,7 +37,7 @@ from edge.provision.layout import (
     TRACING_PUBLIC,
     UPDATES_PUBLIC,
 )
-from edge.provision.machines import broker_url
+from edge.provision.machines import broker_url, enrolment_url
 from edge.register import Place
 from edge.sealing import Signer, Verifier, read_key
 from edge.topics import is_name
@@ -44,24 +45,32 @@ from edge.trips import TimedTrip
 
 
 def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
-    """A card for the unit *name*, with a new certificate. Raises EdgeError.
+    """A card for the unit *name*, with a new token. Raises EdgeError.
 
     When it is written, tell `Deployment.card_written` its number.
     """
     card, key = _of_the_deployment(deployment)
-    unit, number, issued = deployment.certify(name, now)
-    assert issued.key is not None
+    unit = deployment.inventory.unit(name)
+    token = make_token(deployment, unit, now)
     card["settings"] = _with_trips(card["settings"], deployment.register.place(unit.place))
     given = Card(
         **card,
-        number=number,
+        number=deployment.next_number(),
         unit=unit.on_its_card(),
-        identity=CardIdentity(
-            certificate=issued.certificate.decode("ascii"), key=issued.key.decode("ascii")
-        ),
+        enrolment=CardEnrolment(url=enrolment_url(deployment.settings), token=token),
         updates=_updates(deployment, unit.place),
     )
     return write_card(given, key)
+
+
+def make_token(deployment: Deployment, unit: UnitRecord, now: datetime) -> bytes:
+    """A token with which *unit* asks for its certificate. Raises ProvisionError."""
+    if unit.revoked is not None:
+        raise ProvisionError(f"unit {unit.id} was revoked; give its successor a new name")
+    settings = deployment.settings
+    last_day = now.date() + timedelta(days=settings.enrolment.token_days)
+    key = Signer(read_key(deployment.folder / SETUP_KEY))
+    return mint_token(settings.deployment.name, unit.id, last_day, key)
 
 
 def make_batch_card(deployment: Deployment, batch: str) -> bytes:
@@ -69,9 +78,15 @@ def make_batch_card(deployment: Deployment, batch: str) -> bytes:
     check_batch(batch)
     card, key = _of_the_deployment(deployment)
     updates = _updates(deployment, None)
-    return write_card(
-        Card(**card, number=deployment.next_number(), batch=batch, updates=updates), key
+    enrolment = CardEnrolment(url=enrolment_url(deployment.settings))
+    given = Card(
+        **card,
+        number=deployment.next_number(),
+        batch=batch,
+        enrolment=enrolment,
+        updates=updates,
     )
+    return write_card(given, key)
 
 
 def check_batch(name: str) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from edge.errors import ProvisionError
 from edge.files import replace_file
 from edge.printing import CodeSheet, ShownCode, code_picture
-from edge.provision.cards import check_batch, hours_of, trips_of, wifi_of
+from edge.provision.cards import check_batch, hours_of, make_token, trips_of, wifi_of
 from edge.provision.deployment import Deployment
 from edge.provision.inventory import UnitRecord
 from edge.provision.labels import DIRECTIONS
 from edge.provision.layout import SETUP_KEY
-from edge.provision.machines import broker_url
+from edge.provision.machines import broker_url, enrolment_url
 from edge.sealing import Signer, read_key
 from edge.setup_code import SetupCode, write_setup_code
 
@@ -34,13 +34,16 @@ def make_codes(
     names: Sequence[str],
     *,
     batch: str | None = None,
+    now: datetime,
     wifi: bool = False,
     broker: bool = False,
+    enrol: bool = False,
 ) -> list[MadeCode]:
     """A set-up code for each unit of *names*, for where the inventory says that it hangs.
 
     *batch*: the unit is none yet, and has the card of that batch; None: it is itself already.
-    *wifi*, *broker*: with the deployment's, in place of those that the unit has. Raises EdgeError.
+    *wifi*, *broker*: with the deployment's, in place of those that the unit has. *enrol*: with a
+    token for a new certificate, as whoever is none yet gets in any case. Raises EdgeError.
     """
     settings, register = deployment.settings, deployment.register
     network = wifi_of(deployment) if wifi else None
@@ -73,7 +76,11 @@ def make_codes(
             hardware=unit.hardware,
             broker=broker_url(settings) if broker else None,
             wifi=(network.ssid, network.password, network.country) if network else None,
-            enrolment=None,
+            enrolment=(
+                (enrolment_url(settings), make_token(deployment, unit, now))
+                if enrol or batch is not None
+                else None
+            ),
             hours=hours_of(register.place(unit.place)),
             trips=tuple(trips_of(register.place(unit.place))),
         )

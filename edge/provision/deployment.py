@@ -18,10 +18,9 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.certificates import CENTRE, Authority, Issued
+from edge.certificates import CENTRE, Authority
 from edge.errors import EdgeError, ProvisionError
 from edge.provision.inventory import (
-    CertificateRecord,
     Inventory,
     UnitRecord,
     read_inventory,
@@ -49,7 +48,7 @@ from edge.provision.layout import (
     UPDATES_KEY,
     UPDATES_PUBLIC,
 )
-from edge.provision.machines import issuing_authority, write_file, write_machines
+from edge.provision.machines import write_file, write_machines
 from edge.provision.openpgp import make_key
 from edge.provision.settings import ProvisionSettings
 from edge.register import Register, read_register, write_register
@@ -143,31 +142,6 @@ class Deployment:
             unit = self._unit_from(msgspec.to_builtins(change.inventory.unit(name)) | changes)
             change.put(unit)
         return unit
-
-    def certify(self, name: str, now: datetime) -> tuple[UnitRecord, int, Issued]:
-        """A new certificate and key for the unit *name*, which no file here keeps.
-
-        With it the number of the card that it is for, which no other card has. The unit counts as
-        with that card only after `card_written`.
-        """
-        with self.changing_inventory() as change:
-            inventory = change.inventory
-            unit = inventory.unit(name)
-            if unit.revoked is not None:
-                raise ProvisionError(f"unit {name} was revoked; give its successor a new name")
-            issued = issuing_authority(self.folder).issue_client(
-                name, now, self.settings.units.certificate_days
-            )
-            number = inventory.cards + 1
-            # Kept even if no card is written with it: a card that was pulled out may hold its key,
-            # and then it must be revoked with the others.
-            record = CertificateRecord(
-                serial=f"{issued.serial:x}", card=number, not_after=issued.not_after
-            )
-            change.inventory = msgspec.structs.replace(inventory, cards=number)
-            unit = msgspec.structs.replace(unit, certificates=(*unit.certificates, record))
-            change.put(unit)
-        return unit, number, issued
 
     def next_number(self, *units: str) -> int:
         """A number for a batch card, or for the first of the set-up codes of *units*, one each.

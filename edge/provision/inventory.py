@@ -23,8 +23,6 @@ class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     #: In hexadecimal digits.
     serial: Serial
-    #: The number of the card that it was made for; 0 in an inventory of earlier versions.
-    card: Count = 0
     not_after: datetime
     revoked: datetime | None = None
 
@@ -42,9 +40,8 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def certificate(self) -> CertificateRecord | None:
-        """The one on that card; None while it has no card."""
-        mine = (given for given in reversed(self.certificates) if given.card in (0, self.card))
-        return next(mine, None) if self.card else None
+        """The newest that is known; None while none is."""
+        return self.certificates[-1] if self.certificates else None
 
     def on_its_card(self) -> CardUnit:
         """What its card says of it."""

@@ -38,6 +38,7 @@ class EnrolmentPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     host: HostOrNone = ""
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8884
+    token_days: Annotated[int, Meta(ge=1, le=3650)] = 90
 
 
 class UnitDefaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,12 +14,13 @@ from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.memory import keep_to_ourselves
 from edge.mqtt import Connection
-from edge.scanner import checking, diagnosing, power, self_test, setting_up, wiring
+from edge.scanner import checking, diagnosing, power, running, self_test, setting_up, wiring
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.button import Button
 from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
 from edge.scanner.clock_setting import set_clock
+from edge.scanner.credentials import Credentials
 from edge.scanner.decoder import Decoder
 from edge.scanner.desired import DESIRED, Desired
 from edge.scanner.eye import Eye
@@ -44,7 +45,6 @@ from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup_window import SetupWindow, last_answer, unit_root
 from edge.scanner.speaker import speaking
-from edge.scanner.unit_checks import certificate_end
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
 from edge.scanner.vehicle import Vehicle
@@ -59,6 +59,8 @@ DEFAULT_CONFIG = Path("/etc/edge/scanner.toml")
 MB = 1_000_000
 #: How often to look for a USB stick.
 STICKS_S = 3.0
+#: How often to see whether a certificate is to be asked for.
+ENROL_S = 2.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -164,6 +166,7 @@ def _scan(options: argparse.Namespace) -> int:
                 own_blocks=settings.outbox.own_blocks,
             )
         )
+        credentials = Credentials(settings, beside, clock)
         connection = Connection(
             settings.broker,
             beside,
@@ -174,6 +177,7 @@ def _scan(options: argparse.Namespace) -> int:
             ],
             # So that confirmations wait for us, and we learn whether the broker forgot us.
             persistent=True,
+            identity=credentials.identity,
         )
         stack.callback(connection.close)
         ladder = Ladder(folder / REPAIR, clock, lambda: power.ask(power.REBOOT))
@@ -185,7 +189,7 @@ def _scan(options: argparse.Namespace) -> int:
             ladder,
             software=__version__,
             machine=lambda: read_machine(folder),
-            certificate_ends=certificate_end(settings, options.config.parent),
+            certificate_ends=credentials.ends,
             on_board=vehicle.tell,
         )
         boots = Boots(folder / BOOTS, schedule)
@@ -237,10 +241,15 @@ def _scan(options: argparse.Namespace) -> int:
             centre,
             indicator,
             clock,
+            serve=credentials.serve,
         )
         stack.enter_context(Beside("carrier", carrier.step, pause_s=STICKS_S))
         software = UpdateSticks(settings.carry.sticks, lambda: power.ask(power.UPDATE))
         stack.enter_context(Beside("software", software.step, pause_s=STICKS_S))
+        stack.enter_context(Beside("enrolment", credentials.step, pause_s=ENROL_S))
+        stack.enter_context(
+            Beside("telling", lambda: running.tell(connection, credentials), pause_s=running.TELL_S)
+        )
         kept_days = settings.outbox.retention_days
         retention = Retention(outbox, Path(settings.outbox.folder), clock, days=kept_days)
         stack.enter_context(Beside("retention", retention.step, pause_s=RETENTION_S))
@@ -293,6 +302,7 @@ def _scan(options: argparse.Namespace) -> int:
             resting=resting,
             closed=lambda: remote.closed() or permission.reason(),
             online=lambda: publisher.connected,
+            ended=credentials.ended,
             kept=publisher.wake,
         )
         # This may be the first start as what the code has made of it.
@@ -313,7 +323,7 @@ def _scan(options: argparse.Namespace) -> int:
         pulse = Pulse(__version__, clock)
         pulse.start(outbox.pending)
         notifier.ready()
-        indicator.rest(resting)
+        indicator.rest(scanner.resting)
         try:
             while watchdog.goes_on():
                 if not window.step():

@@ -83,11 +83,14 @@ class Carrier:
         centre: Verifier | None,
         indicator: Indicator,
         clock: Clock,
+        *,
+        serve: Callable[[Path], bool] = lambda stick: False,
     ) -> None:
         """*folder*: of the outbox. *sticks*: a pattern for where they are mounted; "" for none.
 
         *key* gives this unit's own signing key, and makes it when it is first needed. *centre* is
-        whose receipts are believed; None believes none.
+        whose receipts are believed; None believes none. *serve* does what else there is to do with
+        a stick, and tells whether there was anything.
         """
         self._outbox = outbox
         self._folder = folder
@@ -97,6 +100,7 @@ class Carrier:
         self._centre = centre
         self._indicator = indicator
         self._clock = clock
+        self._serve_also = serve
         self._served: set[str] = set()
 
     def step(self) -> None:
@@ -111,6 +115,12 @@ class Carrier:
         self._served = here
 
     def _serve(self, stick: Path) -> None:
+        try:
+            self._serve_also(stick)
+        except (EdgeError, OSError) as err:
+            log.error("%s: %s", stick, err)
+            self._indicator.show(Signal.NOT_CARRIED)
+            return
         believed = self._take_receipts(stick)
         pending = self._outbox.status().pending
         if not pending:

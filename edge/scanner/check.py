@@ -11,9 +11,10 @@ from edge.check_report import PARTS, CheckResult
 from edge.clock import Clock, SystemClock
 from edge.errors import EdgeError
 from edge.mqtt import Connection
-from edge.scanner import self_test
+from edge.scanner import running, self_test
 from edge.scanner.button import Button
 from edge.scanner.camera import open_camera
+from edge.scanner.credentials import open_identity
 from edge.scanner.decoder import Decoder
 from edge.scanner.disk_health import SLOW_MS, STALL_MS, mounted, time_writes, wear
 from edge.scanner.indicator import Signal, open_indicator
@@ -87,7 +88,7 @@ def _looks_at_a_unit(
     return {
         "tracing key": lambda: _key(settings, beside),
         "legal basis": lambda: _basis(settings, beside, clock),
-        "certificate": lambda: certificate(settings, beside, clock.now()),
+        "certificate": lambda: certificate(settings, beside, clock),
         "broker": lambda: _broker(settings, beside, clock),
     }
 
@@ -223,9 +224,19 @@ def _indicator(settings: UnsetSettings) -> str:
 
 
 def _broker(settings: ScannerSettings, beside: Path, clock: Clock) -> str:
-    # A name of its own: under the unit's the broker would end the running scanner's session.
-    name = f"{settings.unit.id}-check"
-    with closing(Connection(settings.broker, beside, name, clock)) as connection:
+    told = running.ask()
+    if told is not None:
+        if not told.connected:
+            raise EdgeError(f"{told.broker_trouble} (scans are kept until it is back)")
+        return f"the running scanner is connected to {told.broker}"
+    # Nobody runs. A broker that goes by the certificate takes us for the unit: with a session that
+    # is kept, what waits there for it goes on waiting, since nothing is acknowledged here.
+    identity = open_identity(settings, beside, clock) if settings.enrolment.url else None
+    with closing(
+        Connection(
+            settings.broker, beside, settings.unit.id, clock, persistent=True, identity=identity
+        )
+    ) as connection:
         deadline = clock.monotonic() + BROKER_S
         began = clock.monotonic()
         while not connection.connected and clock.monotonic() < deadline:

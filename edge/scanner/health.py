@@ -51,7 +51,7 @@ class HealthMeter:
         *,
         software: str,
         machine: Callable[[], Machine],
-        certificate_ends: str | None = None,
+        certificate_ends: Callable[[], str | None] = lambda: None,
         update: Callable[[], Update | None] = last_update,
         on_board: Callable[[Moment], OnBoard | None] = lambda _: None,
     ) -> None:
@@ -165,7 +165,7 @@ class HealthMeter:
                 machine=machine,
                 software=self._software,
                 setup=self._setup,
-                certificate_ends=self._certificate_ends,
+                certificate_ends=self._certificate_ends(),
                 update=update,
                 started_after=self._ladder.started_after,
                 repair=self._ladder.reached,

@@ -34,6 +34,7 @@ class Signal(Enum):
     NOT_READABLE = "not_readable"
     CANNOT_STORE = "cannot_store"
     NOT_COLLECTING = "not_collecting"
+    CANNOT_SEND = "cannot_send"
     FAULT = "fault"
     CARRIED = "carried"
     NOT_CARRIED = "not_carried"
@@ -150,6 +151,22 @@ PATTERNS: dict[Signal, Pattern] = {
         ),
         "Máy đang tạm dừng, không ghi nhận",
         "Not collecting now",
+        repeats=True,
+    ),
+    # Light: long, then three short, slowly. Sound: the same.
+    Signal.CANNOT_SEND: Pattern(
+        (
+            Step(0.4, green=True, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(0.2),
+            Step(0.1, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(0.3),
+            Step(0.1, green=True, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(0.3),
+            Step(0.1, yellow=True, tone_hz=MIDDLE_HZ),
+            Step(1.5),
+        ),
+        "Vẫn ghi nhận, nhưng chứng thư đã hết hạn nên không gửi được",
+        "Counts, but cannot send: its certificate has ended",
         repeats=True,
     ),
     # Light: all, flashing. Sound: very long.

@@ -55,12 +55,14 @@ class Scanner:
         resting: Signal | None = None,
         closed: Callable[[], str] = lambda: "",
         online: Callable[[], bool],
+        ended: Callable[[], bool] = lambda: False,
         kept: Callable[[], None],
     ) -> None:
         """*resting* is what the indicator rests on until a scan is kept.
 
         *closed* says why nothing may be collected now, "" if it may; *online* tells whether scans
-        can be sent right now; *kept* is called for each new one.
+        can be sent right now, *ended* whether they cannot until somebody sees to the certificate;
+        *kept* is called for each new one.
         """
         self._camera = camera
         self._pipeline = pipeline
@@ -76,6 +78,7 @@ class Scanner:
         self._eye = eye
         self._closed = closed
         self._online = online
+        self._ended = ended
         self._kept = kept
         self._cannot_store_until = 0.0
         self._next_look_at_room = 0.0
@@ -174,11 +177,15 @@ class Scanner:
         self._next_look_at_room = now + ROOM_S
         if not self._outbox.has_room():
             self._rest(Signal.CANNOT_STORE)
-        elif self._resting is Signal.CANNOT_STORE and now >= self._cannot_store_until:
+            return
+        stores_again = self._resting is Signal.CANNOT_STORE and now >= self._cannot_store_until
+        if stores_again or self._resting in (None, Signal.CANNOT_SEND):
             self._rest(None)
 
     def _rest(self, signal: Signal | None) -> None:
         """Show *signal* from here on whenever nothing else is to be told."""
+        if signal is None and self._ended():
+            signal = Signal.CANNOT_SEND
         if signal is not self._resting:
             self._resting = signal
             self._indicator.rest(signal)

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from edge.broker import BrokerSettings
+from edge.enrolment_token import OptionalEnrolmentUrl
 from edge.legal_basis import BasisSettings
 from edge.unit_settings import (
     CameraSettings,
@@ -35,6 +36,13 @@ class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
 
 
+class EnrolmentSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the unit gets and renews its certificate, and where it keeps that and its key."""
+
+    url: OptionalEnrolmentUrl = ""
+    folder: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/identity"
+
+
 class UnsetSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in the scanner.toml of a unit that waits for its set-up code."""
 
@@ -49,6 +57,7 @@ class UnsetSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     gps: GpsSettings = field(default_factory=GpsSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     carry: CarrySettings = field(default_factory=CarrySettings)
+    enrolment: EnrolmentSettings = field(default_factory=EnrolmentSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)
 
 

@@ -25,7 +25,7 @@ from edge.card import (
     Card,
     CardUnit,
     CardWifi,
-    identity_facts,
+    card_token,
     read_card,
 )
 from edge.cli import printable
@@ -33,7 +33,7 @@ from edge.errors import CardError, ConfigError, EdgeError
 from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
 from edge.scanner.outbox import read_outbox
-from edge.scanner.pending_enrolment import IDENTITY, scanner_user
+from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 
 #: Beside the card file, for whoever looks at the card on a laptop or a phone.
@@ -108,13 +108,13 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
 
 
 def _what_it_is(card: Card) -> str:
-    unit, facts = card.unit, identity_facts(card)
-    if unit is None or facts is None:
+    unit, token = card.unit, card_token(card)
+    if unit is None or token is None:
         text = f"batch {card.batch}, waits for its set-up code; card {card.number}"
     else:
         text = (
             f"unit {unit.id}, {unit.place}, {unit.direction}; card {card.number};"
-            f" certificate until {facts.not_after:%Y-%m-%d}"
+            f" asks for its certificate, at the latest on {token.last_day}"
         )
     return text + ("" if card.basis and card.basis.documents else "; NO LEGAL BASIS on the card")
 
@@ -198,12 +198,6 @@ def _files(card: Card, root: Path) -> tuple[list["UnitFile"], UnsetSettings]:
         UnitFile(_AUTHORITY, card.authority.encode(), 0o644),
         UnitFile(_TRACING, f"{msgspec.to_builtins(card.tracing_key)}\n".encode(), 0o644),
     ]
-    if card.identity is not None:
-        identity = card.identity
-        files += [
-            UnitFile(f"{IDENTITY}/unit.pem", identity.certificate.encode(), 0o600, owned=True),
-            UnitFile(f"{IDENTITY}/unit.key", identity.key.encode(), 0o600, owned=True),
-        ]
     if card.basis is not None:
         key = f"{msgspec.to_builtins(card.basis.key)}\n"
         files.append(UnitFile(_BASIS_KEY, key.encode(), 0o644))
@@ -237,8 +231,6 @@ class UnitFile:
     path: str
     content: bytes
     mode: int
-    #: Whether it belongs to the user of the scanner rather than to root.
-    owned: bool = False
 
 
 def settings_file(head: str, table: dict[str, Any]) -> UnitFile:
@@ -258,7 +250,6 @@ def wifi_file(wifi: CardWifi) -> UnitFile:
 
 def write_files(files: Iterable[UnitFile], root: Path) -> None:
     """Write *files* one after the other, each on disk before the next. Raises OSError."""
-    owner = scanner_user()
     # Each file says itself who may read it; the scanner must be able to read its settings.
     before = os.umask(0o022)
     try:
@@ -266,15 +257,25 @@ def write_files(files: Iterable[UnitFile], root: Path) -> None:
             path = root / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, [file.content], file.mode)
-            if file.owned:
-                path.parent.chmod(0o700)
-                for owned in (path, path.parent):
-                    os.chown(owned, *owner)
     finally:
         os.umask(before)
 
 
 def _apply(card: Card, files: list[UnitFile], root: Path) -> None:
+    state = read_state(root)
+    if state is not None and card.unit is not None and state.unit != card.unit.id:
+        # What another unit was given is not shown in the name of this one.
+        for foreign in sorted((root / IDENTITY).glob("*")):
+            wipe_file(foreign)
+    # Before the settings: whoever reads those finds with what to enrol.
+    if card.unit is not None and card.enrolment.token is not None:
+        pending = PendingEnrolment(
+            deployment=card.deployment,
+            unit=card.unit.id,
+            url=card.enrolment.url,
+            token=card.enrolment.token,
+        )
+        pend(pending, root)
     if former := _former_outbox(card, root):
         # All of it is confirmed; with it goes what the centre wished for that unit.
         shutil.rmtree(former)
@@ -304,11 +305,10 @@ def _settings(card: Card) -> dict[str, Any]:
     broker = {
         "url": card.broker.url,
         "ca_file": Path(_AUTHORITY).name,
-        "certificate_file": f"/{IDENTITY}/unit.pem",
-        "key_file": f"/{IDENTITY}/unit.key",
     }
     unit = {} if card.unit is None else {"unit": unit_settings(card.unit)}
-    given = {**unit, "broker": broker, **_update_settings(card)}
+    enrolment = {"url": card.enrolment.url, "folder": f"/{IDENTITY}"}
+    given = {**unit, "broker": broker, "enrolment": enrolment, **_update_settings(card)}
     return config.merged([given, card.settings])
 
 

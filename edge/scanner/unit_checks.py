@@ -5,16 +5,20 @@ from pathlib import Path
 
 import msgspec
 
-from edge.certificates import check_identity, facts
-from edge.clock import Moment, utc_text
+from edge.certificates import check_identity
+from edge.clock import Clock
 from edge.config import secret_path
-from edge.errors import CertificateError, EdgeError
+from edge.errors import EdgeError
+from edge.scanner import running
+from edge.scanner.credentials import open_identity
 from edge.scanner.disk_health import mounted
+from edge.scanner.identity import Identity
+from edge.scanner.pending_enrolment import read_pending
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import STATE, SetupState, board_serial
 
-#: A certificate of which less than this part is left should have been replaced.
-CERTIFICATE_SHARE = 1 / 3
+#: A certificate should have been renewed when this part of its life is over.
+LATE_SHARE = 3 / 4
 #: Below this a link comes and goes.
 WEAK_DBM = -75
 #: What ext4 may keep in memory; a power cut costs as much of what is not synced.
@@ -27,44 +31,50 @@ class Concern(str):
     __slots__ = ()
 
 
-def certificate_end(settings: ScannerSettings, beside: Path) -> str | None:
-    """When this unit's certificate ends, UTC; None where there is none that can be read."""
-    file = settings.broker.certificate_file
-    if not file:
-        return None
-    try:
-        return utc_text(facts(secret_path(file, beside).read_bytes()).not_after.timestamp())
-    except (OSError, CertificateError):
-        # The broker's connection says what is wrong with it; scanning does not need it.
-        return None
-
-
-def certificate(settings: ScannerSettings, beside: Path, now: Moment) -> str:
+def certificate(settings: ScannerSettings, beside: Path, clock: Clock) -> str:
     """Whose certificate this unit has, and until when. Raises EdgeError where it is no use."""
     broker = settings.broker
-    if not broker.certificate_file:
+    if not settings.enrolment.url and not broker.certificate_file:
         return Concern("none: whoever reaches the broker is let in; use certificates in the field")
-    paths = [
-        secret_path(file, beside)
-        for file in (broker.certificate_file, broker.key_file, broker.ca_file)
-    ]
+    if settings.enrolment.url:
+        identity = open_identity(settings, beside, clock)
+        if identity.facts is None:
+            return _not_enrolled(identity)
+        own_file = key_file = identity.newest
+    else:
+        own_file = secret_path(broker.certificate_file, beside)
+        key_file = secret_path(broker.key_file, beside)
     try:
-        own, key, authority = (path.read_bytes() for path in paths)
+        own, key = own_file.read_bytes(), key_file.read_bytes()
+        authority = secret_path(broker.ca_file, beside).read_bytes()
     except OSError as err:
-        raise EdgeError(f"{err.filename}: cannot read it: {err.strerror}; write a card") from err
+        raise EdgeError(f"{err.filename}: cannot read it: {err.strerror}; use sudo") from err
     own_facts = check_identity(own, key, authority, settings.unit.id)
-    at = datetime.fromisoformat(now.at)
+    at = datetime.fromisoformat(clock.now().at)
     left = own_facts.days_left(at)
     if left < 0:
         raise EdgeError(
             f"ended on {own_facts.not_after:%Y-%m-%d}; scans are kept, but cannot be sent until the"
-            f" unit has a new card: edge-provision card ... --unit {settings.unit.id}"
+            f" unit has a new token: edge-provision code {settings.unit.id} --enrol, or a new card"
         )
     text = f"of {own_facts.name}, {left:.0f} days left"
-    # From when it was issued is not said in it: it begins long ago on purpose.
-    if left < CERTIFICATE_SHARE * 365:
-        return Concern(f"{text}; write this unit a new card")
+    if at > own_facts.renew_at(LATE_SHARE):
+        why = _trouble() or "see that it reaches where units enrol"
+        return Concern(f"{text}; it should have been renewed: {why}")
     return text
+
+
+def _not_enrolled(identity: Identity) -> str:
+    if read_pending(identity.folder) is None:
+        raise EdgeError(
+            f"none, and no token to ask for one; give unit {identity.unit} a card or a set-up code"
+        )
+    return Concern(f"asked for, not here yet; scans are kept and sent then. {_trouble()}".rstrip())
+
+
+def _trouble() -> str:
+    told = running.ask()
+    return told.certificate_trouble if told is not None else ""
 
 
 def board(root: Path = Path("/")) -> str:

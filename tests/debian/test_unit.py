@@ -26,6 +26,7 @@ from edge.storage.storage import Storage
 from tests import trees
 from tests.conftest import MOSQUITTO
 from tests.debian.machine import START_S, Machine, until_active, why_not
+from tests.enrolment.endpoint import Endpoint
 from tests.fakes import eventually
 from tests.provision.broker import DeploymentBroker
 from tests.provision.deployments import a_deployment
@@ -150,6 +151,9 @@ class Centre:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self._endpoint = Endpoint(
+            self.deployment, folder, port=self.deployment.settings.enrolment.port
+        )
 
     def rows(self) -> list[int]:
         """The number of each scan that is a row."""
@@ -166,6 +170,7 @@ class Centre:
         self._collector.wait(60)
         self._web.terminate()
         self._web.wait(60)
+        self._endpoint.stop()
         self._broker.stop()
 
 
@@ -175,6 +180,7 @@ def the_deployment(folder: Path, updates: str) -> Deployment:
         "cho-1-a",
         port=free_port(),
         broker_folder=str(folder / "gia-lai/broker"),
+        enrolment_port=free_port(),
     )
     (made.folder / "scanner.toml").write_text(SETTINGS)
     settings = made.folder / "provision.toml"
@@ -210,7 +216,10 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     assert "ĐÃ CÀI ĐẶT XONG" in (boot / "edge-scanner/result.txt").read_text()
     assert {path.name for path in (boot / "edge-scanner").iterdir()} == {"result.txt"}
     assert (boot / "cmdline.txt").read_text().split()[:-1] == COMMAND_LINE.split()
-    key = machine.root / "var/lib/edge/identity/unit.key"
+    # It made its key itself; with that came the certificate that the first scan was sent with.
+    key = machine.root / "var/lib/edge/identity/unit.pem"
+    assert key.read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert {path.name for path in key.parent.iterdir()} == {key.name}
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.stat().st_uid == (machine.root / "var/lib/edge").stat().st_uid != 0
     security = machine.run("systemd-analyze", "security", "--no-pager", UNIT)

@@ -21,10 +21,12 @@ from tests.fakes import eventually
 class Endpoint:
     """A running `edge-enrol`; its ledger lies in *folder*."""
 
-    def __init__(self, deployment: Deployment, folder: Path, *, days: int = 730) -> None:
+    def __init__(
+        self, deployment: Deployment, folder: Path, *, days: int = 730, port: int = 0
+    ) -> None:
         self.deployment, self.folder, self._days = deployment, folder, days
         self.ledger = folder / "issued.jsonl"
-        self.port = 0
+        self.port = port
         self.start()
 
     def start(self) -> None:

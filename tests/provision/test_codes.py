@@ -50,7 +50,10 @@ def test_a_batch_card_is_the_same_for_all_and_codes_make_the_units(
     assert run(deployment, "card", str(boot), "--batch", "lo-1", "--no-packages") == 0
 
     card = read_card((boot / FOLDER / FILE).read_bytes())
-    assert (card.batch, card.unit, card.identity, card.number) == ("lo-1", None, None, 3)
+    assert (card.batch, card.unit, card.number) == ("lo-1", None, 3)
+    # A token is for one unit: it comes with the code.
+    assert card.enrolment.token is None
+    assert all(code.enrolment is not None for code in made.values())
     assert {(c.unit, c.place, c.direction, c.batch, c.number) for c in made.values()} == {
         ("cho-1-a", "cho-1", "in", "lo-1", 1),
         ("cho-1-b", "cho-1", "in", "lo-1", 2),

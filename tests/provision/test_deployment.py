@@ -17,7 +17,7 @@ from edge.provision.deployment import Deployment, utc_now
 from edge.provision.end_dates import end_dates
 from edge.provision.layout import BROKER, INVENTORY, TRACING_PRIVATE
 from edge.sealing import Opener, Sealer, read_key
-from tests.provision.deployments import a_deployment
+from tests.provision.deployments import a_deployment, certified
 
 
 def run(folder: Path, *args: str) -> int:
@@ -190,12 +190,12 @@ def test_a_mistake_is_told_in_peoples_words(
 
 def test_a_revoked_unit_gets_no_certificate_again(tmp_path: Path) -> None:
     deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
-    *_, issued = deployment.certify("cho-1-a", utc_now())
+    issued = certified(deployment, "cho-1-a")
 
     assert run(deployment.folder, "revoke", "cho-1-a") == 0
 
     with pytest.raises(ProvisionError, match="was revoked"):
-        deployment.certify("cho-1-a", utc_now())
+        certified(deployment, "cho-1-a")
     assert "user cho-1-a\ntopic deny #" in (deployment.folder / BROKER / "rules.acl").read_text()
     record = deployment.inventory.unit("cho-1-a").certificates[0]
     assert int(record.serial, 16) == issued.serial
@@ -206,10 +206,9 @@ def test_the_alarm_comes_long_before_anything_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
-    _, number, _ = deployment.certify("cho-1-a", utc_now())
-    deployment.card_written("cho-1-a", number)
-    # A later card that was never written: what ends is on the one that the unit has.
-    deployment.certify("cho-1-a", utc_now() + timedelta(days=100))
+    certified(deployment, "cho-1-a", utc_now() - timedelta(days=300))
+    # What counts is the newest.
+    certified(deployment, "cho-1-a")
     assert run(deployment.folder, "check", "--json") == 0
     assert not any(json.loads(line)["alarm"] for line in capsys.readouterr().out.splitlines())
 

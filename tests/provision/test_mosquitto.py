@@ -25,7 +25,7 @@ from edge.unit_settings import UnitSettings
 from tests.conftest import MOSQUITTO
 from tests.fakes import a_health, a_scan, eventually
 from tests.provision.broker import DeploymentBroker
-from tests.provision.deployments import a_deployment
+from tests.provision.deployments import a_deployment, certified
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="sudo apt install mosquitto")
 
@@ -44,7 +44,7 @@ class Site:
             port=self.port,
             broker_folder=str(folder / "gia-lai/broker"),
         )
-        self.identities = {name: self.deployment.certify(name, utc_now())[2] for name in ("a", "b")}
+        self.identities = {name: certified(self.deployment, name) for name in ("a", "b")}
         self.broker = DeploymentBroker(self.deployment, folder)
 
     def connection(

@@ -113,7 +113,7 @@ def test_the_machine_the_software_and_the_reason_of_the_start_are_told(tmp_path:
         a_ladder(tmp_path, clock),
         software="0.2.0",
         machine=lambda: Machine(temperature_c=61.5),
-        certificate_ends="2027-01-01T00:00:00.000Z",
+        certificate_ends=lambda: "2027-01-01T00:00:00.000Z",
     )
 
     health = Health.decode(meter.health().encode())

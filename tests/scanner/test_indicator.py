@@ -34,7 +34,13 @@ from tests.fakes import FakeClock
 
 SETTINGS = IndicatorSettings()
 COUNTED = {Signal.ACCEPTED, Signal.STORED_OFFLINE}
-STATES = {Signal.CANNOT_STORE, Signal.NOT_COLLECTING, Signal.FAULT, Signal.WAITING_FOR_CODE}
+STATES = {
+    Signal.CANNOT_STORE,
+    Signal.NOT_COLLECTING,
+    Signal.CANNOT_SEND,
+    Signal.FAULT,
+    Signal.WAITING_FOR_CODE,
+}
 PAIRS = list(itertools.combinations(Signal, 2))
 
 

@@ -1,6 +1,7 @@
 import configparser
 import os
 import tomllib
+from base64 import b64encode
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from edge.scanner.outbox import Outbox
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import APPLIED
 from edge.sealing import Signer, read_key
-from tests.cards import SETUP_KEY, a_batch_card, a_card
+from tests.cards import SETUP_KEY, a_batch_card, a_card, an_enrolment
 from tests.fakes import a_scan
 from tests.power import PowerCut, power_for
 from tests.scanner.machine import Machine
@@ -51,8 +52,10 @@ def test_a_card_makes_a_unit_of_a_machine(machine: Machine) -> None:
 def test_what_is_secret_is_kept_for_its_reader_alone_and_gone_from_the_card(
     machine: Machine,
 ) -> None:
-    machine.insert(a_card(wifi=WIFI))
-    secrets = [b"PRIVATE KEY", b"mat khau"]
+    card = a_card(wifi=WIFI)
+    machine.insert(card)
+    assert card.enrolment.token is not None
+    secrets = [b64encode(card.enrolment.token), b"mat khau"]
 
     machine.start()
 
@@ -77,7 +80,7 @@ def test_the_scanner_can_read_its_settings_however_strict_the_service_is(
     assert modes["etc/edge/scanner.toml"] == 0o644
     assert modes["etc/edge/basis/card-0.json"] == 0o644
     assert (machine.root / "etc/edge/basis").stat().st_mode & 0o777 == 0o755
-    assert modes["var/lib/edge/identity/unit.key"] == 0o600
+    assert modes["var/lib/edge/identity/enrolment.json"] == 0o600
 
 
 def test_the_wireless_network_is_what_networkmanager_reads(machine: Machine) -> None:
@@ -162,7 +165,10 @@ def hostile_cards() -> dict[str, bytes]:
         "cut short": good[: len(good) // 2],
         "too large": good * 80,
         "changed": good.replace(b"pleiku", b"kontum"),
-        "of another deployment": write_card(a_card(setup_key=stranger.public_key), stranger),
+        "of another deployment": write_card(
+            a_card(setup_key=stranger.public_key, enrolment=an_enrolment("xe-1", stranger)),
+            stranger,
+        ),
         "older": write_card(a_card(number=1), SETUP_KEY),
         "for another board": write_card(
             a_card(

@@ -61,7 +61,7 @@ def test_a_code_makes_a_unit_of_one_that_waits(unset: Machine) -> None:
     # What the card has said of it goes on to hold.
     assert settings.camera.source == "sample"
     assert settings.broker.url == "mqtts://khac.example.vn:8883"
-    assert settings.broker.certificate_file == "/var/lib/edge/identity/unit.pem"
+    assert settings.enrolment.url == "https://mqtt.example.vn:8884"
     pending = read_pending(unset.root / "var/lib/edge/identity")
     assert pending is not None
     assert code.enrolment is not None

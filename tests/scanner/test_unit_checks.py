@@ -1,26 +1,25 @@
-from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from edge.card import identity_facts, write_card
-from edge.clock import Moment, utc_text
+from edge.card import write_card
 from edge.errors import EdgeError
-from edge.scanner.settings import ScannerSettings
+from edge.scanner.credentials import Credentials
+from edge.scanner.settings import EnrolmentSettings, ScannerSettings
 from edge.scanner.setup import set_up
-from edge.scanner.unit_checks import Concern, board, certificate, certificate_end, mount, wifi
-from tests.cards import SETUP_KEY, a_card
+from edge.scanner.unit_checks import Concern, board, certificate, mount, wifi
+from tests.cards import SETUP_KEY, a_card, enrol
+from tests.fakes import FakeClock
 
-CARD = a_card()
-FACTS = identity_facts(CARD)
-assert FACTS is not None
-END = FACTS.not_after
+DAY_S = 86_400
 
 
-def at(days_before_the_end: float) -> Moment:
-    moment = END - timedelta(days=days_before_the_end)
-    return Moment(at=utc_text(moment.timestamp()), boot="b" * 32, uptime_ms=1, clock="ntp")
+@pytest.fixture
+def clock() -> FakeClock:
+    clock = FakeClock()
+    clock.synchronized = True
+    return clock
 
 
 @pytest.fixture
@@ -30,52 +29,81 @@ def unit(tmp_path: Path) -> tuple[Path, ScannerSettings]:
     (root / "proc/device-tree").mkdir(parents=True)
     (root / "proc/device-tree/serial-number").write_bytes(b"10000000abcdef01\0")
     (tmp_path / "boot/edge-scanner").mkdir(parents=True)
-    (tmp_path / "boot/edge-scanner/card.toml").write_bytes(write_card(CARD, SETUP_KEY))
+    (tmp_path / "boot/edge-scanner/card.toml").write_bytes(write_card(a_card(), SETUP_KEY))
     done = set_up(tmp_path / "boot", root)
     assert done is not None
     assert isinstance(done.settings, ScannerSettings)
     broker = msgspec.structs.replace(
-        done.settings.broker,
-        ca_file=str(root / "etc/edge/authority.pem"),
-        certificate_file=str(root / "var/lib/edge/identity/unit.pem"),
-        key_file=str(root / "var/lib/edge/identity/unit.key"),
+        done.settings.broker, ca_file=str(root / "etc/edge/authority.pem")
     )
-    return root, msgspec.structs.replace(done.settings, broker=broker)
+    enrolment = msgspec.structs.replace(
+        done.settings.enrolment, folder=str(root / "var/lib/edge/identity")
+    )
+    return root, msgspec.structs.replace(done.settings, broker=broker, enrolment=enrolment)
 
 
-def test_a_certificate_is_good_then_a_concern_then_of_no_use(
-    unit: tuple[Path, ScannerSettings],
+def test_a_certificate_is_awaited_then_good_then_late_then_of_no_use(
+    unit: tuple[Path, ScannerSettings], clock: FakeClock
 ) -> None:
     root, settings = unit
 
-    assert "of xe-1, 700 days left" in certificate(settings, root, at(700))
-    assert not isinstance(certificate(settings, root, at(700)), Concern)
-    assert isinstance(certificate(settings, root, at(100)), Concern)
+    awaited = certificate(settings, root, clock)
+    assert isinstance(awaited, Concern)
+    assert "asked for, not here yet" in awaited
+    enrol(root, "xe-1", clock, days=730)
+    assert "of xe-1, 730 days left" in certificate(settings, root, clock)
+    clock.advance(500 * DAY_S)
+    assert not isinstance(certificate(settings, root, clock), Concern)
+    clock.advance(60 * DAY_S)
+    late = certificate(settings, root, clock)
+    assert isinstance(late, Concern)
+    assert "should have been renewed" in late
+    clock.advance(200 * DAY_S)
     with pytest.raises(EdgeError, match="scans are kept"):
-        certificate(settings, root, at(-1))
+        certificate(settings, root, clock)
+
+
+def test_a_unit_with_nothing_to_ask_with_is_told_so(
+    unit: tuple[Path, ScannerSettings], clock: FakeClock
+) -> None:
+    root, settings = unit
+    (root / "var/lib/edge/identity/enrolment.json").unlink()
+
+    with pytest.raises(EdgeError, match="give unit xe-1 a card"):
+        certificate(settings, root, clock)
 
 
 def test_the_end_of_a_certificate_is_told_where_there_is_one(
-    unit: tuple[Path, ScannerSettings],
+    unit: tuple[Path, ScannerSettings], clock: FakeClock
 ) -> None:
     root, settings = unit
-    ends = certificate_end(settings, root)
+    assert Credentials(settings, root, clock).ends() is None
+    identity = enrol(root, "xe-1", clock)
+    ends = Credentials(settings, root, clock).ends()
     assert ends is not None
     assert ends.endswith("Z")
-    none = msgspec.structs.replace(settings.broker, certificate_file="")
-    assert certificate_end(msgspec.structs.replace(settings, broker=none), root) is None
+    by_hand = msgspec.structs.replace(
+        settings,
+        enrolment=EnrolmentSettings(),
+        broker=msgspec.structs.replace(settings.broker, certificate_file=str(identity.present)),
+    )
+    assert Credentials(by_hand, root, clock).ends() == ends
 
-    Path(settings.broker.certificate_file).write_text("no certificate")
+    identity.present.write_text("no certificate")
 
-    assert certificate_end(settings, root) is None
+    assert Credentials(settings, root, clock).ends() is None
+    assert Credentials(by_hand, root, clock).ends() is None
 
 
-def test_a_certificate_of_another_unit_is_found_out(unit: tuple[Path, ScannerSettings]) -> None:
+def test_a_certificate_of_another_unit_is_found_out(
+    unit: tuple[Path, ScannerSettings], clock: FakeClock
+) -> None:
     root, settings = unit
+    enrol(root, "xe-1", clock)
     other = msgspec.structs.replace(settings.unit, id="xe-2")
 
     with pytest.raises(EdgeError, match="not that of xe-2"):
-        certificate(msgspec.structs.replace(settings, unit=other), root, at(700))
+        certificate(msgspec.structs.replace(settings, unit=other), root, clock)
 
 
 def test_a_card_that_was_put_into_another_board_is_found_out(

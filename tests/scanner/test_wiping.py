@@ -79,7 +79,7 @@ def test_another_unit_or_one_that_runs_is_not_wiped(unit: Unit) -> None:
     with unit.open(), pytest.raises(OutboxInUse):
         wipe(unit.settings, "xe-1", lose_scans=True, root=unit.root)
 
-    assert (unit.root / "var/lib/edge/identity/unit.key").exists()
+    assert (unit.root / "var/lib/edge/identity/enrolment.json").exists()
 
 
 def test_a_wiped_unit_takes_any_card_again(unit: Unit) -> None:

@@ -39,7 +39,7 @@ from edge.tracing.indexer import Indexer
 from edge.tracing.keys import KeyRing
 from edge.tracing.questions import Questions
 from edge.tracing.tokens import Kind, Tokens
-from tests.cards import SETUP_KEY, a_card
+from tests.cards import SETUP_KEY, a_card, enrol
 from tests.fakes import FakeClock, a_health, a_scan
 from tests.tracing.desk import at, local, the_places
 
@@ -140,6 +140,9 @@ class UsedUnit:
         assert isinstance(done.settings, ScannerSettings)
         self.root = root
         self.state = root / "var/lib/edge"
+        clock = FakeClock()
+        clock.synchronized = True
+        enrol(root, card.unit.id if card.unit else "", clock)
         self._use(done.settings)
 
     def _use(self, settings: ScannerSettings) -> None:
@@ -177,7 +180,7 @@ def test_a_stolen_unit_tells_nobody_with_all_its_files_and_keys(tmp_path: Path) 
         "etc/edge/receipts.pub",
         "etc/edge/basis/card-0.json",
         "etc/NetworkManager/system-connections/edge-wifi.nmconnection",
-        "var/lib/edge/identity/unit.key",
+        "var/lib/edge/identity/unit.pem",
         "var/lib/edge/setup.json",
         "var/lib/edge/unit.key",
         f"var/lib/edge/outbox/{BOOTS}",
@@ -204,7 +207,7 @@ def test_a_stolen_unit_tells_nobody_with_all_its_files_and_keys(tmp_path: Path) 
     assert len(boxes) == 8
     assert {len(box) for box, _ in boxes} == {368}
     assert b"mat-khau-1" in files["etc/NetworkManager/system-connections/edge-wifi.nmconnection"]
-    assert b"PRIVATE KEY" in files["var/lib/edge/identity/unit.key"]
+    assert b"PRIVATE KEY" in files["var/lib/edge/identity/unit.pem"]
 
 
 def test_a_stolen_unit_has_no_card_file_left(tmp_path: Path) -> None:
