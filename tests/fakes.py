@@ -132,6 +132,7 @@ class FakeConnection:
         self.published: list[tuple[str, bytes, bool]] = []
         self._inbox: list[Received] = []
         self.woken = 0
+        self.redelivered = 0
         #: Whether the broker still knows our session when it comes up.
         self.kept = False
         #: Whether it acknowledges what is published.

@@ -24,6 +24,11 @@ class Counted(Protocol):
     stored: int
     repeats: int
     set_aside: int
+    storing_s: float
+    longest_s: float
+    in_hand: int
+    youngest_s: float
+    unconfirmed: int
 
 
 class Connected(Protocol):
@@ -31,6 +36,9 @@ class Connected(Protocol):
 
     @property
     def connected(self) -> bool: ...
+
+    @property
+    def redelivered(self) -> int: ...
 
 
 class MetricsFile:
@@ -52,22 +60,31 @@ class MetricsFile:
             return
         self._written = now
         new = self._path.with_name(f".{self._path.name}.new")
+        text = self._text()
+        # The longest of these seconds; the next file tells of the next.
+        self._totals.longest_s = 0.0
         try:
             # Not synced: after a power cut there is a new one within seconds.
-            new.write_text(self._text(), encoding="utf-8")
+            new.write_text(text, encoding="utf-8")
             new.chmod(0o644)
             os.replace(new, self._path)
         except OSError as err:
             log.warning("%s: cannot write the metrics: %s", self._path, err.strerror)
 
     def _text(self) -> str:
-        totals = self._totals
+        totals, connection = self._totals, self._connection
         families = (
             ("stored_total", "counter", "Scans that became rows.", totals.stored),
             ("repeats_total", "counter", "Scans that were rows already.", totals.repeats),
             ("set_aside_total", "counter", "Messages that could not be read.", totals.set_aside),
             ("batches_total", "counter", "Transactions.", totals.batches),
-            ("connected", "gauge", "1 while the broker is there.", int(self._connection.connected)),
+            ("storing_seconds_total", "counter", "What they took together.", totals.storing_s),
+            ("longest_batch_seconds", "gauge", "The longest since the last.", totals.longest_s),
+            ("in_hand", "gauge", "Messages that wait to be stored.", totals.in_hand),
+            ("youngest_scan_age_seconds", "gauge", "Of the last batch.", totals.youngest_s),
+            ("unconfirmed_total", "counter", "Confirmations not taken.", totals.unconfirmed),
+            ("redelivered_total", "counter", "What was in hand.", connection.redelivered),
+            ("connected", "gauge", "1 while the broker is there.", int(connection.connected)),
             ("last_batch_timestamp_seconds", "gauge", "When the last one ended.", self._last_batch),
         )
         return "".join(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from edge.clock import Clock
+from edge.clock import Clock, utc_seconds
 from edge.collector.asking import Asker
 from edge.collector.commanding import Commander
 from edge.errors import BadMessage, BadTopic, StorageError
@@ -43,6 +43,15 @@ class Totals:
     repeats: int = 0
     set_aside: int = 0
     batches: int = 0
+    #: What all transactions took together, and the longest of them.
+    storing_s: float = 0.0
+    longest_s: float = 0.0
+    #: Messages that wait here to be stored.
+    in_hand: int = 0
+    #: How old the youngest scan of the last batch was: by how much we lag behind.
+    youngest_s: float = 0.0
+    #: Confirmations that the broker did not take. Their units send again.
+    unconfirmed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -51,6 +60,7 @@ class _Batch:
     """What goes into one transaction."""
 
     began: float
+    took_s: float = 0.0
     messages: list[Received] = field(default_factory=list)
     scans: list[StoredScan] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
@@ -113,6 +123,7 @@ class Collector:
             elif not arrived or self._is_due(self._batches[0]):
                 batch = self._batches.popleft()
                 self._tell(batch, self._store(batch, self._clock.now().at))
+        self.totals.in_hand = sum(len(batch.messages) for batch in self._batches)
         self._asker.step()
         self._commander.step()
 
@@ -148,11 +159,12 @@ class Collector:
 
     def _store(self, batch: _Batch, now: str) -> int:
         """Store a batch, in one transaction; gives how many scans were new."""
-        new = 0
+        new, began = 0, self._clock.monotonic()
         if batch.scans or batch.set_aside:
             new = self._storage.store(batch.scans, now, batch.set_aside)
         if batch.reports:
             self._storage.store_reports(batch.reports, now)
+        batch.took_s = self._clock.monotonic() - began
         return new
 
     def _store_meanwhile(self, batch: _Batch) -> None:
@@ -178,7 +190,7 @@ class Collector:
             self._confirm(batch.scans)
             for message in batch.messages:
                 self._connection.ack(message)
-        self._count(batch.scans, new, batch.set_aside)
+        self._count(batch, new)
 
     def _confirm(self, scans: Sequence[StoredScan]) -> None:
         by_unit: dict[tuple[str, str, str], dict[int, list[str]]] = {}
@@ -194,19 +206,26 @@ class Collector:
                     epoch=epoch, ranges=tuple(ranges[start : start + RANGES_A_MESSAGE])
                 )
                 # If it is lost the unit sends again and is answered again.
-                self._connection.publish(topic(area, unit, "confirmed"), message.encode())
+                if not self._connection.publish(topic(area, unit, "confirmed"), message.encode()):
+                    self.totals.unconfirmed += 1
 
-    def _count(self, scans: Sequence[StoredScan], new: int, set_aside: Sequence[SetAside]) -> None:
-        self.totals.batches += 1
-        self.totals.stored += new
-        self.totals.repeats += len(scans) - new
-        self.totals.set_aside += len(set_aside)
-        for message in set_aside:
-            if message.reason not in self.totals.reasons:
+    def _count(self, batch: _Batch, new: int) -> None:
+        totals, repeats = self.totals, len(batch.scans) - new
+        totals.batches += 1
+        totals.stored += new
+        totals.repeats += repeats
+        totals.set_aside += len(batch.set_aside)
+        totals.storing_s += batch.took_s
+        totals.longest_s = max(totals.longest_s, batch.took_s)
+        dated = [stored.scan.at for stored in batch.scans if stored.scan.clock != "none"]
+        if dated:
+            totals.youngest_s = utc_seconds(self._clock.now().at) - utc_seconds(max(dated))
+        for message in batch.set_aside:
+            if message.reason not in totals.reasons:
                 log.warning("set aside a message on %r: %s", message.topic, message.reason)
-            if len(self.totals.reasons) < 100:
-                self.totals.reasons[message.reason] += 1
-        log.debug("stored %d, repeated %d, set aside %d", new, len(scans) - new, len(set_aside))
+            if len(totals.reasons) < 100:
+                totals.reasons[message.reason] += 1
+        log.debug("stored %d, repeated %d, set aside %d", new, repeats, len(batch.set_aside))
 
     def _time_left(self, timeout_s: float) -> float:
         if self._storing is not None or not self._batches or not self._connection.connected:

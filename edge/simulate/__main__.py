@@ -23,6 +23,8 @@ from edge.storage.storage import Storage
 
 #: How often the state is told, in seconds.
 TELL_S = 5.0
+#: When no unit was ever connected for so long, something is wrong that somebody must mend.
+TROUBLE_S = 3.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -108,6 +110,7 @@ def facts(fleet: Fleet, units: list[SimulatedUnit], drained_s: float) -> dict[st
 @dataclass
 class _Told:
     at: float = 0.0
+    trouble: bool = False
 
 
 def _play(fleet: Fleet, options: argparse.Namespace, clock: Callable[[], float]) -> float:
@@ -119,6 +122,12 @@ def _play(fleet: Fleet, options: argparse.Namespace, clock: Callable[[], float])
         while not fleet.is_done and not stopping():
             fleet.step()
             now = time.monotonic() - began
+            if not told.trouble and now >= TROUBLE_S and not fleet.totals.connections:
+                told.trouble = True
+                _tell(
+                    f"no unit is connected to the broker: {fleet.trouble or 'it does not answer'};"
+                    f" start it or correct --broker (tried for {limit:.0f} s)"
+                )
             if now - told.at >= TELL_S:
                 told.at = now
                 _tell(

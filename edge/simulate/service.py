@@ -114,6 +114,7 @@ class Fleet:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer = 0
+        self._trouble = ""
         self._until = clock() + plan.scan_for_s
         self.totals = Totals(made=sum(unit.made for unit in units))
         for link in self._links:
@@ -132,6 +133,11 @@ class Fleet:
     def connected(self) -> int:
         """Units that have a connection."""
         return sum(link.ready for link in self._links)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last connection failed, with the broker's address."""
+        return self._trouble
 
     @property
     def is_done(self) -> bool:
@@ -230,14 +236,16 @@ class Fleet:
                 unit.name, self._plan.keepalive_s, will, self._plan.user, self._plan.password
             )
         )
-        address = self._addresses[(link.number + link.attempts) % len(self._addresses)]
-        result = link.sock.connect_ex(address)
+        result = link.sock.connect_ex(self._address_of(link))
         if result not in (0, errno.EINPROGRESS):
             self._lost(link, os.strerror(result))
             return
         self._selector.register(link.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, link)
         link.watching_writes = True
         self._soon(SILENT_S, partial(self._watch, link, link.sock))
+
+    def _address_of(self, link: Link) -> tuple[str, int]:
+        return self._addresses[(link.number + link.attempts) % len(self._addresses)]
 
     def _watch(self, link: Link, sock: socket.socket) -> None:
         if link.sock is not sock:
@@ -259,6 +267,8 @@ class Fleet:
     def _lost(self, link: Link, why: str) -> None:
         self._drop(link)
         self.totals.failures += 1
+        host, port = self._address_of(link)
+        self._trouble = f"{host}:{port}: {why}"
         if self.totals.failures in (1, 100, 10_000):
             log.info("%s: connection lost: %s", link.unit.name, why)
         if not link.cut:

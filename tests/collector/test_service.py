@@ -197,6 +197,24 @@ def test_a_strange_unit_name_is_set_aside(centre: Centre) -> None:
     centre.until(lambda: centre.storage.count_set_aside() == 1, "the strange one set aside")
 
 
+def test_a_collector_says_how_far_it_lags_and_what_waits(tmp_path: Path) -> None:
+    connection, storage, clock = FakeConnection(), Storage(tmp_path / "storage.db"), FakeClock()
+    collector = Collector(connection, storage, clock, batch_scans=2)  # type: ignore[arg-type]
+    connection.come_up()
+    for seq, minute in enumerate((20, 28, 30), 1):
+        scan = a_scan(seq, clock="ntp", at=f"2021-07-02T01:{minute}:00.000Z")
+        connection.deliver(topic("pleiku", "cong-1", "scan"), scan.encode())
+    now = clock.now().at
+
+    collector.step(0)
+
+    assert now == "2021-07-02T01:46:40.000Z"
+    assert collector.totals.youngest_s == 18 * 60 + 40
+    assert collector.totals.in_hand == 1
+    assert collector.totals.unconfirmed == 0
+    storage.close()
+
+
 def test_scans_sent_while_the_collector_is_away_are_stored_when_it_is_back(centre: Centre) -> None:
     centre.connection.close()
     for seq in range(1, 21):

@@ -32,7 +32,8 @@ def test_a_fleet_with_a_backlog_and_faults_is_stored_once(
         "--seconds": "5",
         "--backlog-s": "60",
         "--spread-s": "2",
-        "--clock-faults": "0.2",
+        # Some of these clocks are set while it lasts.
+        "--clock-faults": "1",
         # Each unit about once in these seconds.
         "--outages-a-day": "15000",
         "--outage-s": "0.5",
@@ -65,6 +66,15 @@ def test_scans_that_nobody_confirms_are_told(
     found = json.loads(capsys.readouterr().out)
     assert code == 1
     assert found["not_confirmed"] == found["made"] > 0
+
+
+def test_a_broker_that_is_not_there_is_told_soon(capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--units 3 --rate 1 --seconds 1 --drain-s 4 --json --broker mqtt://127.0.0.1:1"
+    code = main(options.split())
+
+    assert code == 1
+    told = capsys.readouterr().err
+    assert "no unit is connected to the broker: 127.0.0.1:1: Connection refused; start it" in told
 
 
 def test_a_broker_that_is_none_is_refused() -> None:
