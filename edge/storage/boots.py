@@ -49,7 +49,10 @@ class Boots:
         self, writing: Writing, scans: Sequence[StoredScan], summaries: Summaries
     ) -> None:
         """Have in memory what is known of the boots of *scans*, and learn what they tell."""
-        self._recall(writing, {(stored.unit, stored.scan.boot) for stored in scans})
+        keys = {(stored.unit, stored.scan.boot) for stored in scans}
+        self._recall(writing, keys)
+        if keys <= self._known.keys():
+            return
         told: dict[Key, _Boot] = {}
         for stored in scans:
             scan, key = stored.scan, (stored.unit, stored.scan.boot)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from edge.messages import Health, Scan, Status
 from edge.ranges import Ranges
 
 
-@dataclass(frozen=True)
-class StoredScan:
+class StoredScan(Struct, frozen=True):
     """A scan as it came in: from which unit of which area."""
 
     area: str

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from edge.storage.boots import Boots
 from edge.storage.days import UNDATED, Days, table_of
@@ -37,11 +36,18 @@ Once = tuple[str, str, int, str]  # unit, epoch, seq, id: what is a row once
 
 
 def days_of(scans: Sequence[StoredScan], days: Days, now: str) -> list[str]:
-    """The day of each of *scans*, which came in at *now*."""
-    return [
-        days.day_of(stored.scan.at, stored.scan.clock, now) if _is_time(stored.scan.at) else UNDATED
-        for stored in scans
-    ]
+    """The day of each of *scans*, which came in at *now*; only a time that is one has a day."""
+    found = {UNDATED: UNDATED}
+    result = []
+    for stored in scans:
+        scan = stored.scan
+        # The contract looks at the form alone; there is no 30 February, and no second 60.
+        minute = scan.at[:16] if scan.clock != "none" and scan.at[17] < "6" else UNDATED
+        if minute not in found:
+            at = f"{minute}:00.000Z"
+            found[minute] = days.day_of(at, scan.clock, now) if _is_time(at) else UNDATED
+        result.append(found[minute])
+    return result
 
 
 def new_scans(
@@ -84,38 +90,46 @@ def insert(
     """Make rows of *scans*, none of which is one; *times*: the best known, and its quality."""
     numbers = writing.new_numbers(len(scans))
     now = writing.now
-    rows: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for number, stored, day, (time, quality) in zip(numbers, scans, days, times, strict=True):
-        scan = stored.scan
-        rows[day].append(
-            (
-                number,
-                stored.unit,
-                scan.epoch,
-                scan.seq,
-                scan.id,
-                stored.area,
-                scan.place,
-                scan.direction,
-                scan.trip,
-                scan.document,
-                scan.at,
-                scan.boot,
-                scan.uptime_ms,
-                scan.clock,
-                time,
-                quality,
-                now,
-                scan.key,
-                scan.sealed,
-            )
+    rows = [
+        (
+            number,
+            stored.unit,
+            (scan := stored.scan).epoch,
+            scan.seq,
+            scan.id,
+            stored.area,
+            scan.place,
+            scan.direction,
+            scan.trip,
+            scan.document,
+            scan.at,
+            scan.boot,
+            scan.uptime_ms,
+            scan.clock,
+            time,
+            quality,
+            now,
+            scan.key,
+            scan.sealed,
         )
-    for day in sorted(rows):
-        writing.insert(table_of(day), COLUMNS, rows[day])
+        for number, stored, (time, quality) in zip(numbers, scans, times, strict=True)
+    ]
+    for day in sorted(set(days)):
+        of_day = [row for row, its in zip(rows, days, strict=True) if its == day]
+        writing.insert(table_of(day), COLUMNS, of_day)
 
 
-def best_time(stored: StoredScan, boots: Boots, now: str) -> tuple[str, str]:
-    """When a scan was made, as well as is known at *now*, and the quality of that."""
+def best_times(
+    scans: Sequence[StoredScan], days: Sequence[str], boots: Boots, now: str
+) -> list[tuple[str, str]]:
+    """When each of *scans* was made, as well as is known at *now*, and the quality of that."""
+    return [
+        (stored.scan.at, "synced") if day else _best_time(stored, boots, now)
+        for stored, day in zip(scans, days, strict=True)
+    ]
+
+
+def _best_time(stored: StoredScan, boots: Boots, now: str) -> tuple[str, str]:
     scan = stored.scan
     if scan.clock != "none" and _is_time(scan.at):
         return scan.at, "synced"
@@ -150,7 +164,6 @@ def _in_table(writing: Writing, table: str, keys: Sequence[Once]) -> Iterable[On
 
 
 def _is_time(text: str) -> bool:
-    # The contract looks at the form alone; there is no 30 February.
     try:
         datetime.fromisoformat(text)
     except ValueError:

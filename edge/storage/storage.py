@@ -5,6 +5,7 @@ be confirmed to its unit. Several processes may store at once.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from edge.storage.boots import Boots
 from edge.storage.database import Database
 from edge.storage.days import Days
 from edge.storage.rows import FeedRow, Gap, Report, SetAside, StoredScan, UnitRow
-from edge.storage.summaries import Summaries
+from edge.storage.summaries import MINUTE, Summaries
 from edge.storage.units import Tally
 from edge.storage.writing import Writing
 
@@ -214,14 +215,18 @@ class Storage:
             else scan_rows.new_scans(writing, scans, days, before if trusting else None)
         )
         new = [scans[place] for place in places]
-        times = [scan_rows.best_time(stored, self._boots, writing.now) for stored in new]
-        for stored, (time, quality) in zip(new, times, strict=True):
-            scan, unit = stored.scan, stored.unit
-            uncertain = quality == "unsynced"
-            tally.rows[unit, quality] += 1
-            summaries.add(scan.place, unit, scan.direction, time, scans=1, unsynced=uncertain)
+        days = [days[place] for place in places]
+        times = scan_rows.best_times(new, days, self._boots, writing.now)
+        counted = Counter(
+            (stored.unit, (scan := stored.scan).place, scan.direction, time[:MINUTE], quality)
+            for stored, (time, quality) in zip(new, times, strict=True)
+        )
+        for (unit, place, direction, minute, quality), count in counted.items():
+            unsynced = count if quality == "unsynced" else 0
+            tally.rows[unit, quality] += count
+            summaries.add(place, unit, direction, minute, scans=count, unsynced=unsynced)
         if new:
-            scan_rows.insert(writing, new, [days[place] for place in places], times)
+            scan_rows.insert(writing, new, days, times)
         tally.numbers = before.new
         return tally
 

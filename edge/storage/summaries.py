@@ -12,6 +12,8 @@ from edge.storage.writing import Writing
 
 #: Vietnam has had one time zone, and no summer time, since 1975.
 LOCAL = timedelta(hours=7)
+#: So much of a time says its minute: "2021-07-02T17:31".
+MINUTE = 16
 #: So many minutes are remembered with the quarter they belong to.
 CACHED_MINUTES = 10_000
 
@@ -37,13 +39,13 @@ class Summaries:
         scans: int,
         unsynced: int = 0,
     ) -> None:
-        """Count *scans* at *time*, of which *unsynced* have a time that is not certain."""
-        minute = time[:16]
+        """Count *scans* at *time*, or in that minute; the time of *unsynced* is not certain."""
+        minute = time[:MINUTE]
         found = self._minutes.get(minute)
         if found is None:
             if len(self._minutes) >= CACHED_MINUTES:
                 self._minutes.clear()
-            found = self._minutes[minute] = local_quarter(time)
+            found = self._minutes[minute] = local_quarter(minute)
         key = (found[0], place, unit, direction, found[1])
         self._scans[key] += scans
         if unsynced:

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import paho.mqtt.client as paho
 import psycopg
@@ -47,11 +47,15 @@ from edge.topics import topic
 from edge.unit_settings import PublisherSettings
 from tests.postgresql import PostgresqlServer
 
+T = TypeVar("T")
+
 BATCH = 500
 #: As a unit sends them that has more than one.
 SCANS_A_MESSAGE = PublisherSettings().scans_a_message
 #: So many transactions of one scan are timed.
 SINGLES = 200
+#: The table that tells what else the machine has to do is emptied at so many rows.
+CONTROL_ROWS = 100_000
 START = 1_625_187_600  # 2 July 2021, 08:00 in Vietnam
 NOW = utc_text(START + 36_000)
 #: As a server is set up that has this to do; nothing that gives up a commit.
@@ -124,17 +128,29 @@ def line(engine: str, way: str, figures: Sequence[tuple[float, float]], of_raw: 
 
 
 def grow(folder: Path, options: argparse.Namespace) -> None:
-    """How the rate changes as rows grow: by windows of a tenth."""
+    """How the rate changes as rows grow: by windows of a tenth.
+
+    Beside it, a tenth as many rows go by `raw` into a table that never grows past CONTROL_ROWS:
+    that tells what else the machine had to do.
+    """
     chance = random.Random(1)
     for engine in options.engines:
-        with new_storage(folder / f"{engine}-grow", engine) as url:
+        with (
+            new_storage(folder / f"{engine}-grow", engine) as url,
+            new_storage(folder / f"{engine}-control", engine) as control_url,
+            inserting(control_url, make_scans(chance, 1, 1, 1)[0]) as control,
+        ):
             storage = Storage(url)
             seqs = [0] * options.units
-            first, window = 0.0, options.rows // 10
-            print(f"| {engine}: rows | scans/s | of the first | CPU us a scan |")
-            print("|---|---|---|---|", flush=True)
+            first, window, in_control = 0.0, options.rows // 10, 0
+            print(
+                f"| {engine}: rows | scans/s | of the first | CPU us a scan"
+                " | raw beside it, rows/s | of raw |"
+            )
+            print("|---|---|---|---|---|---|", flush=True)
             for turn in range(10):
-                busy_s = cpu_s = 0.0
+                busy_s = cpu_s = control_s = 0.0
+                controlled = 0
                 for done in range(0, window, BATCH * 20):
                     # 21 days in all, whatever the number of rows.
                     at = START + 21 * 86_400 * (turn * window + done) / options.rows
@@ -146,11 +162,24 @@ def grow(folder: Path, options: argparse.Namespace) -> None:
                         storage.store(batch, utc_text(at + 600))
                     busy_s += time.perf_counter() - began
                     cpu_s += time.process_time() - cpu
-                rate = window / busy_s
+                    rows = [
+                        _row(10**6 + in_control + n, stored)
+                        for n, stored in enumerate(scans[: BATCH * 2])
+                    ]
+                    began = time.perf_counter()
+                    for batch_of_rows in batches(rows):
+                        control.insert(batch_of_rows)
+                    control_s += time.perf_counter() - began
+                    controlled += len(rows)
+                    in_control += len(rows)
+                    if in_control >= CONTROL_ROWS:
+                        control.clear()
+                        in_control = 0
+                rate, raw_rate = window / busy_s, controlled / control_s
                 first = first or rate
                 print(
                     f"| {(turn + 1) * window:,} | {rate:,.0f} | {rate / first:.0%}"
-                    f" | {1e6 * cpu_s / window:.1f} |",
+                    f" | {1e6 * cpu_s / window:.1f} | {raw_rate:,.0f} | {rate / raw_rate:.0%} |",
                     flush=True,
                 )
             days = storage.days()
@@ -200,10 +229,10 @@ def make_scans(
     return scans
 
 
-def batches(scans: Sequence[StoredScan], size: int = BATCH) -> Iterator[Sequence[StoredScan]]:
-    """*scans* in batches."""
-    for start in range(0, len(scans), size):
-        yield scans[start : start + size]
+def batches(rows: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    """*rows* in batches."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 @contextmanager
@@ -247,41 +276,90 @@ def single(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
 
 def raw(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
     """What the engine alone takes for the rows."""
-    storage = Storage(url)
-    storage.store(scans[:1], NOW)
     rows = [_row(number, stored) for number, stored in enumerate(scans[1:], start=10**6)]
-    table = table_of(scans[0].scan.at[:10])
-    names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-    with storage.database.reading() as connection:
-        settings: Any = connection.connection.driver_connection
-        if storage.database.engine == "sqlite":
+    with inserting(url, scans[0]) as engine:
+        figure = Figure(len(rows))
+        for batch in batches(rows):
+            engine.insert(batch)
+        return figure.end()
+
+
+class Inserts(Protocol):
+    """The engine's own batch insert into one day's table, and nothing else."""
+
+    def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """One transaction."""
+
+    def clear(self) -> None:
+        """Take all rows out again."""
+
+
+@contextmanager
+def inserting(url: str, first: StoredScan) -> Iterator[Inserts]:
+    """The table of the day of *first*, which is stored in it, as an empty storage makes it."""
+    storage = Storage(url)
+    storage.store([first], NOW)
+    table = table_of(first.scan.at[:10])
+    inserts: SqliteInserts | PostgresqlInserts
+    if storage.database.engine == "sqlite":
+        with storage.database.reading() as connection:
+            settings: Any = connection.connection.driver_connection
             kept = {
                 name: settings.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("synchronous", "cache_size", "wal_autocheckpoint")
             }
+        inserts = SqliteInserts(url, table, kept)
+    else:
+        inserts = PostgresqlInserts(url, table)
     storage.close()
-    figure: Figure
-    if not url.startswith("postgresql"):
-        db = sqlite3.connect(url, isolation_level=None)
-        for name, value in kept.items():
-            db.execute(f"PRAGMA {name} = {value}")
-        figure = Figure(len(rows))
-        for start in range(0, len(rows), BATCH):
-            db.execute("BEGIN IMMEDIATE")
-            insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-            db.executemany(insert, rows[start : start + BATCH])
-            db.execute("COMMIT")
-        result = figure.end()
-        db.close()
-        return result
-    with psycopg.connect(url) as server, server.cursor() as cursor:
-        figure = Figure(len(rows))
-        for start in range(0, len(rows), BATCH):
-            with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-                for row in rows[start : start + BATCH]:
-                    copy.write_row(row)
-            server.commit()
-        return figure.end()
+    try:
+        yield inserts
+    finally:
+        inserts.close()
+
+
+class SqliteInserts:
+    """By executemany."""
+
+    def __init__(self, path: str, table: str, settings: dict[str, Any]) -> None:
+        self._table = table
+        self._db = sqlite3.connect(path, isolation_level=None)
+        for name, value in settings.items():
+            self._db.execute(f"PRAGMA {name} = {value}")
+
+    def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(f"INSERT INTO {self._table} ({names}) VALUES ({marks})", rows)
+        self._db.execute("COMMIT")
+
+    def clear(self) -> None:
+        self._db.execute(f"DELETE FROM {self._table}")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class PostgresqlInserts:
+    """By COPY."""
+
+    def __init__(self, url: str, table: str) -> None:
+        self._table = table
+        self._server = psycopg.connect(url)
+
+    def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        command = f"COPY {self._table} ({', '.join(COLUMNS)}) FROM STDIN"
+        with self._server.cursor() as cursor, cursor.copy(command) as copy:
+            for row in rows:
+                copy.write_row(row)
+        self._server.commit()
+
+    def clear(self) -> None:
+        self._server.execute(f"TRUNCATE {self._table}")
+        self._server.commit()
+
+    def close(self) -> None:
+        self._server.close()
 
 
 def _row(number: int, stored: StoredScan) -> tuple[Any, ...]:
