@@ -71,9 +71,8 @@ class _Batch:
 class Collector:
     """Stores what units send, once, and tells them so.
 
-    Where a server does the work of storing, the next batch is received while a full one is stored:
-    then there is a backlog, and neither need wait for the other. There is never more than one
-    transaction under way.
+    The next batch is received while a full one is stored: then there is a backlog, and neither need
+    wait for the other. There is never more than one transaction under way.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class Collector:
         # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
         # is dropped from a living connection comes no more, and nothing could be confirmed yet.
         if self._storing is None and self._batches and self._connection.connected:
-            if self._is_full(self._batches[0]) and self._storage.works_elsewhere:
+            if self._is_full(self._batches[0]):
                 self._store_meanwhile(self._batches.popleft())
             elif not arrived or self._is_due(self._batches[0]):
                 batch = self._batches.popleft()

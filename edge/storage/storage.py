@@ -99,15 +99,6 @@ class Storage:
                     raise
                 log.warning("%s; once more", err)
 
-    @property
-    def works_elsewhere(self) -> bool:
-        """Whether another process does the work, so that `store` mostly waits.
-
-        SQLite works in our own, and gives up Python's lock for each row: another thread that is
-        busy then makes it wait for every single one.
-        """
-        return self.database.engine == "postgresql"
-
     def feed(self, after: int, limit: int) -> list[FeedRow]:
         """Up to *limit* scans that became rows, or whose time was corrected, after a position.
 

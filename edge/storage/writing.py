@@ -15,6 +15,9 @@ from edge.storage.database import Database, pack
 
 #: PostgreSQL's number of a transaction, times this, is the first number of a scan in it.
 NUMBERS_A_TRANSACTION = 1 << 24
+#: SQLite is given rows by so many: for each statement, whatever its size, Python's lock is given up
+#: and waited for once, and another thread may be busy. A few sizes, so that each is prepared once.
+ROWS_A_STATEMENT = (100, 10, 1)
 
 
 class Writing:
@@ -73,12 +76,16 @@ class Writing:
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Put *rows* into *table* by the fastest way that the engine has."""
-        names = ", ".join(columns)
         if self.database.engine == "sqlite":
-            marks = ", ".join("?" * len(columns))
-            self._driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+            at = 0
+            for size in ROWS_A_STATEMENT:
+                statement = _insert(table, tuple(columns), size)
+                while len(rows) - at >= size:
+                    values = [value for row in rows[at : at + size] for value in row]
+                    self._driver.execute(statement, values)
+                    at += size
             return
-        command = f"COPY {table} ({names}) FROM STDIN"
+        command = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
         with self._driver.cursor() as cursor, cursor.copy(command) as copy:
             for row in rows:
                 copy.write_row(row)
@@ -91,6 +98,12 @@ class Writing:
         if self.database.engine == "postgresql":
             sql = _in_percent(sql)
         return self._driver.execute(sql, values)
+
+
+@lru_cache(maxsize=200)
+def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * rows)}"
 
 
 @lru_cache(maxsize=200)

@@ -1,7 +1,7 @@
 """How fast the collector stores what waits at the broker, beside what the engine alone can do.
 
     python -m tests.bench.collect [--scans N] [--rounds R] [--units U] [--run L] [--alone]
-                                  [--rows N] [--engines sqlite postgresql]
+                                  [--rows N] [--batch N] [--engines sqlite postgresql]
 
 The same scans each time, from U units in runs of L (a backlog comes in runs, live scans singly),
 each run in as few messages as a unit makes of it, or with --alone one scan to a message:
@@ -12,7 +12,8 @@ store      Storage.store, 500 to a transaction: rows, numbers, units, counts, fe
 collector  the whole: a backlog at a NATS server, decoded, stored, acknowledged and confirmed
 single     Storage.store, one scan to a transaction
 
-With --rows N, instead: store N scans over many days, and tell how the rate changes as rows grow.
+With --rows N, instead: store N scans over many days, and tell how the rate changes as rows grow,
+--batch of them to a transaction.
 All run in turn in one process; ratios are of the medians of the rounds.
 """
 
@@ -83,6 +84,7 @@ def main() -> int:
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--run", type=int, default=20)
     parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"])
     options = parser.parse_args()
@@ -98,6 +100,7 @@ def main() -> int:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Each way beside the others, on each engine."""
+    known = known_units(options.units)
     scans = make_scans(random.Random(1), options.scans, options.units, options.run)
     sent = messages(scans, 1 if options.alone else SCANS_A_MESSAGE)
     print("| engine | way | scans/s | of raw | CPU us a scan, ours | spread of scans/s |")
@@ -109,9 +112,11 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         for turn in range(options.rounds):
             for way in (raw, store, single):
                 with new_storage(folder / f"{engine}-{way.__name__}-{turn}", engine) as url:
-                    ways.setdefault(way.__name__, []).append(way(url, scans))
+                    ways.setdefault(way.__name__, []).append(way(url, known, scans))
             with new_storage(folder / f"{engine}-collector-{turn}", engine) as url:
-                ways.setdefault("collector", []).append(collect(url, len(scans), sent, folder))
+                ways.setdefault("collector", []).append(
+                    collect(url, known, len(scans), sent, folder)
+                )
         of_raw = statistics.median(rate for rate, _ in ways["raw"])
         for way_name, figures in ways.items():
             line(engine, way_name, figures, of_raw)
@@ -138,10 +143,10 @@ def grow(folder: Path, options: argparse.Namespace) -> None:
         with (
             new_storage(folder / f"{engine}-grow", engine) as url,
             new_storage(folder / f"{engine}-control", engine) as control_url,
-            inserting(control_url, make_scans(chance, 1, 1, 1)[0]) as control,
+            inserting(control_url, known_units(1)) as control,
         ):
             storage = Storage(url)
-            seqs = [0] * options.units
+            seqs = [1] * options.units
             first, window, in_control = 0.0, options.rows // 10, 0
             print(
                 f"| {engine}: rows | scans/s | of the first | CPU us a scan"
@@ -151,23 +156,23 @@ def grow(folder: Path, options: argparse.Namespace) -> None:
             for turn in range(10):
                 busy_s = cpu_s = control_s = 0.0
                 controlled = 0
-                for done in range(0, window, BATCH * 20):
+                for done in range(0, window, options.batch * 20):
                     # 21 days in all, whatever the number of rows.
                     at = START + 21 * 86_400 * (turn * window + done) / options.rows
                     scans = make_scans(
-                        chance, BATCH * 20, options.units, options.run, at=at, seqs=seqs
+                        chance, options.batch * 20, options.units, options.run, at=at, seqs=seqs
                     )
                     began, cpu = time.perf_counter(), time.process_time()
-                    for batch in batches(scans):
+                    for batch in batches(scans, options.batch):
                         storage.store(batch, utc_text(at + 600))
                     busy_s += time.perf_counter() - began
                     cpu_s += time.process_time() - cpu
                     rows = [
                         _row(10**6 + in_control + n, stored)
-                        for n, stored in enumerate(scans[: BATCH * 2])
+                        for n, stored in enumerate(scans[: options.batch * 2])
                     ]
                     began = time.perf_counter()
-                    for batch_of_rows in batches(rows):
+                    for batch_of_rows in batches(rows, options.batch):
                         control.insert(batch_of_rows)
                     control_s += time.perf_counter() - began
                     controlled += len(rows)
@@ -199,34 +204,45 @@ def make_scans(
     at: float = START,
     seqs: list[int] | None = None,
 ) -> list[StoredScan]:
-    """*count* scans of *units*, in runs of *run* from one unit; a box in each as a real one."""
-    seqs = [0] * units if seqs is None else seqs
+    """*count* scans of *units*, in runs of *run* from one unit."""
+    # The number 1 of each stands for what storage has of it already.
+    seqs = [1] * units if seqs is None else seqs
     scans: list[StoredScan] = []
     while len(scans) < count:
         unit = chance.randrange(units)
+        now = utc_text(at + len(scans) / 1000)
         for _ in range(min(run, count - len(scans))):
             seqs[unit] += 1
-            scans.append(
-                StoredScan(
-                    "bench",
-                    f"cong-{unit}",
-                    Scan(
-                        id=chance.randbytes(16).hex(),
-                        epoch=f"{unit:016x}",
-                        seq=seqs[unit],
-                        place=f"cho-{unit // 4}",
-                        direction="in",
-                        document="cccd",
-                        at=utc_text(at + len(scans) / 1000),
-                        boot=f"{unit:032x}",
-                        uptime_ms=seqs[unit] * 1000,
-                        clock="ntp",
-                        key="0" * 8,
-                        sealed=chance.randbytes(368),
-                    ),
-                )
-            )
+            scans.append(make_scan(chance, unit, seqs[unit], now))
     return scans
+
+
+def make_scan(chance: random.Random, unit: int, seq: int, at: str) -> StoredScan:
+    """The scan *seq* of *unit*, with a box as large as a real one."""
+    return StoredScan(
+        "bench",
+        f"cong-{unit}",
+        Scan(
+            id=chance.randbytes(16).hex(),
+            epoch=f"{unit:016x}",
+            seq=seq,
+            place=f"cho-{unit // 4}",
+            direction="in",
+            document="cccd",
+            at=at,
+            boot=f"{unit:032x}",
+            uptime_ms=seq * 1000,
+            clock="ntp",
+            key="0" * 8,
+            sealed=chance.randbytes(368),
+        ),
+    )
+
+
+def known_units(units: int) -> list[StoredScan]:
+    """What storage has already, of each unit: a unit is new once in its life."""
+    chance = random.Random(2)
+    return [make_scan(chance, unit, 1, utc_text(START)) for unit in range(units)]
 
 
 def batches(rows: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
@@ -249,35 +265,39 @@ def new_storage(folder: Path, engine: str) -> Iterator[str]:
         server.stop()
 
 
-def store(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
+def store(
+    url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]
+) -> tuple[float, float]:
     """What storage alone takes."""
     storage = Storage(url)
-    storage.store(scans[:1], NOW)
-    figure = Figure(len(scans) - 1)
-    for batch in batches(scans[1:]):
+    storage.store(known, NOW)
+    figure = Figure(len(scans))
+    for batch in batches(scans):
         storage.store(batch, NOW)
     result = figure.end()
-    assert storage.count() == len(scans)
+    assert storage.count() == len(known) + len(scans)
     storage.close()
     return result
 
 
-def single(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
+def single(
+    url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]
+) -> tuple[float, float]:
     """What a transaction for each scan takes."""
     storage = Storage(url)
-    storage.store(scans[:1], NOW)
+    storage.store(known, NOW)
     figure = Figure(SINGLES)
-    for scan in scans[1 : SINGLES + 1]:
+    for scan in scans[:SINGLES]:
         storage.store([scan], NOW)
     result = figure.end()
     storage.close()
     return result
 
 
-def raw(url: str, scans: Sequence[StoredScan]) -> tuple[float, float]:
+def raw(url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]) -> tuple[float, float]:
     """What the engine alone takes for the rows."""
-    rows = [_row(number, stored) for number, stored in enumerate(scans[1:], start=10**6)]
-    with inserting(url, scans[0]) as engine:
+    rows = [_row(number, stored) for number, stored in enumerate(scans, start=10**6)]
+    with inserting(url, known) as engine:
         figure = Figure(len(rows))
         for batch in batches(rows):
             engine.insert(batch)
@@ -295,11 +315,11 @@ class Inserts(Protocol):
 
 
 @contextmanager
-def inserting(url: str, first: StoredScan) -> Iterator[Inserts]:
-    """The table of the day of *first*, which is stored in it, as an empty storage makes it."""
+def inserting(url: str, known: Sequence[StoredScan]) -> Iterator[Inserts]:
+    """The table of the day of *known*, with these in it, as a new storage makes it."""
     storage = Storage(url)
-    storage.store([first], NOW)
-    table = table_of(first.scan.at[:10])
+    storage.store(known, NOW)
+    table = table_of(known[0].scan.at[:10])
     inserts: SqliteInserts | PostgresqlInserts
     if storage.database.engine == "sqlite":
         with storage.database.reading() as connection:
@@ -388,11 +408,16 @@ def messages(scans: Sequence[StoredScan], most: int) -> list[tuple[str, bytes]]:
 
 
 def collect(
-    url: str, scans: int, sent: Sequence[tuple[str, bytes]], folder: Path
+    url: str,
+    known: Sequence[StoredScan],
+    scans: int,
+    sent: Sequence[tuple[str, bytes]],
+    folder: Path,
 ) -> tuple[float, float]:
     """What the whole collector takes for a backlog of *scans* in the messages *sent*."""
     with backlog(Path(tempfile.mkdtemp(dir=folder)), "collector", sent) as broker:
         storage = Storage(url)
+        storage.store(known, NOW)
         connection = _connection(broker, "collector")
         collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH)
         figure = Figure(scans)

@@ -47,10 +47,9 @@ def confirmed(connection: FakeConnection) -> list[tuple[int, int]]:
 
 
 def test_the_next_batch_is_received_while_one_is_stored_and_none_is_confirmed_early(
-    postgresql_server: PostgresqlServer,
+    database_url: str,
 ) -> None:
-    url = postgresql_server.new_database()
-    connection, storage, clock = FakeConnection(), Gated(url), FakeClock()
+    connection, storage, clock = FakeConnection(), Gated(database_url), FakeClock()
     collector = Collector(connection, storage, clock, batch_scans=50)  # type: ignore[arg-type]
     connection.come_up()
     a_backlog(connection, 1, 50)
@@ -68,14 +67,10 @@ def test_the_next_batch_is_received_while_one_is_stored_and_none_is_confirmed_ea
     assert connection.woken >= 1
     collector.close()
     storage.close()
-    postgresql_server.drop_database(url)
 
 
-def test_a_storage_that_never_answers_ends_the_collector(
-    postgresql_server: PostgresqlServer,
-) -> None:
-    url = postgresql_server.new_database()
-    connection, storage, clock = FakeConnection(), Gated(url), FakeClock()
+def test_a_storage_that_never_answers_ends_the_collector(database_url: str) -> None:
+    connection, storage, clock = FakeConnection(), Gated(database_url), FakeClock()
     collector = Collector(connection, storage, clock, batch_scans=5)  # type: ignore[arg-type]
     connection.come_up()
     a_backlog(connection, 1, 5)
@@ -88,7 +83,6 @@ def test_a_storage_that_never_answers_ends_the_collector(
     storage.may_end.set()
     collector.close()
     storage.close()
-    postgresql_server.drop_database(url)
 
 
 def test_one_of_two_dies_the_other_goes_on_and_takes_its_areas(
