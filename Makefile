@@ -11,6 +11,8 @@ ARGS ?=
 ARCH ?= amd64 arm64
 # Who answers for the packages, as in: MAINTAINER="Sở Y tế <tin@example.vn>"
 MAINTAINER ?=
+# edge-scanner is for units, edge-centre for the machines of the centre.
+PACKAGE ?= edge-scanner
 
 .PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster backpressure
 
@@ -62,10 +64,10 @@ camera:
 contract:
 	@$(PYTHON_ENV) -m edge.contract
 
-## The Debian package of a unit for each ARCH, from requirements.lock, into dist/; needs dpkg-deb.
+## The Debian PACKAGE for each ARCH, from requirements.lock, into dist/; needs dpkg-deb.
 deb:
 	@provisioning/bootstrap.sh test
-	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch \
+	@for arch in $(ARCH); do $(PYTHON_ENV) provisioning/deb.py --arch $$arch --package $(PACKAGE) \
 		$(if $(MAINTAINER),--maintainer "$(MAINTAINER)") || exit 1; done
 
 ## What the package of a unit brings, as CycloneDX, from requirements.lock: dist/edge-scanner.cdx.json.

@@ -1,11 +1,11 @@
-"""Builds the Debian package of a unit, from requirements.lock, for Debian 12 and 13 at once.
+"""Builds the Debian packages of a unit and of the centre, from requirements.lock, for Debian 12 and
+13 at once.
 
-    python provisioning/deb.py --arch arm64 --out dist
+    python provisioning/deb.py --arch arm64 --out dist [--package edge-centre]
 
 One package serves Python 3.11 and 3.13: what is compiled for each lies side by side under its own
 name. The wheels are those of the lock, checked by their hashes, for whichever architecture, on
-whichever machine. numpy is the system's, because picamera2 was built for that one. The same sources
-give the same bytes.
+whichever machine. The same sources give the same bytes.
 """
 
 import argparse
@@ -17,7 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,29 +33,97 @@ PARTS = ROOT / "provisioning" / "debian"
 PYTHONS = ("3.11", "3.13")
 #: What Debian calls an architecture, and what wheels call it.
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
-#: A Pi's camera and pins, from its own system.
-CAMERA: dict[str, tuple[str, ...]] = {"amd64": (), "arm64": ("python3-picamera2", "python3-lgpio")}
 #: From the system rather than from the lock; and what colorzero needs only while it is built.
 SYSTEM = {"numpy", "setuptools"}
-#: Where our Python packages lie, for nobody else to import.
-PRIVATE = "usr/lib/edge-scanner"
-#: What systemd runs on a unit.
-UNITS = (
-    "edge-scanner.service",
-    "edge-setup.service",
-    "edge-setup-code.path",
-    "edge-reboot.path",
-    "edge-reboot.service",
-    "edge-clock.path",
-    "edge-clock.service",
-    "edge-poweroff.path",
-    "edge-poweroff.service",
-    "edge-update.path",
-    "edge-update.timer",
-    "edge-update.service",
-    "edge-update-fetch.service",
-    "edge-update-trial.service",
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a package is made of."""
+
+    name: str
+    #: Of pyproject.toml.
+    extras: tuple[str, ...]
+    #: Each with the module that it runs.
+    commands: Mapping[str, str]
+    #: What systemd runs.
+    units: tuple[str, ...]
+    #: Manuals of settings, from config/.
+    settings: tuple[str, ...]
+    #: What comes from Debian, beside Python and what the package's control file names.
+    system: tuple[str, ...] = ()
+    #: For one architecture alone.
+    system_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Further files, each with its folder.
+    further: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def private(self) -> str:
+        """Where our Python packages lie, for nobody else to import."""
+        return f"usr/lib/{self.name}"
+
+    @property
+    def documents(self) -> str:
+        """Where README and manuals lie."""
+        return f"usr/share/doc/{self.name}"
+
+    def from_debian(self, arch: str) -> tuple[str, ...]:
+        """What comes from Debian, for *arch*."""
+        return (*self.system, *self.system_of.get(arch, ()))
+
+
+SCANNER = Contents(
+    name="edge-scanner",
+    extras=("scanner",),
+    commands={"edge-scanner": "edge.scanner"},
+    units=(
+        "edge-scanner.service",
+        "edge-setup.service",
+        "edge-setup-code.path",
+        "edge-reboot.path",
+        "edge-reboot.service",
+        "edge-clock.path",
+        "edge-clock.service",
+        "edge-poweroff.path",
+        "edge-poweroff.service",
+        "edge-update.path",
+        "edge-update.timer",
+        "edge-update.service",
+        "edge-update-fetch.service",
+        "edge-update-trial.service",
+    ),
+    settings=("scanner",),
+    system=("python3-numpy", "libzbar0t64 | libzbar0"),
+    # A Pi's camera and pins, from its own system: numpy too, because picamera2 was built for that.
+    system_of={"arm64": ("python3-picamera2", "python3-lgpio")},
+    further={"systemd/50-edge-watchdog.conf": "usr/lib/systemd/system.conf.d"},
 )
+CENTRE = Contents(
+    name="edge-centre",
+    extras=("collector", "dashboard", "desk", "enrolment", "provision"),
+    commands={
+        "edge-collector": "edge.collector",
+        "edge-dashboard": "edge.dashboard",
+        "edge-enrol": "edge.enrolment",
+        "edge-provision": "edge.provision",
+        "edge-trace": "edge.tracing",
+    },
+    units=(
+        "edge-collector.service",
+        "edge-dashboard.service",
+        "edge-enrol.service",
+        "edge-trace.service",
+    ),
+    settings=("collector", "dashboard", "enrol", "provision", "trace"),
+)
+PACKAGES = {each.name: each for each in (SCANNER, CENTRE)}
+
+LAUNCHER = """\
+#!/bin/sh
+# Our Python packages are ours alone, and nothing from the present folder is ever imported.
+export PYTHONPATH=/{private} PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
+exec /usr/bin/python3 -s -m {module} "$@"
+"""
 #: Who answers for a package of which nobody has said so.
 NOBODY = "nobody yet: built without a maintainer <nobody@example.invalid>"
 _MAINTAINER = re.compile(r"[^<>\n]+ <[^<>@\s]+@[^<>@\s]+>")
@@ -68,41 +137,45 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--arch", choices=tuple(ARCHITECTURES), required=True)
+    parser.add_argument("--package", choices=tuple(PACKAGES), default=SCANNER.name)
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--version", default=_version(), help="default: %(default)s")
     parser.add_argument("--maintainer", default=NOBODY, help="NAME <ADDRESS>; default: %(default)s")
     parser.add_argument("--sbom", action="store_true", help="only the list of what is inside")
     options = parser.parse_args()
+    contents = PACKAGES[options.package]
     if options.sbom:
         options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / "edge-scanner.cdx.json"
-        path.write_text(bill_of_materials(options.arch, options.version), encoding="utf-8")
+        path = options.out / f"{contents.name}.cdx.json"
+        path.write_text(
+            bill_of_materials(contents, options.arch, options.version), encoding="utf-8"
+        )
         print(path)
         return 0
-    print(build(options.arch, options.version, options.out, options.maintainer))
+    print(build(contents, options.arch, options.version, options.out, options.maintainer))
     return 0
 
 
-def build(arch: str, version: str, out: Path, maintainer: str) -> Path:
+def build(contents: Contents, arch: str, version: str, out: Path, maintainer: str) -> Path:
     """The package of *version* for *arch*, in the folder *out*; *maintainer* answers for it."""
     if not _MAINTAINER.fullmatch(maintainer):
         raise SystemExit(f"deb: {maintainer!r} must be as in: Name <name@example.org>")
     epoch = _epoch()
     with tempfile.TemporaryDirectory(prefix="edge-deb-") as temporary:
         tree = Path(temporary) / "tree"
-        private = tree / PRIVATE
+        private = tree / contents.private
         private.mkdir(parents=True)
         for python in PYTHONS:
             one = Path(temporary) / python
-            _install(arch, python, one)
+            _install(contents, arch, python, one)
             _merge(one, private)
-        _copy_ours(tree, version)
-        inside = tree / "usr/share/doc/edge-scanner/sbom.cdx.json"
-        inside.write_text(bill_of_materials(arch, version), encoding="utf-8")
-        _write_control(tree, arch, version, maintainer)
+        _copy_ours(contents, tree, version)
+        inside = tree / contents.documents / "sbom.cdx.json"
+        inside.write_text(bill_of_materials(contents, arch, version), encoding="utf-8")
+        _write_control(contents, tree, arch, version, maintainer)
         _set_modes_and_times(tree, epoch)
         out.mkdir(parents=True, exist_ok=True)
-        package = out / f"edge-scanner_{version}_{arch}.deb"
+        package = out / f"{contents.name}_{version}_{arch}.deb"
         subprocess.run(
             ["dpkg-deb", "--build", "--root-owner-group", "-Zzstd", "-z9", str(tree), str(package)],
             check=True,
@@ -112,8 +185,8 @@ def build(arch: str, version: str, out: Path, maintainer: str) -> Path:
     return package
 
 
-def locked(python: str, arch: str, extra: str) -> list[str]:
-    """The lines of the lock, with their hashes, that *extra* needs on that machine."""
+def locked(python: str, arch: str, *extras: str) -> list[str]:
+    """The lines of the lock, with their hashes, that *extras* need on that machine."""
     environment: dict[str, str] = {
         **{key: str(value) for key, value in default_environment().items()},
         "python_version": python,
@@ -121,7 +194,7 @@ def locked(python: str, arch: str, extra: str) -> list[str]:
         "platform_machine": ARCHITECTURES[arch],
         "sys_platform": "linux",
     }
-    needed = set(_closure("edge-scanner", {extra}, environment)) - {"edge-scanner"} - SYSTEM
+    needed = set(_closure("edge-scanner", set(extras), environment)) - {"edge-scanner"} - SYSTEM
     lines = []
     for block in (ROOT / "requirements.lock").read_text(encoding="utf-8").split("\n"):
         if block and not block.startswith((" ", "#")):
@@ -138,11 +211,11 @@ def locked(python: str, arch: str, extra: str) -> list[str]:
     return lines
 
 
-def bill_of_materials(arch: str, version: str) -> str:
+def bill_of_materials(contents: Contents, arch: str, version: str) -> str:
     """What the package of *version* for *arch* brings, and what it takes from Debian: CycloneDX."""
     components: dict[str, dict[str, Any]] = {}
     for python in PYTHONS:
-        for line in locked(python, arch, "scanner"):
+        for line in locked(python, arch, *contents.extras):
             requirement, *hashes = line.split(" --hash=sha256:")
             name, _, release = requirement.partition("==")
             url = f"pkg:pypi/{canonicalize_name(name)}@{release}"
@@ -161,15 +234,16 @@ def bill_of_materials(arch: str, version: str) -> str:
                     }
                 ],
             }
-    for name in ("python3", "python3-numpy", "libzbar0", *CAMERA[arch]):
+    names = (name.rpartition("| ")[2] for name in contents.from_debian(arch))
+    for name in ("python3", *names):
         url = f"pkg:deb/debian/{name}"
         components[url] = {"type": "library", "bom-ref": url, "name": name, "purl": url}
-    ours = {"type": "application", "name": "edge-scanner", "version": version}
+    ours = {"type": "application", "name": contents.name, "version": version}
     bill = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {"component": {**ours, "bom-ref": f"edge-scanner@{version}"}},
+        "metadata": {"component": {**ours, "bom-ref": f"{contents.name}@{version}"}},
         "components": [components[url] for url in sorted(components)],
     }
     return json.dumps(bill, indent=2) + "\n"
@@ -191,9 +265,10 @@ def _closure(name: str, extras: set[str], environment: dict[str, str]) -> Iterat
                 waiting += [(canonicalize_name(need.name), extra) for extra in ("", *need.extras)]
 
 
-def _install(arch: str, python: str, to: Path) -> None:
+def _install(contents: Contents, arch: str, python: str, to: Path) -> None:
     requirements = to.with_suffix(".txt")
-    requirements.write_text("\n".join(locked(python, arch, "scanner")) + "\n", encoding="utf-8")
+    lines = locked(python, arch, *contents.extras)
+    requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
     machine = ARCHITECTURES[arch]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in (28, 27, 26, 24, 17)]
     subprocess.run(
@@ -212,7 +287,10 @@ def _install(arch: str, python: str, to: Path) -> None:
 def _merge(one: Path, into: Path) -> None:
     """Put what is for one Python beside what is there; the same name must be the same file."""
     for path in sorted(one.rglob("*")):
-        left = path.parent.suffix == ".dist-info" and path.name in LEAVINGS
+        # Among them what a wheel's builder says of its own machine.
+        left = ".dist-info" in {parent.suffix for parent in path.parents} and (
+            path.name in LEAVINGS or path.parent.name == "sboms"
+        )
         # What only tells types to a checker is not needed on a unit.
         if path.is_dir() or left or path.suffix == ".pyi":
             continue
@@ -225,25 +303,27 @@ def _merge(one: Path, into: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _copy_ours(tree: Path, version: str) -> None:
-    shutil.copytree(
-        ROOT / "edge", tree / PRIVATE / "edge", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    (tree / PRIVATE / "edge" / "__init__.py").write_text(
+def _copy_ours(contents: Contents, tree: Path, version: str) -> None:
+    software = tree / contents.private / "edge"
+    shutil.copytree(ROOT / "edge", software, ignore=shutil.ignore_patterns("__pycache__"))
+    (software / "__init__.py").write_text(
         (ROOT / "edge" / "__init__.py").read_text().replace(f'"{_version()}"', f'"{version}"')
     )
     for source, folder, name in (
-        (PARTS / "edge-scanner.sh", "usr/bin", "edge-scanner"),
-        (PARTS / "sysusers.conf", "usr/lib/sysusers.d", "edge-scanner.conf"),
-        *((ROOT / "systemd" / name, "usr/lib/systemd/system", "") for name in UNITS),
-        (ROOT / "systemd/50-edge-watchdog.conf", "usr/lib/systemd/system.conf.d", ""),
-        (ROOT / "README.md", "usr/share/doc/edge-scanner", ""),
-        (ROOT / "CHANGELOG.md", "usr/share/doc/edge-scanner", ""),
-        (ROOT / "config/scanner.toml", "usr/share/doc/edge-scanner", ""),
+        (PARTS / contents.name / "sysusers.conf", "usr/lib/sysusers.d", f"{contents.name}.conf"),
+        *((ROOT / "systemd" / name, "usr/lib/systemd/system", "") for name in contents.units),
+        *((ROOT / path, folder, "") for path, folder in contents.further.items()),
+        *((ROOT / name, contents.documents, "") for name in ("README.md", "CHANGELOG.md")),
+        *((ROOT / f"config/{name}.toml", contents.documents, "") for name in contents.settings),
     ):
         (tree / folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, tree / folder / (name or source.name))
-    _make_prompts(tree / "usr/share/edge-scanner/prompts")
+    (tree / "usr/bin").mkdir(parents=True)
+    for command, module in contents.commands.items():
+        text = LAUNCHER.format(private=contents.private, module=module)
+        (tree / "usr/bin" / command).write_text(text)
+    if contents is SCANNER:
+        _make_prompts(tree / "usr/share/edge-scanner/prompts")
 
 
 def _make_prompts(folder: Path) -> None:
@@ -255,16 +335,18 @@ def _make_prompts(folder: Path) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _write_control(tree: Path, arch: str, version: str, maintainer: str) -> None:
+def _write_control(
+    contents: Contents, tree: Path, arch: str, version: str, maintainer: str
+) -> None:
     folder = tree / "DEBIAN"
     folder.mkdir()
     files = sorted(path for path in tree.rglob("*") if path.is_file())
     sizes_kb = sum(-(-path.stat().st_size // 1024) for path in files)
-    control = (PARTS / "control").read_text(encoding="utf-8")
-    camera = "".join(f", {name}" for name in CAMERA[arch])
+    control = (PARTS / contents.name / "control").read_text(encoding="utf-8")
+    system = "".join(f", {name}" for name in contents.from_debian(arch))
     (folder / "control").write_text(
         control.format(
-            version=version, arch=arch, camera=camera, size=sizes_kb, maintainer=maintainer
+            version=version, arch=arch, system=system, size=sizes_kb, maintainer=maintainer
         ),
         encoding="utf-8",
     )
@@ -276,11 +358,11 @@ def _write_control(tree: Path, arch: str, version: str, maintainer: str) -> None
         encoding="utf-8",
     )
     for script in ("postinst", "prerm", "postrm"):
-        shutil.copyfile(PARTS / script, folder / script)
+        shutil.copyfile(PARTS / contents.name / script, folder / script)
 
 
 def _set_modes_and_times(tree: Path, epoch: int) -> None:
-    programs = {tree / "usr/bin/edge-scanner", *(tree / "DEBIAN").glob("p*")}
+    programs = {*(tree / "usr/bin").iterdir(), *(tree / "DEBIAN").glob("p*")}
     for path in (tree, *tree.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
         os.utime(path, (epoch, epoch))

@@ -2,7 +2,7 @@
 
 A tree is a folder with a whole Debian 12 or 13, the systems of units, made once with debootstrap
 from the mirror that this machine uses and kept in the user's cache (`~/.cache/edge-scanner/trees`,
-or `EDGE_TREES`). It is made anew when its recipe changes. Making and entering one needs root.
+or `EDGE_TREES`). Another is made when its recipe changes. Making and entering one needs root.
 
     python -m tests.trees camera      make the tree of that name now
 
@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+#: What nobody has asked for in so long is removed when another of its name is made.
+UNUSED_S = 86_400.0
 
 #: Files are not synced and manuals are not unpacked: a tree that was cut short is made anew.
 DPKG = "force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n"
@@ -107,13 +111,16 @@ def _made(recipe: Recipe, make: Callable[[Path], None]) -> Path:
     with _locked(trees / f"{recipe.name}.lock"):
         if not folder.exists():
             for old in trees.glob(f"{recipe.name}-{'[0-9a-f]' * 12}"):
-                shutil.rmtree(old)
+                # Another checkout may be at work in one of its own.
+                if time.time() - old.stat().st_mtime > UNUSED_S:
+                    shutil.rmtree(old)
             new = trees / f"{recipe.name}.new"
             if new.exists():
                 shutil.rmtree(new)
             print(f"trees: making {folder}, once", file=sys.stderr, flush=True)
             make(new)
             new.rename(folder)
+        os.utime(folder)
     return folder
 
 
@@ -238,7 +245,7 @@ UNITS = {
         f"unit-{suite}",
         packages=(
             *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "iproute2", "procps"),
-            *("python3", "python3-numpy", zbar),
+            *("python3", "python3-numpy", "fonts-dejavu-core", zbar),
         ),
         suite=suite,
     )

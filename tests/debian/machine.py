@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 
 from tests import trees
 from tests.fakes import eventually
+
+ROOT = Path(__file__).parent.parent.parent
 
 #: A start, and what is installed in it, on a machine that has much else to do.
 START_S = 240.0
@@ -27,6 +30,16 @@ _NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 
 #: What a systemd says of itself that takes orders.
 STATES = ("initializing", "starting", "running", "degraded")
+
+
+def build(out: Path, package: str = "edge-scanner") -> Path:
+    """The *package* of this version for this machine, in the folder *out*."""
+    arch = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
+    script = str(ROOT / "provisioning/deb.py")
+    words = ["--arch", arch, "--package", package, "--out", str(out)]
+    subprocess.run([sys.executable, script, *words], check=True)
+    (built,) = out.glob("*.deb")
+    return built
 
 
 def why_not(suite: str) -> str:

@@ -23,19 +23,16 @@ from edge.provision.__main__ import main
 from edge.provision.deployment import Deployment, utc_now
 from edge.scanner.update.decide import TRIAL
 from edge.storage.storage import Storage
-from tests import trees
-from tests.conftest import MOSQUITTO
-from tests.debian.machine import START_S, Machine, until_active, why_not
+from tests.debian.conftest import COMMAND_LINE, SUITES
+from tests.debian.machine import START_S, Machine, build, until_active, why_not
 from tests.enrolment.endpoint import Endpoint
 from tests.fakes import eventually
 from tests.provision.broker import DeploymentBroker
 from tests.provision.deployments import a_deployment
 
 ROOT = Path(__file__).parent.parent.parent
-SUITES = ("bookworm", "trixie")
 UNIT = "edge-scanner.service"
 GOOD, LATER, BROKEN = "9.0.0", "9.1.0", "9.2.0"
-COMMAND_LINE = "console=serial0,115200 console=tty1 root=PARTUUID=4e639091-02 rootwait"
 SETTINGS = """
 [camera]
 source = "sample"
@@ -86,38 +83,11 @@ def repack(folder: Path, now: Path, version: str) -> None:
     subprocess.run(command, check=True)
 
 
-def build(out: Path) -> Path:
-    """The package of this version for this machine, in the folder *out*."""
-    arch = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
-    script = str(ROOT / "provisioning/deb.py")
-    subprocess.run([sys.executable, script, "--arch", arch, "--out", str(out)], check=True)
-    (package,) = out.glob("*.deb")
-    return package
-
-
 @pytest.mark.skipif("EDGE_DEBIAN" not in os.environ, reason="takes a minute: make debian")
 def test_the_same_sources_give_the_same_package(packages: Path, tmp_path: Path) -> None:
     (first,) = (packages / "now").glob("*.deb")
 
     assert build(tmp_path).read_bytes() == first.read_bytes()
-
-
-@pytest.fixture(params=SUITES)
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
-    """A machine that is off, with a stock boot partition."""
-    reason = why_not(request.param)
-    if reason or MOSQUITTO is None:
-        pytest.skip(reason or "mosquitto is missing: sudo apt install mosquitto")
-    (tmp_path / "machine").mkdir()
-    made = Machine(trees.tree(trees.UNITS[request.param]), tmp_path / "machine")
-    boot = made.root / "boot/firmware"
-    boot.mkdir(parents=True)
-    (boot / "cmdline.txt").write_text(COMMAND_LINE + "\n")
-    (boot / "config.txt").write_text("")
-    (boot / "kernel8.img").write_bytes(b"")
-    (made.root / "var/log/journal").mkdir(parents=True, exist_ok=True)
-    yield made
-    made.throw_away()
 
 
 @pytest.fixture

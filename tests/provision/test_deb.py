@@ -29,12 +29,12 @@ def test_the_package_takes_exactly_what_the_lock_says(arch: str, python: str) ->
 
 def test_no_file_of_the_package_is_edited_on_a_unit() -> None:
     """A conffile that is edited stops an upgrade half-way; so there is none."""
-    assert not (DEBIAN / "conffiles").exists()
+    assert not list(DEBIAN.glob("*/conffiles"))
     build = (ROOT / "provisioning" / "deb.py").read_text()
     assert not re.search(r'"etc/|"var/', build)
 
 
-@pytest.mark.parametrize("script", sorted(DEBIAN.glob("p*")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted(DEBIAN.glob("*/p*")), ids=str)
 def test_the_packages_scripts_are_what_a_shell_understands(script: Path) -> None:
     done = subprocess.run(["/bin/sh", "-n", str(script)], capture_output=True, check=False)
 
@@ -47,7 +47,7 @@ def test_the_packages_scripts_are_what_a_shell_understands(script: Path) -> None
 def test_the_bill_of_materials_lists_what_the_lock_puts_into_the_package() -> None:
     build = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))
 
-    bill = json.loads(build["bill_of_materials"]("arm64", "1.2.3"))
+    bill = json.loads(build["bill_of_materials"](build["SCANNER"], "arm64", "1.2.3"))
 
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     assert bill["metadata"]["component"]["version"] == "1.2.3"
@@ -86,6 +86,33 @@ def test_who_answers_for_a_package_has_a_name_and_an_address(
     build = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))
 
     with pytest.raises(SystemExit, match="must be as in"):
-        build["build"]("amd64", "1.2.3", tmp_path, maintainer)
+        build["build"](build["SCANNER"], "amd64", "1.2.3", tmp_path, maintainer)
     assert build["_MAINTAINER"].fullmatch(build["NOBODY"])
     assert build["_MAINTAINER"].fullmatch("Sở Y tế <tin@example.vn>")
+
+
+def test_the_centres_package_takes_what_its_services_need_and_no_camera() -> None:
+    build = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))
+    contents = build["CENTRE"]
+
+    lines = build["locked"]("3.13", "amd64", *contents.extras)
+
+    names = {line.partition("==")[0] for line in lines}
+    assert {"sqlalchemy", "psycopg-binary", "starlette", "fpdf2", "pysequoia"} <= names
+    assert not {"opencv-python-headless", "numpy", "pytest", "patroni"} & names
+    users = (DEBIAN / contents.name / "sysusers.conf").read_text()
+    for unit in contents.units:
+        text = (ROOT / "systemd" / unit).read_text()
+        (command,) = re.findall(r"(?m)^ExecStart=/usr/bin/(\S+)", text)
+        (user,) = re.findall(r"(?m)^User=(\S+)", text)
+        assert command in contents.commands
+        assert f"u {user} " in users
+
+
+def test_what_make_run_installs_is_all_that_the_demonstration_needs() -> None:
+    build = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))
+    needed = {line.split(" ")[0] for line in build["locked"]("3.11", "amd64", "demo")}
+
+    there = (ROOT / "provisioning/run.lock").read_text().splitlines()
+
+    assert needed <= {line.partition(" ")[0] for line in there}
