@@ -164,6 +164,11 @@ class Connection:
         return str(self._addresses[self._at])
 
     @property
+    def speaks(self) -> bool:
+        """Whether what is published is taken."""
+        return self.connected
+
+    @property
     def suspects_double(self) -> bool:
         """Whether our connections end so soon that another client may run under our name."""
         return self._short_connections >= SHORT_CONNECTIONS

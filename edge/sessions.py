@@ -30,6 +30,11 @@ class Sessions:
         return all(one.connected for one in self._all())
 
     @property
+    def speaks(self) -> bool:
+        """Whether what is published is taken, and so what came in can be confirmed."""
+        return self._first.speaks
+
+    @property
     def session(self) -> int:
         """Another number whenever one of them is established anew."""
         return sum(one.session for one in self._all())
@@ -43,9 +48,9 @@ class Sessions:
         """Do what is due, waiting for traffic for at most *timeout_s*."""
         watched = [sock for one in self._others if (sock := one.readable) is not None]
         self._first.step(timeout_s, also=watched)
-        # Where the first finds no broker, each would wait in vain for as long.
-        if self._first.connected:
-            for other in self._others:
+        for other in self._others:
+            # Where the first finds no broker, each would wait in vain for as long.
+            if self._first.connected or other.readable is not None:
                 other.step(0)
 
     def take(self) -> list[Received]:

@@ -141,6 +141,10 @@ class FakeConnection:
         #: What happens while somebody waits for traffic.
         self.turn: Callable[[], object] = lambda: None
 
+    @property
+    def speaks(self) -> bool:
+        return self.connected
+
     def come_up(self) -> None:
         """Let the connection be established, as a new session."""
         self.connected = True

@@ -74,3 +74,24 @@ def test_what_one_session_has_in_hand_holds_nothing_back_of_another(
     sender.publish("few", b"y")
 
     eventually(lambda: any(message.topic == "few" for message in heard), "the one", turn=turn)
+
+
+def test_what_one_hears_can_be_confirmed_while_another_is_away(
+    broker: Broker, connect: Connect
+) -> None:
+    sessions = made(connect, broker.url, ["a", "b", "c"])
+    sessions.publish("b", b"1")
+    heard = []
+
+    def turn() -> None:
+        sessions.step(0.05)
+        heard.extend(sessions.take())
+
+    eventually(lambda: heard, "heard", turn=turn)
+    sessions._others[1]._drop()
+
+    assert not sessions.connected
+    assert sessions.speaks
+    assert sessions.holds(heard[0])
+    sessions._first._drop()
+    assert not sessions.speaks

@@ -116,7 +116,7 @@ class Collector:
         self._look_at_storing()
         # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
         # is dropped from a living connection comes no more, and nothing could be confirmed yet.
-        if self._storing is None and self._batches and self._connection.connected:
+        if self._storing is None and self._batches and self._connection.speaks:
             if self._is_full(self._batches[0]):
                 self._store_meanwhile(self._batches.popleft())
             elif not arrived or self._is_due(self._batches[0]):
@@ -227,7 +227,7 @@ class Collector:
         log.debug("stored %d, repeated %d, set aside %d", new, repeats, len(batch.set_aside))
 
     def _time_left(self, timeout_s: float) -> float:
-        if self._storing is not None or not self._batches or not self._connection.connected:
+        if self._storing is not None or not self._batches or not self._connection.speaks:
             return timeout_s
         if self._is_full(self._batches[0]):
             return 0.0

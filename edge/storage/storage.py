@@ -90,8 +90,7 @@ class Storage:
             try:
                 with self._writing("store reports", received) as (writing, summaries):
                     units.lock(writing, {(report.unit, report.area) for report in reports})
-                    for report in reports:
-                        units.note_report(writing, report)
+                    units.note_reports(writing, reports)
                     self._boots.learn_from_reports(writing, reports, summaries)
                 return
             except StorageConflict as err:

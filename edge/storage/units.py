@@ -111,25 +111,53 @@ def note_scans(
     )
 
 
-def note_report(writing: Writing, report: Report) -> None:
-    """Keep what a unit said of itself."""
-    message, values = report.message, {"unit": report.unit, "area": report.area}
-    from_itself = not (isinstance(message, Status) and message.state == "offline")
-    writing.change(
-        "INSERT INTO unit (unit, area, seen) VALUES (:unit, :area, :seen)"
-        " ON CONFLICT (unit) DO UPDATE SET seen = coalesce(excluded.seen, unit.seen)",
-        **values,
-        seen=writing.now if from_itself and not report.retained else None,
-    )
-    if isinstance(message, Health):
-        writing.change(
-            "UPDATE unit SET health = :health WHERE unit = :unit",
-            unit=report.unit,
-            health=message.encode().decode(),
-        )
-        if message.on_board is not None:
+def note_reports(writing: Writing, reports: Sequence[Report]) -> None:
+    """Keep what units said of themselves, in their order."""
+    if not reports:
+        return
+    _note_seen(writing, reports)
+    _note_health(writing, reports)
+    for report in reports:
+        message = report.message
+        if isinstance(message, Status):
+            _note_status(writing, report, message)
+        elif message.on_board is not None:
             stops.note(writing, report.unit, message.on_board.stops)
-    elif _is_news(writing, report.unit, message):
+
+
+def _note_seen(writing: Writing, reports: Sequence[Report]) -> None:
+    seen: dict[str, tuple[str, str | None]] = {}
+    for report in reports:
+        message, (_, before) = report.message, seen.get(report.unit, ("", None))
+        from_itself = not (isinstance(message, Status) and message.state == "offline")
+        is_there = from_itself and not report.retained
+        seen[report.unit] = (report.area, writing.now if is_there else before)
+    writing.change(
+        "INSERT INTO unit (unit, area, seen) SELECT unit, area, seen"
+        f" FROM {writing.database.given(unit=str, area=str, seen=str)} g WHERE true ORDER BY unit"
+        " ON CONFLICT (unit) DO UPDATE SET seen = coalesce(excluded.seen, unit.seen)",
+        [(unit, area, at) for unit, (area, at) in seen.items()],
+    )
+
+
+def _note_health(writing: Writing, reports: Sequence[Report]) -> None:
+    # In one statement: the units of a province say so 250 times a second, and scan 78 times.
+    newest = {
+        report.unit: report.message.encode().decode()
+        for report in reports
+        if isinstance(report.message, Health)
+    }
+    if newest:
+        writing.change(
+            "UPDATE unit SET health = g.health"
+            f" FROM {writing.database.given(unit=str, health=str)} g WHERE unit.unit = g.unit",
+            list(newest.items()),
+        )
+
+
+def _note_status(writing: Writing, report: Report, message: Status) -> None:
+    values = {"unit": report.unit, "area": report.area}
+    if _is_news(writing, report.unit, message):
         events.note(writing, report.unit, message.state, f"{message.software} {message.place}")
         writing.change(
             """
