@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edge.storage.counts import Count
 
 WIDTH, HEIGHT = 480, 190
-_LEFT, _BOTTOM = 46, 20
+_LEFT, _BOTTOM = 54, 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Tick:
 
     x: float
     y: float
+    text_y: float
     value: int
 
 
@@ -100,9 +101,14 @@ def chart(counts: Sequence[Count], labels: Sequence[str], before: Sequence[Count
 
 def _ticks(top: int, bottom: int, zero: float, scale: float) -> list[Tick]:
     values = [top, top // 2 if top > 1 else 0, 0]
-    ticks = [Tick(_LEFT - 6, zero - value * scale, value) for value in dict.fromkeys(values)]
+    ticks = [
+        Tick(_LEFT - 6, zero - value * scale, zero - value * scale + 4, value)
+        for value in dict.fromkeys(values)
+    ]
     if bottom:
-        ticks.append(Tick(_LEFT - 6, zero + bottom * scale, bottom))
+        # Above its line, below which the labels are.
+        y = zero + bottom * scale
+        ticks.append(Tick(_LEFT - 6, y, y - 2, bottom))
     return ticks
 
 

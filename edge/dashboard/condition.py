@@ -1,6 +1,6 @@
 """Says how a unit and a place are, from what storage knows. One judgement for every page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -24,6 +24,10 @@ PLACE_ORDER: tuple[PlaceCondition, ...] = (
 
 #: How full an outbox is when that is trouble.
 FILL = 0.7
+#: A certificate that ends so soon is trouble; alarms may begin earlier, by their own settings.
+CERTIFICATE_S = 30 * 86_400.0
+#: From this on a Pi slows down; below this share of the disk free, little is left.
+HOT_C, DISK_FREE = 80.0, 0.05
 #: Two units under one name are trouble for so long after they last showed.
 DOUBLE_S = 86_400.0
 
@@ -41,6 +45,12 @@ _CLOCK = Trouble("đồng hồ chưa đúng", "clock is not set")
 _FILLING = Trouble("bộ nhớ chờ gửi sắp đầy", "outbox is filling")
 _EYE = Trouble("máy ảnh không nhìn rõ", "camera does not see well")
 _NOT_KEPT = Trouble("có lượt quét không lưu được", "scans could not be kept")
+_POWER = Trouble("nguồn điện yếu", "the power supply is weak")
+_HOT = Trouble("máy quá nóng", "the machine is too hot")
+_FULL = Trouble("đĩa sắp đầy", "the disk is nearly full")
+_MENDED = Trouble("máy ảnh hỏng, cần người đến", "the camera is broken, somebody must go there")
+_ENDING = Trouble("chứng thư sắp hết hạn", "the certificate is near its end")
+_NOT_UPDATED = Trouble("cập nhật không thành công", "the last update failed")
 _DAMAGED = Trouble("có bản ghi hỏng trên thẻ nhớ", "damaged records on its disk")
 
 
@@ -69,7 +79,28 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
         found.append(_NOT_KEPT)
     if _number(health.get("damaged")) > 0:
         found.append(_DAMAGED)
+    if health.get("repair") == "exhausted":
+        found.append(_MENDED)
+    ends = health.get("certificate_ends")
+    if isinstance(ends, str) and ends < _before(now, -CERTIFICATE_S):
+        found.append(_ENDING)
+    update = health.get("update")
+    if isinstance(update, dict) and update.get("state") in ("rolled_back", "failed"):
+        found.append(_NOT_UPDATED)
+    found += _of_machine(health.get("machine"))
     return found
+
+
+def _of_machine(machine: Any) -> Iterator[Trouble]:
+    if not isinstance(machine, dict):
+        return
+    if machine.get("under_voltage") is True:
+        yield _POWER
+    if _number(machine.get("temperature_c")) >= HOT_C:
+        yield _HOT
+    free, total = machine.get("disk_free_bytes"), _number(machine.get("disk_total_bytes"))
+    if total and _number(free) < DISK_FREE * total:
+        yield _FULL
 
 
 def condition_of_place(

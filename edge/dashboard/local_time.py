@@ -28,6 +28,14 @@ def clock_text(utc: str | None, now: str, language: str) -> str:
     return f"{moment:%H:%M %d/%m}" if language == "vi" else f"{moment:%d %b %H:%M}"
 
 
+def clock_text_or(utc: str, now: str, language: str) -> str:
+    """The same of a time that somebody else wrote; what is no time stays as it is."""
+    try:
+        return clock_text(utc, now, language)
+    except (ValueError, OverflowError):
+        return utc
+
+
 def second_text(utc: str, now: str, language: str) -> str:
     """A moment beside *now* to the second: the hour alone if it is of today."""
     moment = local(utc)

@@ -78,6 +78,7 @@ class Pages:
                 if ask.viewer and ask.viewer.may(right)
             ],
             "at": lambda utc: local_time.clock_text(utc, ask.now, ask.language),
+            "at_or_text": lambda utc: local_time.clock_text_or(utc, ask.now, ask.language),
             "second": lambda utc: local_time.second_text(utc, ask.now, ask.language),
             "ago": lambda utc: local_time.ago_text(utc, ask.now, ask.language),
             "local_day": lambda utc: local_time.day_text(local_time.local_day(utc), ask.language),

@@ -48,6 +48,20 @@ def expire(connection: sqlalchemy.Connection, before_day: str) -> None:
     )
 
 
+def newest_stops(
+    connection: sqlalchemy.Connection, unit: str, most: int
+) -> list[tuple[str, str, str, str]]:
+    """(since, until, latitude, longitude) of the last stops of *unit*, the newest first."""
+    rows = connection.execute(
+        sqlalchemy.text(
+            "SELECT since, until, latitude, longitude FROM stop WHERE unit = :unit"
+            " ORDER BY since DESC LIMIT :most"
+        ),
+        {"unit": unit, "most": most},
+    )
+    return [(row.since, row.until, row.latitude, row.longitude) for row in rows]
+
+
 def stops_of(database: Database, unit: str, since: str, until: str) -> list[StopRow]:
     """The stops of *unit* that began between two moments (UTC), the oldest first."""
     with database.reading("read stops") as connection:

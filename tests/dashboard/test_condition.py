@@ -1,9 +1,12 @@
 """One judgement of a unit and of its place on every page, and its numbers and words by language."""
 
+import re
+
 import pytest
 
 from edge.dashboard.condition import UnitCondition, condition_of_place
 from edge.dashboard.local_time import number_text
+from edge.messages import Machine, OnBoard, Stop, Update
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from tests.dashboard.parts import Deployment
@@ -115,3 +118,86 @@ def test_the_page_of_alarms_says_when_one_will_come(deployment: Deployment) -> N
 
     assert "đã kéo dài 2 phút" in client.get("/alarms").text
     assert "đã kéo dài" not in client.get("/alarms?past=yes").text
+
+
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        ({"machine": Machine(under_voltage=True)}, "nguồn điện yếu"),
+        ({"machine": Machine(temperature_c=84.0)}, "máy quá nóng"),
+        ({"machine": Machine(disk_free_bytes=1, disk_total_bytes=100)}, "đĩa sắp đầy"),
+        ({"repair": "exhausted", "repair_reason": "no frame"}, "máy ảnh hỏng, cần người đến"),
+        ({"certificate_ends": "2021-07-20T00:00:00.000Z"}, "chứng thư sắp hết hạn"),
+        (
+            {"update": Update(version="0.2.0", state="rolled_back", reason="no scan", at=NOW)},
+            "cập nhật không thành công",
+        ),
+        ({"machine": Machine(under_voltage_since_boot=True, temperature_c=60.0)}, ""),
+        ({"update": Update(version="0.2.0", state="installed", at=NOW)}, ""),
+        ({"certificate_ends": "2022-07-20T00:00:00.000Z"}, ""),
+    ],
+)
+def test_what_a_unit_tells_of_itself_is_trouble_or_none(
+    deployment: Deployment, health: dict[str, object], words: str
+) -> None:
+    add_unit(deployment, "cong-9", PLACE, clock="ntp", **health)
+    client = deployment.client("technician")
+
+    unit, units = client.get("/units/cong-9").text, client.get("/units?find=cong-9").text
+
+    assert ('class="troubles"' in unit) == bool(words)
+    assert words in unit
+    assert ("Cần kiểm tra" in units.partition("<tbody>")[2]) == bool(words)
+
+
+def test_the_list_of_units_shows_and_sorts_what_they_tell(deployment: Deployment) -> None:
+    for number, (temperature, free, signal, ends) in enumerate(
+        ((41.0, 90, -60, "2031"), (71.0, 50, -90, "2029"), (52.0, 20, -70, "2030")), start=1
+    ):
+        machine = Machine(
+            temperature_c=temperature,
+            disk_free_bytes=free,
+            disk_total_bytes=100,
+            network="mobile",
+            signal_dbm=signal,
+        )
+        add_unit(
+            deployment,
+            f"x-{number}",
+            PLACE,
+            clock="ntp",
+            machine=machine,
+            certificate_ends=f"{ends}-01-01T00:00:00.000Z",
+            update=Update(version="0.3.0", state="waiting", at=NOW),
+        )
+    client = deployment.client("technician")
+
+    def order(sort: str) -> list[str]:
+        page = client.get(f"/units?find=x-&sort={sort}").text
+        return re.findall(r'href="/units/(x-\d)"', page)
+
+    assert order("temperature") == ["x-2", "x-3", "x-1"]
+    assert order("disk") == ["x-3", "x-2", "x-1"]
+    assert order("signal") == ["x-2", "x-3", "x-1"]
+    assert order("certificate") == ["x-2", "x-3", "x-1"]
+    page = client.get("/units?find=x-2").text
+    for words in ("2029-01-01", ">71<", "50 %", "-90 dBm", "chờ cập nhật 0.3.0"):
+        assert words in page, words
+
+
+def test_a_bus_tells_its_trip_and_where_it_stood(deployment: Deployment) -> None:
+    stop = Stop(
+        since="2021-07-02T01:00:00.000Z",
+        until="2021-07-02T01:05:00.000Z",
+        latitude=13.98,
+        longitude=108.0,
+    )
+    board = OnBoard(trip="sang-1", gps="fix", stops=(stop,))
+    add_unit(deployment, "xe-1", "xe-81b-01234", clock="gnss", on_board=board)
+
+    page = deployment.client("technician").get("/units/xe-1").text
+
+    for words in ("sang-1", "có vị trí", 'href="geo:13.98,108.0"', "08:00–08:05"):
+        assert words in page, words
+    # The map is the phone's own: nothing is asked of anybody by the page.
+    assert "http" not in page.partition('id="stops"')[2].partition("</section>")[0]

@@ -103,6 +103,8 @@ class NowPages:
             counts=Counter(line.condition for line in lines),
             order=PLACE_ORDER,
             day_shown=today,
+            last_hour=_last_hour(quarters, ask.now),
+            only=lines[0] if len(lines) == 1 else None,
             hours=[(moment.date(), moment.hour, count) for moment, count in hours],
             hour_chart=chart(
                 [count for _, count in hours], [f"{moment.hour}h" for moment, _ in hours]
@@ -157,6 +159,33 @@ class NowPages:
             last_scan,
             today,
         )
+
+
+@dataclass(frozen=True)
+class LastHour:
+    """The last four quarters that are over, and the same of yesterday."""
+
+    quarter: int  #: of today, after the last of them
+    count: Count
+    before: Count | None
+
+    @property
+    def hours(self) -> str:
+        """From when until when."""
+        ends = [self.quarter - 4, self.quarter]
+        return "–".join(f"{end % 96 // 4:02}:{end % 4 * 15:02}" for end in ends)
+
+
+def _last_hour(quarters: list[Count], now: str) -> LastHour:
+    moment = local(now)
+    quarter = 4 * moment.hour + moment.minute // 15
+    last = counts.QUARTERS + quarter
+    before = quarters[last - 100 : last - 96] if quarter >= 4 else None
+    return LastHour(
+        quarter,
+        sum(quarters[last - 4 : last], Count()),
+        sum(before, Count()) if before is not None else None,
+    )
 
 
 def _last_hours(quarters: list[Count], now: str) -> list[tuple[datetime, Count]]:

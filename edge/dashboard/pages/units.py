@@ -23,10 +23,13 @@ from edge.storage.counts import Count
 from edge.storage.database import Database
 from edge.storage.events import events_of
 from edge.storage.fleet import FleetUnit
+from edge.storage.stops import newest_stops
 
 ON_A_PAGE = 50
 #: So many days of a unit's scans are shown.
 DAYS = 7
+#: So many stops of a vehicle are shown.
+STOPS = 8
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ class UnitLine:
     unit: FleetUnit
     condition: UnitCondition
     troubles: list[Trouble]
+
+    @property
+    def disk_free(self) -> float | None:
+        """Which part of its disk is free, 0 to 1; None if it does not say."""
+        free, total = _machine(self, "disk_free_bytes"), _machine(self, "disk_total_bytes")
+        return free / total if free is not None and total else None
 
     @classmethod
     def of(cls, unit: FleetUnit, now: str, silent_after_s: float) -> "UnitLine":
@@ -50,6 +59,10 @@ _SORTS: dict[str, Callable[[UnitLine], Any]] = {
     "last_scan": lambda line: line.unit.last_scan or "",
     "pending": lambda line: -(line.unit.health.get("pending") or 0),
     "hours_left": lambda line: line.unit.health.get("hours_left") or float("inf"),
+    "certificate": lambda line: str(line.unit.health.get("certificate_ends") or "~"),
+    "temperature": lambda line: -(_machine(line, "temperature_c") or 0),
+    "disk": lambda line: line.disk_free or 1.0,
+    "signal": lambda line: _machine(line, "signal_dbm") or 0,
     "software": lambda line: (line.unit.software, line.unit.unit),
 }
 
@@ -98,6 +111,7 @@ class UnitPages:
             happened = events_of(connection, ask.path("unit"))
             today = local_day(ask.now)
             span = [today - timedelta(days=back) for back in range(DAYS)]
+            stops = newest_stops(connection, ask.path("unit"), STOPS)
             days = counts.by_day(connection, span[-1], today, ask.person().places, ask.path("unit"))
         if unit is None:
             raise NotThere
@@ -108,11 +122,21 @@ class UnitPages:
             "unit.html",
             line=self._line(unit, ask.now),
             events=happened,
+            stops=stops,
             days=[(day, days.get(day, Count())) for day in span],
         )
 
     def _line(self, unit: FleetUnit, now: str) -> UnitLine:
         return UnitLine.of(unit, now, self._silent_after_s)
+
+
+def _machine(line: UnitLine, name: str) -> float | None:
+    """What a unit says of its machine; None if it says nothing, or no number."""
+    machine = line.unit.health.get("machine")
+    value = machine.get(name) if isinstance(machine, dict) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return None
 
 
 def page_number(ask: Ask, total: int) -> int:
