@@ -28,6 +28,8 @@ from edge.topics import is_name
 
 #: Names of the centre's machines, which no unit has.
 CENTRE = ("collector", "broker", "authority", "desk", "dashboard", "enrolment")
+#: Collectors beside the first are called so, with a number behind it.
+MORE_COLLECTORS = "collector-"
 #: A unit without a clock of its own may begin with the time at which its system was made.
 NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 AUTHORITY_YEARS = 30
@@ -209,6 +211,11 @@ class Authority:
     def _identifier(self) -> x509.AuthorityKeyIdentifier:
         subject = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject.value)
+
+
+def is_of_centre(name: str) -> bool:
+    """Whether *name* is that of a machine of the centre, or may become one."""
+    return name in CENTRE or name.startswith(MORE_COLLECTORS)
 
 
 def facts(certificate: bytes) -> CertificateFacts:

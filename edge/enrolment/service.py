@@ -11,7 +11,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
-from edge.certificates import CENTRE, Authority
+from edge.certificates import Authority, is_of_centre
 from edge.clock import Clock
 from edge.enrolment_exchange import EnrolmentAnswer, EnrolmentRequest
 from edge.enrolment_ledger import IssuedRecord, Ledger, fingerprint
@@ -106,7 +106,7 @@ class Enrolment:
         return EnrolmentAnswer(unit=asked.unit, certificate=record.certificate)
 
     def _check_unit(self, unit: str) -> None:
-        if not is_name(unit) or unit in CENTRE:
+        if not is_name(unit) or is_of_centre(unit):
             raise EnrolmentError("no unit is called so")
         try:
             revoked = self._revoked.read_text(encoding="ascii", errors="replace").split()

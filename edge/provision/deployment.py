@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.certificates import CENTRE, Authority
+from edge.certificates import Authority, is_of_centre
 from edge.errors import EdgeError, ProvisionError
 from edge.provision.inventory import (
     Inventory,
@@ -121,7 +121,7 @@ class Deployment:
 
     def _unit_from(self, row: Mapping[str, str]) -> UnitRecord:
         name = row.get("id", "")
-        if name in CENTRE:
+        if is_of_centre(name):
             raise ProvisionError(f"a unit cannot be called {name!r}; a machine of the centre is")
         given = {key: value for key, value in row.items() if value}
         table = {"area": self.settings.units.area} | given
@@ -264,6 +264,7 @@ name = "{settings.deployment.name}"
 host = "{broker.host}"
 port = {broker.port}
 folder = "{broker.folder}"
+collectors = {broker.collectors}
 
 [enrolment]
 host = "{settings.enrolment.host}"

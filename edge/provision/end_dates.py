@@ -13,6 +13,7 @@ from edge.provision.layout import (
     COLLECTOR_CERTIFICATE,
     ENROLMENT_CERTIFICATE,
     ISSUING,
+    collectors,
 )
 from edge.provision.machines import ALARM_DAYS, read_file
 
@@ -49,7 +50,11 @@ def end_dates(deployment: Deployment, now: datetime) -> Iterator[EndDate]:
         # What it signs ends with it.
         ("issuing authority", ISSUING, units.certificate_days + ALARM_DAYS, _RENEW),
         ("broker's certificate", f"{BROKER}/{mosquitto.CERTIFICATE_FILE}", ALARM_DAYS, _RENEW),
-        ("collector's certificate", COLLECTOR_CERTIFICATE, ALARM_DAYS, _RENEW),
+        *(
+            (f"certificate of {name}", f"{name}/{COLLECTOR_CERTIFICATE}", ALARM_DAYS, _RENEW)
+            for name in collectors(deployment.settings.broker.collectors)
+            if (folder / name).is_dir()
+        ),
         ("endpoint's certificate", ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW),
     ):
         yield by(what, facts(read_file(folder / path)).not_after, days, cure)

@@ -1,5 +1,7 @@
 """Where things lie in the folder of a deployment."""
 
+from edge.certificates import MORE_COLLECTORS
+
 SETTINGS = "provision.toml"
 README = "README.md"
 REGISTER = "register.json"
@@ -11,8 +13,9 @@ AUTHORITY_KEY = "authority/authority.key"
 SETUP_KEY = "authority/setup.key"
 BROKER = "broker"
 COLLECTOR = "collector"
-COLLECTOR_CERTIFICATE = "collector/collector.pem"
-COLLECTOR_KEY = "collector/collector.key"
+#: In the folder of each collector.
+COLLECTOR_CERTIFICATE = "collector.pem"
+COLLECTOR_KEY = "collector.key"
 #: Signs what the centre gives back by hand.
 RECEIPT_KEY = "collector/receipts.key"
 #: Of the endpoint where units enrol.
@@ -36,3 +39,8 @@ UNITS = "units"
 UPDATES = "updates"
 UPDATES_KEY = "authority/updates.key"
 UPDATES_PUBLIC = "updates.asc"
+
+
+def collectors(count: int) -> list[str]:
+    """The names of so many collectors, which are those of their folders."""
+    return [COLLECTOR, *(f"{MORE_COLLECTORS}{number}" for number in range(2, count + 1))]

@@ -27,6 +27,7 @@ from edge.provision.layout import (
     REVOKED,
     SETUP_KEY,
     SETUP_PUBLIC,
+    collectors,
 )
 from edge.provision.settings import ProvisionSettings
 from edge.sealing import open_signer
@@ -46,9 +47,11 @@ def write_machines(
     root, units = root_authority(folder), tuple(units)
     gone = sorted(unit.id for unit in units if unit.revoked is not None)
     _write_enrolment(folder, settings, root, gone, now)
-    _write_collector(folder, settings, root, now)
+    names = collectors(settings.broker.collectors)
+    for name in names:
+        _write_collector(folder, settings, root, name, now)
     _write_broker(folder, settings, root, units, now)
-    rules = mosquitto.rules(gone)
+    rules = mosquitto.rules(gone, names)
     write_file(folder / BROKER / mosquitto.RULES_FILE, rules.encode())
 
 
@@ -123,29 +126,35 @@ def _renew_issuing(
 
 
 def _write_collector(
-    folder: Path, settings: ProvisionSettings, root: Authority, now: datetime
+    folder: Path, settings: ProvisionSettings, root: Authority, name: str, now: datetime
 ) -> None:
+    own = folder / name
+    own.mkdir(mode=0o700, exist_ok=True)
     _renew(
-        folder / COLLECTOR_CERTIFICATE,
-        folder / COLLECTOR_KEY,
-        "collector",
+        own / COLLECTOR_CERTIFICATE,
+        own / COLLECTOR_KEY,
+        name,
         now,
-        lambda: root.issue_client("collector", now, COLLECTOR_DAYS),
+        lambda: root.issue_client(name, now, COLLECTOR_DAYS),
     )
-    write_file(folder / COLLECTOR / mosquitto.AUTHORITY_FILE, read_file(folder / AUTHORITY))
+    write_file(own / mosquitto.AUTHORITY_FILE, read_file(folder / AUTHORITY))
+    receipts = own / Path(RECEIPT_KEY).name
+    if not receipts.is_file() and name != COLLECTOR:
+        # Units believe one key.
+        write_file(receipts, read_file(folder / RECEIPT_KEY), secret=True)
     text = f"""\
 # Made by edge-provision for the deployment "{settings.deployment.name}". Goes to /etc/edge/ on
 # the collector's machine, with the other files of this folder. Manual: config/collector.toml.
-id = "collector"
+id = "{name}"
 receipt_key_file = "{Path(RECEIPT_KEY).name}"
 
 [broker]
 url = "{broker_url(settings)}"
 ca_file = "{mosquitto.AUTHORITY_FILE}"
-certificate_file = "collector.pem"
-key_file = "collector.key"
+certificate_file = "{COLLECTOR_CERTIFICATE}"
+key_file = "{COLLECTOR_KEY}"
 """
-    path = folder / COLLECTOR / "collector.toml"
+    path = own / "collector.toml"
     # Made once: an operator adds to it what is the collector's own.
     if not path.is_file():
         write_file(path, text.encode())

@@ -12,9 +12,6 @@ from edge import topics
 from edge.messages import MAX_MESSAGE_BYTES
 from edge.provision.settings import ProvisionSettings
 
-#: Names that the broker knows as collectors; a unit is never called so.
-COLLECTORS = ("collector",)
-
 #: What the broker's folder holds, by the names under which the configuration finds it.
 AUTHORITY_FILE = "authority.pem"
 CERTIFICATE_FILE = "broker.pem"
@@ -44,10 +41,13 @@ def configuration(settings: ProvisionSettings) -> str:
     )
 
 
-def rules(revoked: Iterable[str]) -> str:
-    """Who may write and read what. Whoever of *revoked* is connected is cut off with a SIGHUP."""
+def rules(revoked: Iterable[str], collectors: Iterable[str]) -> str:
+    """Who may write and read what. Whoever of *revoked* is connected is cut off with a SIGHUP.
+
+    *collectors*: their names; a unit is never called so.
+    """
     lines = ["# Made by edge-provision; it is written anew, so change nothing here.", ""]
-    for name in COLLECTORS:
+    for name in collectors:
         lines += [f"user {name}"]
         lines += [f"topic read {topics.every_unit('+', c)}" for c in topics.TO_CENTRE]
         lines += [f"topic write {topics.every_unit('+', c)}" for c in topics.TO_UNIT]

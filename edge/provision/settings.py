@@ -28,6 +28,8 @@ class BrokerPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     host: Host
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8883
+    #: How many; each has a name and a certificate of its own.
+    collectors: Annotated[int, Meta(ge=1, le=50)] = 1
     folder: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]{0,200}(?![\s\S])")] = (
         "/etc/mosquitto/edge"
     )

@@ -77,7 +77,7 @@ def test_a_token_is_for_one_unit_of_one_deployment_until_its_last_day(centre: Ce
     assert len(list(read_issued(centre.path))) == 1
 
 
-@pytest.mark.parametrize("name", CENTRE)
+@pytest.mark.parametrize("name", [*CENTRE, "collector-2"])
 def test_a_machine_of_the_centre_is_no_unit_even_with_a_token(centre: Centre, name: str) -> None:
     with pytest.raises(EnrolmentError, match="no unit is called so"):
         centre.enrol(name, centre.token(name))

@@ -31,11 +31,17 @@ def a_deployment(
     port: int = 8883,
     broker_folder: str = "/etc/mosquitto/edge",
     enrolment_port: int = 8884,
+    collectors: int = 1,
 ) -> Deployment:
     """A deployment with one market and *units* at its gate, whose broker is on this machine."""
     table = {
         "deployment": {"name": "gia-lai"},
-        "broker": {"host": "127.0.0.1", "port": port, "folder": broker_folder},
+        "broker": {
+            "host": "127.0.0.1",
+            "port": port,
+            "folder": broker_folder,
+            "collectors": collectors,
+        },
         "units": {"area": "pleiku"},
         "enrolment": {"port": enrolment_port},
     }

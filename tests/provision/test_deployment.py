@@ -88,7 +88,7 @@ def test_a_unit_needs_a_place_and_a_name_of_its_own(tmp_path: Path) -> None:
         add(deployment, "cho-9-a", place="cho-9")
     with pytest.raises(ProvisionError, match="another unit"):
         add(deployment, "cho-1-a", direction="out")
-    for name in CENTRE:
+    for name in (*CENTRE, "collector-2", "collector-77"):
         with pytest.raises(ProvisionError, match="cannot be called"):
             add(deployment, name)
     assert [unit.id for unit in deployment.inventory.units] == ["cho-1-a"]

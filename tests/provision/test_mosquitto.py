@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge import certificates, topics
+from edge import certificates, config, topics
 from edge.certificates import Authority, Issued
 from edge.clock import SystemClock
+from edge.collector.connecting import connect as a_collectors_connection
+from edge.collector.settings import CollectorSettings
 from edge.demo.broker import free_port
 from edge.mqtt import BrokerSettings, Connection, Received
 from edge.provision import mosquitto
@@ -29,6 +32,8 @@ from tests.provision.deployments import a_deployment, certified
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="sudo apt install mosquitto")
 
+NAMES = ("collector", "collector-2")
+
 
 class Site:
     """A deployment with two units, and its broker running."""
@@ -43,6 +48,7 @@ class Site:
             "b",
             port=self.port,
             broker_folder=str(folder / "gia-lai/broker"),
+            collectors=2,
         )
         self.identities = {name: certified(self.deployment, name) for name in ("a", "b")}
         self.broker = DeploymentBroker(self.deployment, folder)
@@ -65,9 +71,9 @@ class Site:
         )
         return Connection(settings, folder, name, SystemClock(), subscriptions=subscriptions)
 
-    def collector(self) -> Connection:
-        """The collector's, with the files that were made for it."""
-        folder = self.deployment.folder / "collector"
+    def collector(self, name: str = "collector") -> Connection:
+        """That collector's, with the files that were made for it."""
+        folder = self.deployment.folder / name
         settings = BrokerSettings(
             url=self.url,
             ca_file="authority.pem",
@@ -75,7 +81,16 @@ class Site:
             key_file="collector.key",
         )
         channels = [topics.every_unit("+", channel) for channel in topics.TO_CENTRE]
-        return Connection(settings, folder, "collector", SystemClock(), subscriptions=channels)
+        return Connection(settings, folder, name, SystemClock(), subscriptions=channels)
+
+    def sharing(self, name: str) -> Connection:
+        """That collector's, as it shares with others by its own settings."""
+        folder = self.deployment.folder / name
+        given = config.load(folder / "collector.toml", CollectorSettings)
+        settings = msgspec.structs.replace(given, share="gia-lai")
+        connection = a_collectors_connection(settings, folder, SystemClock())
+        assert isinstance(connection, Connection)
+        return connection
 
     def authority(self) -> Authority:
         folder = self.deployment.folder
@@ -155,6 +170,22 @@ def test_each_side_writes_and_reads_its_own(site: Site) -> None:
     assert {m.topic for m in unit.take()} == {own(site, c, "a") for c in topics.TO_UNIT}
     unit.close()
     collector.close()
+
+
+def test_two_collectors_have_names_of_their_own_and_share_what_units_send(site: Site) -> None:
+    unit = site.connection("a")
+    both = [site.sharing(name) for name in NAMES]
+    connect(unit, *both)
+
+    for _ in range(10):
+        unit.publish(own(site, "scan", "a"), b"one")
+    settle(*both, publisher=unit)
+
+    assert [len(connection.take()) for connection in both] == [5, 5]
+    receipts = {(site.deployment.folder / n / "receipts.key").read_bytes() for n in NAMES}
+    assert len(receipts) == 1, "units believe one key"
+    for connection in (unit, *both):
+        connection.close()
 
 
 def test_a_unit_cannot_write_in_the_name_of_another_nor_of_the_centre(site: Site) -> None:
