@@ -14,7 +14,7 @@ MAINTAINER ?=
 # edge-scanner is for units, edge-centre for the machines of the centre.
 PACKAGE ?= edge-scanner
 
-.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster backpressure
+.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster backpressure pictures
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -105,6 +105,11 @@ backpressure:
 cluster:
 	@provisioning/bootstrap.sh test
 	@$(PYTHON_ENV) -m tests.cluster
+
+## The pictures of the pages in the READMEs anew, of invented places; needs chromium.
+pictures:
+	@provisioning/bootstrap.sh test
+	@$(PYTHON_ENV) -m tests.dashboard.pictures $(ARGS)
 
 ## Resolve requirements.lock anew; needs uv.
 lock:
