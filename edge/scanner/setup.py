@@ -81,7 +81,7 @@ class Setup:
     applied: bool
     text: str
     #: The settings by which it can be told by light and sound; None if there are none.
-    settings: UnsetSettings | None
+    settings: UnsetSettings | None = None
 
 
 def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:

@@ -111,12 +111,21 @@ def take_code(boot: Path, root: Path = Path("/")) -> Setup | None:
         content = _content(root / REQUEST)
         if content is None:
             return None
-        done = tell(boot, _take(content, root))
-        answer = Answer(code=name_of(content), applied=done.applied, text=done.text)
-        write_files([UnitFile(ANSWER, msgspec.json.encode(answer), 0o644)], root)
+        try:
+            done = tell(boot, _take(content, root))
+        except OSError as err:
+            why = f"cannot set up: {err.filename or root}: {err.strerror}"
+            _answer(content, Setup(False, f"{why}; the machine's next start tries again"), root)
+            raise
+        _answer(content, done, root)
         return done
     except OSError as err:
         raise EdgeError(f"cannot set up: {err.filename or root}: {err.strerror}") from err
+
+
+def _answer(content: bytes, done: Setup, root: Path) -> None:
+    answer = Answer(code=name_of(content), applied=done.applied, text=done.text)
+    write_files([UnitFile(ANSWER, msgspec.json.encode(answer), 0o644)], root)
 
 
 def _take(content: bytes, root: Path) -> Setup:

@@ -199,6 +199,22 @@ def test_a_unit_that_never_had_a_card_takes_nobodys_code(tmp_path: Path) -> None
     assert "never had a card" in done.text
 
 
+def test_a_card_that_cannot_be_written_is_answered_and_tried_again(unset: Machine) -> None:
+    content = text(a_code(wifi=WIFI))
+    folder = unset.root / "etc/NetworkManager"
+    folder.write_bytes(b"in the way")
+
+    with pytest.raises(EdgeError, match="cannot set up"):
+        unset.ask(content)
+
+    answer = msgspec.json.decode(unset.files()[ANSWER][0], type=Answer)
+    assert (answer.code, answer.applied) == (name_of(content), False)
+    assert "the machine's next start tries again" in answer.text
+    folder.unlink()
+    unset.start()
+    assert settings_of(unset).unit.id == "xe-1"
+
+
 def test_without_a_request_nothing_happens(unset: Machine) -> None:
     before = kept(unset)
 
