@@ -7,6 +7,7 @@ times they are refused like any code that does not count.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 AGAIN_S = 5.0
 #: Root's part takes some seconds on a small board.
 ANSWER_S = 60.0
+#: It is asked again after this long.
+ASK_AGAIN_S = 15.0
 #: Settings of any unit lie here, below its root.
 _SETTINGS_FOLDER = ("etc", "edge")
 
@@ -84,10 +87,9 @@ class SetupWindow:
         self._frame = frame
         self._tell = tell
         self._until: float | None = None
-        # Of the last code: its name, and until when it is not looked at again.
-        self._looked_at = ("", 0.0)
-        # Of the code that root is asked for: its name, and until when.
-        self._asked: tuple[str, float] | None = None
+        # By the names of codes, until when each is not looked at again.
+        self._looked_at: dict[str, float] = {}
+        self._asked: _Asked | None = None
         self._done_at: float | None = None
 
     @property
@@ -117,7 +119,7 @@ class SetupWindow:
         if self._until is None:
             return False
         if self._asked is not None:
-            self._look_for_answer(*self._asked, now)
+            self._look_for_answer(self._asked, now)
         elif self._done_at is None and now >= self._until:
             self._close()
             return False
@@ -140,29 +142,40 @@ class SetupWindow:
 
     def _take(self, content: bytes, now: float) -> None:
         name = name_of(content)
-        if name == self._looked_at[0] and now < self._looked_at[1]:
-            self._looked_at = (name, now + AGAIN_S)
+        known = {each: until for each, until in self._looked_at.items() if now < until}
+        self._looked_at = known | {name: now + AGAIN_S}
+        if name in known:
             return
-        self._looked_at = (name, now + AGAIN_S)
         try:
             code = verify(content, read_state(self._root), self._root)
-            request = self._root / REQUEST
-            # Written over, never replaced: systemd looks at this very file.
-            request.write_bytes(content)
         except EdgeError as err:
             self._fail(str(err))
+            # Root refuses it as well, and writes down why where a card can be read.
+            self._ask(content)
+        else:
+            if self._ask(content):
+                log.info("set-up code %d is handed on to be applied", code.number)
+                self._asked = _Asked(name, content, now + ANSWER_S, now + ASK_AGAIN_S)
+
+    def _ask(self, content: bytes) -> bool:
+        try:
+            # Written over, never replaced: systemd looks at this very file.
+            (self._root / REQUEST).write_bytes(content)
         except OSError as err:
             self._fail(f"cannot hand the set-up code on: {err.filename}: {err.strerror}")
-        else:
-            log.info("set-up code %d is handed on to be applied", code.number)
-            self._asked = (name, now + ANSWER_S)
+            return False
+        return True
 
-    def _look_for_answer(self, name: str, until: float, now: float) -> None:
+    def _look_for_answer(self, asked: "_Asked", now: float) -> None:
         answer = _answer(self._root)
-        if answer is None or answer.code != name:
-            if now >= until:
+        if answer is None or answer.code != asked.name:
+            if now >= asked.until:
                 self._asked = None
                 self._fail("nobody applies set-up codes here; enable edge-setup-code.path")
+            elif now >= asked.again_at:
+                # systemd does not hear of what is written while root still works.
+                asked.again_at = now + ASK_AGAIN_S
+                self._ask(asked.content)
             return
         self._asked = None
         if not answer.applied:
@@ -177,3 +190,14 @@ class SetupWindow:
         log.warning("not set up: %s", why)
         self._tell(why)
         self._indicator.show(Signal.NOT_SET_UP)
+
+
+@dataclass
+class _Asked:
+    """A code that root is asked to apply."""
+
+    name: str
+    content: bytes
+    #: For how long its answer is waited for, and when it is asked for again.
+    until: float
+    again_at: float

@@ -14,7 +14,7 @@ import pytest
 
 from edge.provision.__main__ import main
 from edge.provision.codes import make_codes
-from edge.provision.deployment import Deployment
+from edge.provision.deployment import Deployment, utc_now
 from edge.sealing import Signer
 from edge.setup_code import write_setup_code
 from tests import trees
@@ -92,7 +92,7 @@ def test_a_batch_card_and_a_code_make_a_unit_that_counts(
     write = ["card", str(boot), "--batch", "lo-1", "--packages", str(packages)]
     assert main([*write, "--config", config]) == 0
     (machine.root / "etc/NetworkManager/system-connections").mkdir(parents=True, exist_ok=True)
-    (made,) = make_codes(deployment, ["cho-1-a"], batch="lo-1", wifi=True)
+    (made,) = make_codes(deployment, ["cho-1-a"], batch="lo-1", now=utc_now(), wifi=True)
     stranger = write_setup_code(made.code, Signer(b"z" * 32))
     show(machine, stranger, invented_cards(1, first=8_000)[0])
 

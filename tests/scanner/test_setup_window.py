@@ -168,6 +168,11 @@ def test_the_button_opens_it_for_two_minutes(unit: Gate) -> None:
     assert unit.asked() is None
 
 
+def kept(gate: Gate) -> dict[str, tuple[bytes, int]]:
+    """All files but those under /run."""
+    return {name: it for name, it in gate.machine.files().items() if not name.startswith("run/")}
+
+
 def refused() -> dict[str, bytes]:
     return {
         "of a stranger": text(a_move(), Signer(bytes(range(32)))),
@@ -184,14 +189,19 @@ def test_a_code_that_is_not_for_this_unit_is_refused_aloud_and_goes_no_further(
     unit: Gate, which: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    before = unit.machine.files()
+    before = kept(unit)
     unit.window.open()
 
     unit.show(refused()[which])
 
     assert unit.light.signals == [Signal.WAITING_FOR_CODE, Signal.NOT_SET_UP]
-    assert unit.asked() is None
-    assert unit.machine.files() == before
+    assert kept(unit) == before
+    # Root writes down why, for whoever has nothing but the card.
+    unit.root_works()
+    unit.wait(1)
+    assert unit.light.signals[2:] == []
+    assert kept(unit) == before
+    assert "KHÔNG CÀI ĐẶT ĐƯỢC" in unit.machine.on_the_card()["result.txt"].decode()
     (why,) = unit.told
     assert "\n" not in why
     assert "EDGE1" not in caplog.text
@@ -218,12 +228,28 @@ def test_no_other_code_is_looked_at_meanwhile(unit: Gate, caplog: pytest.LogCapt
     assert "mat khau" not in caplog.text
 
 
-def test_a_code_that_stays_in_view_is_refused_once(unit: Gate) -> None:
+def test_codes_that_stay_in_view_are_refused_once(unit: Gate) -> None:
     unit.window.open()
+    codes = [text(a_move(unit=name)) for name in ("xe-2", "xe-3")]
 
-    unit.show(text(a_move(unit="xe-2")), seconds=20)
+    for _ in range(10):
+        for code in codes:
+            unit.show(code, seconds=1)
 
-    assert len(unit.told) == 1
+    assert len(unit.told) == 2
+
+
+def test_root_is_asked_again_when_it_did_not_hear(unit: Gate) -> None:
+    unit.window.open()
+    unit.show(text(a_move()))
+    (unit.machine.root / REQUEST).write_bytes(b"lost")
+
+    unit.wait(16)
+
+    assert unit.asked() == text(a_move())
+    unit.root_works()
+    unit.wait(0.4)
+    assert unit.light.signals[-1] is Signal.SET_UP
 
 
 def test_what_root_refuses_is_told_and_the_window_stays_open(unit: Gate) -> None:
