@@ -70,6 +70,8 @@ class SetupState(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batch: Name | None = None
     #: Of the last set-up code; None where there was none since the last card.
     code: Sequence | None = None
+    #: A name for its content that says nothing of it; "" where there was none.
+    code_name: str = ""
     #: Of the board at that time; "" where it has none.
     hardware: str
 

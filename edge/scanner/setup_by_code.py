@@ -96,10 +96,6 @@ def finish_code(boot: Path, root: Path = Path("/")) -> Setup | None:
             # None, or one that was done and half wiped.
             wipe_file(root / APPLYING)
             return None
-        state = read_state(root)
-        if state is not None and (code := _applied(content, state)):
-            wipe_file(root / APPLYING)
-            return tell(boot, Setup(True, _what_it_is(code), present_settings(root)))
         return tell(boot, _take(content, root))
     except OSError as err:
         raise EdgeError(f"cannot set up: {err.filename or root}: {err.strerror}") from err
@@ -130,6 +126,10 @@ def _answer(content: bytes, done: Setup, root: Path) -> None:
 
 def _take(content: bytes, root: Path) -> Setup:
     state = read_state(root)
+    if state is not None and (done := _applied(content, state)):
+        # Asked twice, or cut off behind the last step: it is so already.
+        wipe_file(root / APPLYING)
+        return Setup(True, _what_it_is(done), present_settings(root))
     try:
         code = verify(content, state, root)
         table = _settings(code, root)
@@ -153,6 +153,7 @@ def _take(content: bytes, root: Path) -> Setup:
         # Of its batch's card the number may be higher.
         number=max(state.number, code.number),
         code=code.number,
+        code_name=name_of(content),
         unit=code.unit,
         hardware=board_serial(root),
     )
@@ -190,11 +191,9 @@ def _settings(code: SetupCode, root: Path) -> dict[str, Any]:
 
 def _applied(content: bytes, state: SetupState) -> SetupCode | None:
     """The code in *content*, if it is the last one that this unit took."""
-    try:
-        code = read_setup_code(content, state.setup_key)
-    except SetupCodeError:
+    if name_of(content) != state.code_name:
         return None
-    return code if (state.unit, state.code) == (code.unit, code.number) else None
+    return read_setup_code(content, state.setup_key)
 
 
 def _what_it_is(code: SetupCode) -> str:

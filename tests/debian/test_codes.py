@@ -6,7 +6,6 @@ What is not real: the board, its lights (lines in the journal), and who holds th
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,15 +16,13 @@ from edge.provision.codes import make_codes
 from edge.provision.deployment import Deployment, utc_now
 from edge.sealing import Signer
 from edge.setup_code import write_setup_code
-from tests import trees
-from tests.debian.machine import START_S, Machine, until_active, why_not
-from tests.debian.test_unit import SUITES, UNIT, build
+from tests.debian.machine import START_S, Machine, build, until_active
 from tests.drawing import draw
 from tests.end_to_end.parts import invented_cards
 from tests.fakes import eventually
 from tests.provision.deployments import a_deployment
-from tests.provision.test_boot_partition import a_boot_partition
 
+UNIT = "edge-scanner.service"
 VIEW = "var/lib/view"
 SETTINGS = f"""
 [camera]
@@ -43,20 +40,6 @@ required = false
 pytestmark = pytest.mark.skipif(
     "EDGE_DEBIAN" not in os.environ, reason="takes some minutes: sudo make debian"
 )
-
-
-@pytest.fixture(params=SUITES)
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
-    """A machine that is off, with a stock boot partition."""
-    if reason := why_not(request.param):
-        pytest.skip(reason)
-    (tmp_path / "machine").mkdir()
-    made = Machine(trees.tree(trees.UNITS[request.param]), tmp_path / "machine")
-    (made.root / "boot").mkdir(exist_ok=True)
-    a_boot_partition(made.root / "boot/firmware")
-    (made.root / "var/log/journal").mkdir(parents=True, exist_ok=True)
-    yield made
-    made.throw_away()
 
 
 @pytest.fixture

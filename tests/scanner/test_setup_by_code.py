@@ -88,15 +88,19 @@ def test_the_network_of_a_code_is_for_root_alone(unset: Machine) -> None:
 
 
 def test_what_came_of_it_is_answered_to_the_scanner(unset: Machine) -> None:
-    content = text(a_code())
+    mine, after = text(a_code()), text(a_code())
+    files = []
 
-    for applied in (True, False):
+    # Asked twice, it is done once.
+    for content, applied in ((mine, True), (mine, True), (after, False)):
         unset.ask(content)
+        files.append(kept(unset))
         data, mode = unset.files()[ANSWER]
         answer = msgspec.json.decode(data, type=Answer)
         assert (answer.code, answer.applied) == (name_of(content), applied)
         # The scanner is another user.
         assert mode == 0o644
+    assert files[0] == files[1] == files[2]
 
 
 def test_a_unit_is_hung_elsewhere_without_a_laptop(tmp_path: Path) -> None:
@@ -145,7 +149,7 @@ def refused() -> dict[str, bytes]:
         "damaged": text(a_move(number=8))[:-3],
         "of another deployment's key": text(a_move(number=8), stranger),
         "of another deployment": text(a_move(number=8, deployment="khac")),
-        "shown again": text(a_move(number=7)),
+        "of the same number": text(a_move(number=7, place="cho-3")),
         "older": text(a_move(number=3)),
         "for another unit": text(a_move(number=8, unit="xe-2")),
         "for another board": text(a_move(number=8, hardware="10000000ffffffff")),
