@@ -42,6 +42,7 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     height: Annotated[int, Meta(ge=64, le=4096)] = 720
     frame_rate: Annotated[float, Meta(gt=0, le=240)] = 15.0
     repeat: bool = False
+    buffers: Annotated[int, Meta(ge=2, le=8)] = 4
     wait_s: Annotated[float, Meta(gt=0, le=60)] = 3.0
     exposure_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 4000
     gain: Annotated[float, Meta(ge=1, le=64)] = 8.0

@@ -136,7 +136,7 @@ class PiCamera:
     def _start(self, settings: CameraSettings) -> None:
         configuration = self._camera.create_video_configuration(
             main={"size": (settings.width, settings.height), "format": GREY_FIRST[0]},
-            buffer_count=4,
+            buffer_count=settings.buffers,
             queue=False,  # a queued frame can be old
             controls={"FrameRate": settings.frame_rate},
         )

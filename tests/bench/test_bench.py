@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import cv2
+import numpy as np
 
+from tests.bench.instructions import counted, fitted
 from tests.bench.pictures import Picture, Tally, judge
 from tests.bench.plot import Dot, write_plot
 from tests.bench.readers import LIVE, OURS, ZXING, Reading
 from tests.bench.report import targets
 from tests.bench.sequences import Watch, gains
 from tests.bench.soak import GROWTH_MB, soak
+from tests.bench.unit import ROOT, environment, profiled
 from tests.drawing import draw
 
 SQUARE = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0))
@@ -44,6 +47,27 @@ def test_a_reader_is_compared_with_the_best_on_the_same_sequence() -> None:
     singles = [Watch(frames_to_read=[5, 9, 8, None]), Watch(frames_to_read=[7, 4, None, None])]
 
     assert gains(mine, singles) == [1, -1, -2, 7]
+
+
+def test_instructions_are_read_from_either_counter() -> None:
+    perf = "some warning\n123456789,,instructions:u,1000,100.00,,\n"
+    valgrind = "==7== exp-bbv\n# Total instructions: 987654321\n"
+
+    assert counted("perf", perf) == 123_456_789
+    assert counted("valgrind", valgrind) == 987_654_321
+
+
+def test_a_frame_is_as_wide_as_the_profile_says() -> None:
+    given = profiled(ROOT / "config" / "zero-2w.toml")
+    view = fitted(np.zeros((720, 1280), np.uint8), given.camera.width)
+
+    assert view.shape == (given.camera.height, given.camera.width) == (540, 960)
+    # What a profile does not name stays as it is.
+    assert given.indicator == profiled(None).indicator
+
+
+def test_a_unit_is_measured_in_the_environment_that_systemd_gives_it() -> None:
+    assert environment()["PYTHONMALLOC"] == "malloc"
 
 
 def test_targets_say_what_is_not_met() -> None:

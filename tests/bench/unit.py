@@ -1,16 +1,23 @@
 """What the full service of a unit takes: start, memory, processor; a table to paste.
 
-    python -m tests.bench.unit [--camera pi] [--seconds N]      (make bench BENCH=unit)
+    python -m tests.bench.unit [--camera pi] [--settings FILE]      (make bench BENCH=unit)
 
 The real service, as a process, with no network. Without --camera it sees pictures: a card that is
 held still, then nothing, then one card after another. What decoding the pictures themselves takes,
 which a camera does not, is measured beside it and taken off. With `--camera pi`, on a Raspberry Pi,
 it sees what is there: hold a card before it at the start, then leave it alone; reading is left out.
+With `--settings`, as those of config/zero-2w.toml, the unit has these beside. The service's own
+environment, as systemd gives it, is that of systemd/edge-scanner.service.
+
+How many instructions a frame takes, which does not depend on what else a machine does:
+`make bench BENCH=instructions`.
 """
 
 import argparse
 import os
 import platform
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,17 +27,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 
+from edge import config
 from edge.clock import SystemClock
 from edge.scanner.camera import open_camera
 from edge.scanner.decoder import Frame
+from edge.scanner.settings import ScannerSettings
 from edge.sealing import make_key_pair
 from edge.unit_settings import CameraSettings
 from tests.drawing import draw, on_wall
 from tests.end_to_end.parts import Service, beeps_in, invented_cards, scanner_settings
 
-FRAME_RATE = 15.0
+ROOT = Path(__file__).parents[2]
 #: Nobody listens there.
 NO_BROKER = "mqtt://127.0.0.1:9"
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -42,6 +52,7 @@ class Usage:
 
     share: float
     resident_mb: float
+    own_mb: float
     peak_mb: float
 
 
@@ -50,11 +61,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--camera", default="", help="pi, or a webcam; default: pictures")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--settings", type=Path, help="a profile, as config/zero-2w.toml")
     options = parser.parse_args()
+    camera = profiled(options.settings).camera
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_key_pair(folder / "tracing.pub", folder / "tracing.key")
-        print(f"{machine()}, Python {platform.python_version()}; {FRAME_RATE:g} frames a second\n")
+        if options.settings:
+            (folder / "scanner.d").mkdir()
+            shutil.copyfile(options.settings, folder / "scanner.d" / "profile.toml")
+        frames = f"{camera.width}x{camera.height}, {camera.frame_rate:g} frames a second"
+        print(f"{machine()}, Python {platform.python_version()}; {frames}\n")
         print("| what | measured | target |\n|---|---|---|")
         cards = write(folder / "cards", [seen(card) for card in invented_cards(20)])
         still = write(folder / "still", [seen(invented_cards(1)[0])])
@@ -63,15 +80,16 @@ def main() -> int:
         print(f"| start to the first scan accepted | {start_s:.2f} s | under 2 s |")
         print(f"| of which processor time | {cpu_s:.2f} s | |")
         idle = run(folder, options.camera or str(empty), options.seconds)
-        own = 0.0 if options.camera else decoding_share(empty)
+        own = 0.0 if options.camera else decoding_share(empty, camera)
         print(f"| memory, now | {idle.resident_mb:.0f} MB | under 120 MB |")
+        print(f"| of which its own, and no file's | {idle.own_mb:.0f} MB | |")
         print(f"| memory, most | {idle.peak_mb:.0f} MB | |")
         print(f"| idle, of one core | {100 * (idle.share - own):.1f} % | under 15 % |")
         if not options.camera:
             busy = run(folder, str(cards), options.seconds)
             print(
                 f"| a new card every frame, of one core |"
-                f" {100 * (busy.share - decoding_share(cards)):.1f} % | |"
+                f" {100 * (busy.share - decoding_share(cards, camera)):.1f} % | |"
             )
             print(f"| memory then, most | {busy.peak_mb:.0f} MB | under 120 MB |")
     return 0
@@ -102,29 +120,50 @@ def run(folder: Path, source: str, seconds: float) -> Usage:
     time.sleep(seconds)
     share = (processor_s(process) - before_s) / (time.monotonic() - began)
     status = Path(f"/proc/{process}/status").read_text()
-    usage = Usage(share, megabytes(status, "VmRSS"), megabytes(status, "VmHWM"))
+    usage = Usage(share, *(megabytes(status, what) for what in ("VmRSS", "RssAnon", "VmHWM")))
     service.stop(signal.SIGTERM)
     return usage
 
 
-def decoding_share(pictures: Path) -> float:
-    """What decoding *pictures* at our frame rate takes of one core: a camera does not need it."""
-    settings = CameraSettings(source=str(pictures), repeat=True, frame_rate=FRAME_RATE)
-    camera = open_camera(settings, SystemClock(), wait=lambda _: None)
+def profiled(profile: Path | None) -> ScannerSettings:
+    """The settings of a unit with those of *profile* beside."""
+    unit = {"id": "x", "area": "x", "place": "x", "direction": "in", "tracing_key_file": "x"}
+    tables = [config.read(profile)] if profile else []
+    return config.check(
+        config.merged([{"unit": unit, "broker": {}}, *tables]), ScannerSettings, str(profile)
+    )
+
+
+def environment() -> dict[str, str]:
+    """What systemd gives the service beside its own, but for the pins, which are not here."""
+    text = (ROOT / "systemd" / "edge-scanner.service").read_text()
+    pairs = [pair for line in re.findall(r"(?m)^Environment=(.*)$", text) for pair in line.split()]
+    return {
+        name: value
+        for name, _, value in (pair.partition("=") for pair in pairs)
+        if name != "GPIOZERO_PIN_FACTORY"
+    }
+
+
+def decoding_share(pictures: Path, camera: CameraSettings) -> float:
+    """What decoding *pictures* as *camera* does takes of one core: a real one does not need it."""
+    settings = msgspec.structs.replace(camera, source=str(pictures), repeat=True)
+    source = open_camera(settings, SystemClock(), wait=lambda _: None)
     frames = 60
-    camera.capture()
+    source.capture()
     began = time.thread_time()
     for _ in range(frames):
-        camera.capture()
+        source.capture()
     took_s = time.thread_time() - began
-    camera.close()
-    return took_s / frames * FRAME_RATE
+    source.close()
+    return took_s / frames * camera.frame_rate
 
 
 def unit(folder: Path, source: str, name: str) -> Service:
     """The service of a unit that sees *source*, with an outbox of its own."""
-    settings = scanner_settings(NO_BROKER, Path(source), folder / name, frame_rate=FRAME_RATE)
-    return Service("scanner", folder, settings.replace("reread_delay_s = 0", "reread_delay_s = 5"))
+    settings = scanner_settings(NO_BROKER, Path(source), folder / name, frame_rate=15.0)
+    settings = settings.replace("reread_delay_s = 0", "reread_delay_s = 5")
+    return Service("scanner", folder, settings, environment=environment())
 
 
 def seen(card: str | None, number: int = 0) -> Frame:
