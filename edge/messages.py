@@ -192,6 +192,8 @@ class Confirmed(Message, frozen=True, kw_only=True):
     v: Literal[1] = 1
     epoch: Hex16
     ranges: Annotated[tuple[ConfirmedRange, ...], Meta(min_length=1, max_length=500)]
+    #: By the centre's key: see edge/signed.py. "" in a receipt, which is signed as a whole.
+    signature: Annotated[bytes, Meta(max_length=64)] = b""
 
 
 class MissingRange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -330,6 +332,9 @@ class Health(Message, frozen=True, kw_only=True):
     hours_left: Annotated[float, Meta(ge=0)] | None = None
     #: The longest that keeping one of the last scans took: a card that wears out is slow first.
     keep_ms_max: Annotated[float, Meta(ge=0)] = 0.0
+    #: Confirmations that the unit's centre had not signed: of somebody at the broker, or of a
+    #: collector with another key; the scans wait.
+    unbelieved: Count = 0
     #: How often something like a code stayed in view without being read.
     unread: Count = 0
     #: How well the unit sees: "unjudged" at first, "good", or what is wrong (scanner/eye.py).

@@ -1,19 +1,36 @@
-"""Signs what the centre tells its units to do, so that whoever runs the broker tells them nothing.
+"""Signs what the centre tells its units, so that whoever runs the broker tells them nothing.
 
-Ed25519, over the exact bytes of the order as they stand in the message, behind a line that says on
-which channel it travels. The key is that of the centre's receipts: every unit has its public part
-from its card (`receipts.pub`), and what it stands for is the same, "this comes from my centre". A
-key of its own for orders would lie on the same machine, and be one more thing to carry and renew.
+Orders: Ed25519, over the exact bytes of the order as they stand in the message, behind a line that
+says on which channel it travels. The key is that of the centre's receipts: every unit has its
+public part from its card (`receipts.pub`), and what it stands for is the same, "this comes from my
+centre". A key of its own for orders would lie on the same machine, and be one more thing to carry
+and renew.
 
-The order names its unit; commands have an id and an expiry, desired settings a growing number: see
+An order names its unit; commands have an id and an expiry, desired settings a growing number: see
 messages.py. So one that is played again, later or to another unit, does nothing.
+
+Confirmations: a unit forgets a scan for them, so they are signed too, over the lines of
+`_confirmed_lines`. Played again they confirm what is confirmed. On a core of a PC it takes 20 us to
+sign a message and 45 us to verify it (144 and 149 us with 500 ranges, the most). There is one for
+all that a batch holds of a unit, so units that catch up cost next to nothing; ten thousand units
+with a scan every 77 s each, confirmed one by one, cost 0.3 % of a core. At the very limit of a
+collector, with one scan of each unit in each batch, it is a third of its time.
 """
+
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Raw, Struct
 
 from edge.errors import BadMessage
-from edge.messages import MAX_MESSAGE_BYTES, Command, Config, SignedCommand, SignedConfig
+from edge.messages import (
+    MAX_MESSAGE_BYTES,
+    Command,
+    Config,
+    Confirmed,
+    SignedCommand,
+    SignedConfig,
+)
 from edge.sealing import Signer, Verifier
 
 Order = Command | Config
@@ -53,6 +70,29 @@ def read_order(channel: str, payload: bytes, unit: str, centre: Verifier) -> Ord
     if order.unit != unit:
         raise BadMessage(f"signed for {order.unit}; this unit is {unit}")
     return order
+
+
+def sign_confirmed(message: Confirmed, unit: str, key: Signer) -> Confirmed:
+    """*message* to *unit*, signed with the centre's *key*."""
+    signature = key.sign(_confirmed_bytes(message, unit))
+    return msgspec.structs.replace(message, signature=signature)
+
+
+def is_confirmed(message: Confirmed, unit: str, centre: Verifier) -> bool:
+    """Whether the *centre* signed *message*, to *unit*."""
+    return centre.verifies(_confirmed_bytes(message, unit), message.signature)
+
+
+def _confirmed_bytes(message: Confirmed, unit: str) -> bytes:
+    return _purpose("confirmed") + "\n".join(_confirmed_lines(message, unit)).encode()
+
+
+def _confirmed_lines(message: Confirmed, unit: str) -> Iterator[str]:
+    """The unit, its epoch, and a line for each range: "<first> <last> <check>"."""
+    yield unit
+    yield message.epoch
+    for each in message.ranges:
+        yield f"{each.first} {each.last} {each.check}"
 
 
 def _purpose(channel: str) -> bytes:

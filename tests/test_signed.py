@@ -5,11 +5,19 @@ from typing import Any
 
 import nacl.signing
 import pytest
+from msgspec.structs import replace
 
 from edge.errors import BadMessage
-from edge.messages import MAX_MESSAGE_BYTES, Command, Config, revision_of
+from edge.messages import (
+    MAX_MESSAGE_BYTES,
+    Command,
+    Config,
+    Confirmed,
+    ConfirmedRange,
+    revision_of,
+)
 from edge.sealing import Signer, Verifier
-from edge.signed import Order, read_order, sign_order
+from edge.signed import Order, is_confirmed, read_order, sign_confirmed, sign_order
 
 CENTRE = Signer(bytes(nacl.signing.SigningKey(b"c" * 32)))
 OTHER = Signer(bytes(nacl.signing.SigningKey(b"o" * 32)))
@@ -81,6 +89,26 @@ def test_what_is_unsigned_anothers_or_changed_is_not_believed(payload: bytes) ->
 def test_an_order_for_another_unit_is_not_followed() -> None:
     with pytest.raises(BadMessage, match="signed for cong-1; this unit is cong-2"):
         read(sign_order(PAUSE, CENTRE), unit="cong-2")
+
+
+CONFIRMED = Confirmed(
+    epoch="e" * 16,
+    ranges=(
+        ConfirmedRange(first=1, last=3, check="0" * 16),
+        ConfirmedRange(first=7, last=7, check="1" * 16),
+    ),
+)
+
+
+def test_a_confirmation_is_what_the_centre_signed_to_this_unit() -> None:
+    signed = sign_confirmed(CONFIRMED, "cong-1", CENTRE)
+
+    assert is_confirmed(Confirmed.decode(signed.encode()), "cong-1", VERIFIER)
+    assert not is_confirmed(signed, "cong-2", VERIFIER)
+    assert not is_confirmed(CONFIRMED, "cong-1", VERIFIER)
+    assert not is_confirmed(sign_confirmed(CONFIRMED, "cong-1", OTHER), "cong-1", VERIFIER)
+    assert not is_confirmed(replace(signed, epoch="d" * 16), "cong-1", VERIFIER)
+    assert not is_confirmed(replace(signed, ranges=signed.ranges[:1]), "cong-1", VERIFIER)
 
 
 def test_an_order_of_one_channel_is_no_use_on_the_other() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import json
+import logging
 import sys
 import tempfile
 from contextlib import closing
@@ -24,11 +25,13 @@ from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
 from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
-from edge.sealing import Signer, open_signer
+from edge.sealing import Signer, key_id, open_signer
 from edge.storage.control import Control
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
 from edge.topics import topic
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("/etc/edge/collector.toml")
 #: How long the broker may take to answer, and to take what units are asked.
@@ -101,6 +104,8 @@ def _run(options: argparse.Namespace) -> int:
     clock = SystemClock()
     storage = _storage(settings, options)
     connection = connect(settings, options.config.parent, clock)
+    key = _signer(settings, options)
+    log.info("units know this collector by the key %s", key_id(key.public_key))
     collector = Collector(
         connection,
         storage,
@@ -108,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
         batch_scans=settings.batch_scans,
         batch_wait_s=settings.batch_wait_ms / 1000,
         gap_ask_s=settings.gap_ask_s,
-        key=lambda: _signer(settings, options),
+        key=key,
     )
     metrics = None
     if settings.metrics_file:

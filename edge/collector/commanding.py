@@ -41,14 +41,13 @@ class Commander:
         connection: Connection | Sessions,
         control: Control,
         clock: Clock,
-        key: Callable[[], Signer] | None,
+        key: Signer | None,
     ) -> None:
-        """*key* gives the centre's key when it is first needed; None commands nobody."""
+        """*key* is the centre's; None commands nobody."""
         self._connection = connection
         self._control = control
         self._clock = clock
-        self._open_key = key
-        self._key: Signer | None = None
+        self._key = key
         self._next_look = self._next_config_look = clock.monotonic()
 
     def step(self) -> None:
@@ -82,9 +81,7 @@ class Commander:
     def _send(self, area: str, channel: str, order: Order) -> bool:
         """Sign *order* and give it to the broker; False if that takes nothing. Raises SealError."""
         if self._key is None:
-            if self._open_key is None:
-                raise SealError("this collector was started without a key to sign with")
-            self._key = self._open_key()
+            raise SealError("this collector was started without a key to sign with")
         return self._connection.publish(
             topic(area, order.unit, channel), sign_order(order, self._key)
         )

@@ -8,7 +8,7 @@ is asked for.
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Status, che
 from edge.mqtt import Connection, Received
 from edge.sealing import Signer
 from edge.sessions import Sessions
+from edge.signed import sign_confirmed
 from edge.storage.control import Control
 from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
@@ -84,9 +85,13 @@ class Collector:
         batch_scans: int = 500,
         batch_wait_s: float = 0.1,
         gap_ask_s: float = 300.0,
-        key: Callable[[], Signer] | None = None,
+        key: Signer | None = None,
     ) -> None:
-        """*key* gives the centre's key, with which what units are told to do is signed."""
+        """*key* is the centre's, with which all that units are told is signed.
+
+        Without it units are commanded nothing, and only those confirm that know no centre's key.
+        """
+        self._key = key
         self._connection = connection
         self._storage = storage
         self._clock = clock
@@ -204,6 +209,8 @@ class Collector:
                 message = Confirmed(
                     epoch=epoch, ranges=tuple(ranges[start : start + RANGES_A_MESSAGE])
                 )
+                if self._key is not None:
+                    message = sign_confirmed(message, unit, self._key)
                 # If it is lost the unit sends again and is answered again.
                 if not self._connection.publish(topic(area, unit, "confirmed"), message.encode()):
                     self.totals.unconfirmed += 1

@@ -194,6 +194,7 @@ def _scan(options: argparse.Namespace) -> int:
         )
         boots = Boots(folder / BOOTS, schedule)
         stack.callback(boots.close)
+        centre = read_centre(config.secret_path(settings.carry.receipt_key_file, beside))
         publisher = Publisher(
             connection,
             outbox,
@@ -204,6 +205,7 @@ def _scan(options: argparse.Namespace) -> int:
             health_changed=meter.changed,
             health_log=HealthLog(folder / HEALTH_LOG),
             config=lambda: desired.revision,
+            centre=centre,
             boots=boots,
             window=settings.publisher.window,
             scans_a_message=settings.publisher.scans_a_message,
@@ -212,7 +214,6 @@ def _scan(options: argparse.Namespace) -> int:
             resend_s=settings.publisher.resend_s,
             health_s=settings.publisher.health_s,
         )
-        centre = read_centre(config.secret_path(settings.carry.receipt_key_file, beside))
         remote = Remote(
             publisher,
             desired,

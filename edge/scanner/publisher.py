@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from edge.clock import Clock
 from edge.errors import BadMessage
 from edge.messages import (
@@ -47,6 +49,8 @@ from edge.scanner.boots import Boots
 from edge.scanner.budget import Budget
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
+from edge.sealing import Verifier
+from edge.signed import is_confirmed
 from edge.topics import CHANNELS, topic
 from edge.unit_settings import UnitSettings
 
@@ -116,6 +120,7 @@ class Publisher:
         health_changed: Callable[[], bool] = lambda: False,
         health_log: HealthLog | None = None,
         config: Callable[[], str] = lambda: NO_CONFIG,
+        centre: Verifier | None = None,
         window: int = 1000,
         scans_a_message: int = 20,
         live_share: float = 0.25,
@@ -133,6 +138,7 @@ class Publisher:
         self._health_changed = health_changed
         self._health_log = health_log
         self._config = config
+        self._centre = centre
         self._others: deque[tuple[str, bytes]] = deque(maxlen=OTHERS)
         self._next_late = clock.monotonic() + EVERY_S
         self._clock_source = clock.now().clock
@@ -154,6 +160,8 @@ class Publisher:
         self._topics = {channel: topic(unit.area, unit.id, channel) for channel in CHANNELS}
         #: How many scans were confirmed since the start.
         self.confirmed = 0
+        #: How many confirmations came that the centre had not signed.
+        self.unbelieved = 0
 
     @property
     def connected(self) -> bool:
@@ -216,7 +224,7 @@ class Publisher:
             self.step(0.1)
         timeout_s = max(0.0, timeout_s - (self._clock.monotonic() - began))
         if self._connection.connected:
-            self._publish("health", self._health().encode())
+            self._publish("health", self._own_health().encode())
             self._publish_status("stopped")
         self._connection.disconnect(timeout_s)
 
@@ -368,14 +376,14 @@ class Publisher:
             if all(self._publish("health", health.encode()) for health in late):
                 self._health_log.forget(len(late))
             return
-        if self._publish("health", self._health().encode()):
+        if self._publish("health", self._own_health().encode()):
             self._next_health = now + self._health_s
 
     def _keep_health(self, log_of_health: HealthLog) -> None:
         now = self._clock.monotonic()
         if self._health_changed() or now >= self._next_late:
             self._next_late = now + EVERY_S
-            log_of_health.put(self._health())
+            log_of_health.put(self._own_health())
 
     def _publish(self, channel: str, payload: bytes, about: Sequence[int] = ()) -> bool:
         return self._connection.publish(self._topics[channel], payload, about=about)
@@ -411,9 +419,23 @@ class Publisher:
             return
         if message.epoch != self._outbox.epoch:
             return
+        if self._centre is not None and not is_confirmed(message, self._unit.id, self._centre):
+            self._note_unbelieved()
+            return
         believed = [(r.first, r.last) for r in message.ranges if self._is_ours(r)]
         if believed:
             self._forget(believed)
+
+    def _own_health(self) -> Health:
+        return msgspec.structs.replace(self._health(), unbelieved=self.unbelieved)
+
+    def _note_unbelieved(self) -> None:
+        self.unbelieved += 1
+        if self.unbelieved == 1:
+            log.error(
+                "a confirmation that this unit's centre has not signed: nothing is forgotten for"
+                " it. If the centre has a new key, give this unit its public part (receipts.pub)"
+            )
 
     def _is_ours(self, confirmed: ConfirmedRange) -> bool:
         # Bounded, whatever the message says.

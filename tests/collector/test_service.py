@@ -12,10 +12,14 @@ from edge.collector.service import Collector, confirmed_ranges
 from edge.errors import StorageError
 from edge.messages import Again, Confirmed, ConfirmedRange, MissingRange, check_of, scans_message
 from edge.mqtt import BrokerSettings, Connection
+from edge.sealing import Signer, Verifier
+from edge.signed import is_confirmed
 from edge.storage.storage import Storage
 from edge.topics import topic
 from tests.conftest import Broker
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan, a_status, eventually
+
+KEY = Signer(b"c" * 32)
 
 
 class Centre:
@@ -31,7 +35,7 @@ class Centre:
 
     def start(self, storage: Storage | None = None) -> Collector:
         self.connection = self._connection("collector", subscriptions(["+"]), persistent=True)
-        collector = Collector(self.connection, storage or self.storage, SystemClock())
+        collector = Collector(self.connection, storage or self.storage, SystemClock(), key=KEY)
         eventually(
             lambda: self.connection.connected,
             "collector connected",
@@ -56,7 +60,9 @@ class Centre:
             self.unit.step(0.01)
             for message in self.unit.take():
                 self.unit.ack(message)
-                self.confirmations.append(Confirmed.decode(message.payload))
+                confirmed = Confirmed.decode(message.payload)
+                assert is_confirmed(confirmed, "cong-1", Verifier(KEY.public_key))
+                self.confirmations.append(confirmed)
             self.collector.step(0.01)
 
         eventually(holds, what, turn=turn)
@@ -226,7 +232,7 @@ def test_what_a_broker_delivers_before_it_grants_the_subscriptions_is_confirmed(
     tmp_path: Path,
 ) -> None:
     connection, storage = FakeConnection(), Storage(tmp_path / "storage.db")
-    collector = Collector(connection, storage, FakeClock())  # type: ignore[arg-type]
+    collector = Collector(connection, storage, FakeClock(), key=KEY)  # type: ignore[arg-type]
     connection.come_up()
     connection.connected = False
     for seq in (1, 2, 3):
@@ -280,7 +286,7 @@ def test_nothing_is_confirmed_before_it_is_committed(centre: Centre) -> None:
             super()._confirm(scans)  # type: ignore[arg-type]
 
     storage = Watched(centre._folder / "storage.db")
-    centre.collector = Telling(centre.connection, storage, SystemClock())
+    centre.collector = Telling(centre.connection, storage, SystemClock(), key=KEY)
     centre.send(a_scan(1).encode())
     centre.until(lambda: centre.confirmed() == {1}, "confirmed")
     storage.close()
@@ -300,7 +306,9 @@ def test_a_unit_is_asked_for_what_stays_missing_and_the_gap_closes(centre: Centr
     asked: list[Again] = []
     unit = centre._connection("cong-1-again", [topic("pleiku", "cong-1", "again")])
     eventually(lambda: unit.connected, "unit connected", turn=lambda: unit.step(0.02))
-    centre.collector = Collector(centre.connection, centre.storage, SystemClock(), gap_ask_s=0.2)
+    centre.collector = Collector(
+        centre.connection, centre.storage, SystemClock(), gap_ask_s=0.2, key=KEY
+    )
     for seq in (1, 2, 4):
         centre.send(a_scan(seq).encode())
 

@@ -102,6 +102,7 @@ class Scene:
             id = "collector-{number}"
             areas = ["sim-{number}"]
             sessions = "each"
+            receipt_key_file = "receipts.key"
             [storage]
             url = "{self.storage}"
             [broker]

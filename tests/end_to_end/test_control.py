@@ -16,7 +16,14 @@ import pytest
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
 from edge.demo.broker import NatsBroker
-from edge.messages import Command
+from edge.messages import (
+    Command,
+    Confirmed,
+    ConfirmedRange,
+    Scan,
+    check_of,
+    read_scans,
+)
 from edge.mqtt import Connection
 from edge.sealing import Signer, make_key_pair, open_signer
 from edge.signed import sign_order
@@ -227,6 +234,45 @@ def test_who_runs_the_broker_commands_nobody_and_replays_in_vain(fleet: Fleet) -
     assert fleet.units["cong-1"].starts == starts
     log = fleet.units["cong-1"].service.log.read_text()
     assert "not signed by this unit's centre" in log or "not a signed order" in log
+
+
+def test_who_runs_the_broker_makes_no_unit_forget_a_scan(fleet: Fleet) -> None:
+    """He sees the numbers and ids of scans, so all of a confirmation but its signature."""
+    address = topic("thu", "cong-2", "scan")
+    settings = BrokerSettings(url=fleet.broker.url)
+    rogue = Connection(settings, fleet.folder, "rogue-2", SystemClock(), subscriptions=[address])
+    seen: list[Scan] = []
+    forged = 0
+
+    def forge() -> None:
+        nonlocal forged
+        rogue.step(0.1)
+        for message in rogue.take():
+            rogue.ack(message)
+            for scan in read_scans(message.payload)[0]:
+                seen.append(scan)
+                ranges = (ConfirmedRange(scan.seq, scan.seq, check_of([scan.id])),)
+                confirmed = Confirmed(epoch=scan.epoch, ranges=ranges)
+                rogue.publish(topic("thu", "cong-2", "confirmed"), confirmed.encode())
+                forged += 1
+
+    fleet.collector.stop()
+    eventually(lambda: rogue.connected and forged >= 5, "forged", turn=forge, limit_s=60)
+    eventually(lambda: rogue.in_flight == 0, "the broker has them", turn=forge, limit_s=60)
+    rogue.close()
+    fleet.collector.start()
+    last = max(scan.seq for scan in seen)
+
+    def all_are_rows() -> bool:
+        storage = Storage(f"sqlite:///{fleet.folder}/storage.db", make=False)
+        try:
+            rows = {seq for unit, _, seq, _ in storage.scan_numbers() if unit == "cong-2"}
+        finally:
+            storage.close()
+        return rows >= set(range(1, last + 1))
+
+    eventually(all_are_rows, "every scan is a row", limit_s=90, turn=a_second)
+    assert "has not signed" in fleet.units["cong-2"].service.log.read_text()
 
 
 def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_minutes(

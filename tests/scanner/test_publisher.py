@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edge.messages import (
     TOGETHER_BYTES,
@@ -23,6 +24,8 @@ from edge.scanner.budget import OVERHEAD_BYTES
 from edge.scanner.health_log import EVERY_S, HealthLog
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import FLUSH_AFTER_S, IN_FLIGHT_BYTES, RESEND_MAX_S, Publisher
+from edge.sealing import Signer, Verifier
+from edge.signed import sign_confirmed
 from edge.unit_settings import UnitSettings
 from tests.fakes import FakeClock, FakeConnection, a_health, a_scan
 
@@ -35,7 +38,7 @@ CONFIRMED = "edge/v1/pleiku/cong-1/confirmed"
 class Unit:
     """A publisher with a real outbox, a clock moved by hand, and a broker in the test's hands."""
 
-    def __init__(self, folder: Path, **how: float) -> None:
+    def __init__(self, folder: Path, centre: Verifier | None = None, **how: float) -> None:
         self.clock = FakeClock()
         self.connection = FakeConnection()
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
@@ -51,6 +54,7 @@ class Unit:
             health_changed=lambda: self.changes.pop() if self.changes else False,
             health_log=HealthLog(folder / "health.jsonl"),
             boots=Boots(folder / "boots.json"),
+            centre=centre,
             resend_s=5.0,
             health_s=60.0,
             window=int(how.get("window", 10)),
@@ -76,9 +80,11 @@ class Unit:
         return [read_scans(payload)[0] for payload in self.connection.on("scan")]
 
     def confirm(self, first: int, last: int, check: str | None = None) -> None:
+        self.connection.deliver(CONFIRMED, self.confirmation(first, last, check).encode())
+
+    def confirmation(self, first: int, last: int, check: str | None = None) -> Confirmed:
         check = check or check_of(self.scans[seq].id for seq in range(first, last + 1))
-        message = Confirmed(epoch=self.outbox.epoch, ranges=(ConfirmedRange(first, last, check),))
-        self.connection.deliver(CONFIRMED, message.encode())
+        return Confirmed(epoch=self.outbox.epoch, ranges=(ConfirmedRange(first, last, check),))
 
     def pending(self) -> int:
         return self.outbox.status().pending
@@ -114,6 +120,34 @@ def test_only_what_is_confirmed_is_forgotten(unit: Unit) -> None:
 
     assert [scan.seq for scan in unit.outbox.oldest(10)] == [1, 3]
     assert unit.publisher.confirmed == 1
+
+
+def test_who_runs_the_broker_cannot_make_a_unit_forget_a_scan(tmp_path: Path) -> None:
+    centre, other = Signer(b"c" * 32), Signer(b"o" * 32)
+    unit = Unit(tmp_path, Verifier(centre.public_key))
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+    right = unit.confirmation(1, 3)
+    forged = [
+        right,
+        sign_confirmed(right, "cong-1", other),
+        sign_confirmed(right, "cong-2", centre),
+        replace(sign_confirmed(unit.confirmation(1, 1), "cong-1", centre), ranges=right.ranges),
+        replace(right, signature=bytes(64)),
+    ]
+    for message in forged:
+        unit.connection.deliver(CONFIRMED, message.encode())
+        unit.step()
+    assert unit.pending() == 3
+    unit.step(60.0)
+    (health,) = [Health.decode(payload) for payload in unit.connection.on("health")][-1:]
+    assert health.unbelieved == len(forged)
+
+    unit.connection.deliver(CONFIRMED, sign_confirmed(right, "cong-1", centre).encode())
+    unit.step()
+    assert unit.pending() == 0
+    unit.outbox.close()
 
 
 def test_everything_is_sent_again_to_a_broker_that_has_forgotten_us(unit: Unit) -> None:
