@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -11,10 +11,11 @@ import sqlalchemy
 
 from edge.ranges import Ranges, ranges_of
 from edge.storage.rows import Gap, StoredScan
-from edge.storage.writing import Writing
+from edge.storage.writing import Question, Writing
 
 Key = tuple[str, str]  # unit, epoch
 Range = tuple[int, int, str]  # first, last, since
+Arrived = dict[Key, list[tuple[int, int]]]
 
 
 @dataclass
@@ -35,29 +36,54 @@ class HeldBefore:
         return place >= 0 and known[place][1] >= seq
 
 
-def hold(writing: Writing, scans: Sequence[StoredScan]) -> HeldBefore:
-    """Note the numbers of *scans* as held; gives which of them were held before."""
+def numbers_of(scans: Sequence[StoredScan]) -> Arrived:
+    """The numbers of *scans*, as ranges in their order."""
     numbers: defaultdict[Key, set[int]] = defaultdict(set)
     for stored in scans:
         numbers[stored.unit, stored.scan.epoch].add(stored.scan.seq)
-    arrived = {key: list(ranges_of(sorted(seqs))) for key, seqs in numbers.items()}
-    before = _neighbours(writing, arrived)
+    return {key: list(ranges_of(sorted(seqs))) for key, seqs in numbers.items()}
+
+
+def neighbours(writing: Writing, arrived: Arrived) -> Question:
+    """Asks for what is held that the numbers *arrived* overlap or touch."""
+    return (
+        "SELECT DISTINCT h.unit, h.epoch, h.first, h.last, h.since"
+        f" FROM {writing.database.given(unit=str, epoch=str, first=int, last=int)} g"
+        " JOIN held h ON h.unit = g.unit AND h.epoch = g.epoch"
+        " AND h.first <= g.last + 1 AND h.last >= g.first - 1"
+        " ORDER BY h.unit, h.epoch, h.first",
+        [(*key, first, last) for key, ranges in arrived.items() for first, last in ranges],
+        {},
+    )
+
+
+def hold(
+    writing: Writing, arrived: Arrived, answer: Iterable[tuple[Any, ...]], scans: int
+) -> HeldBefore:
+    """Note the numbers *arrived*, of so many *scans*, as held; gives which of them were before.
+
+    *answer* is that to `neighbours`.
+    """
+    before: defaultdict[Key, list[Range]] = defaultdict(list)
+    for unit, epoch, first, last, since in answer:
+        before[unit, epoch].append((first, last, since))
     new: Counter[str] = Counter()
     grown: list[list[Any]] = []  # unit, epoch, first, last, since
     gone: list[tuple[str, str, int]] = []
     for key in sorted(arrived):
         ranges, known = arrived[key], before[key]
+        count = sum(last - first + 1 for first, last in ranges)
         if len(known) == len(ranges) == 1 and ranges[0][0] == known[0][1] + 1:
             # As nearly always: the numbers go on where they were.
             (_, last), (low, _, since) = ranges[0], known[0]
             grown.append([*key, low, last, since])
-            new[key[0]] += len(numbers[key])
+            new[key[0]] += count
             continue
         held = Ranges((low, high) for low, high, _ in known)
         already = sum(held.count(first, last) for first, last in ranges)
-        if already == len(numbers[key]):
+        if already == count:
             continue
-        new[key[0]] += len(numbers[key]) - already
+        new[key[0]] += count - already
         known_since = {low: since for low, _, since in known}
         held.update(ranges)
         for first, last in held:
@@ -65,24 +91,7 @@ def hold(writing: Writing, scans: Sequence[StoredScan]) -> HeldBefore:
             grown.append([*key, first, last, known_since[melted[0]] if melted else None])
             gone += [(*key, low) for low in melted if low != first]
     _write(writing, grown, gone)
-    return HeldBefore(before, new, all_new=new.total() == len(scans))
-
-
-def _neighbours(
-    writing: Writing, arrived: dict[Key, list[tuple[int, int]]]
-) -> defaultdict[Key, list[Range]]:
-    """(first, last, since) of what each range that arrived overlaps or touches, in order."""
-    found: defaultdict[Key, list[Range]] = defaultdict(list)
-    for unit, epoch, first, last, since in writing.ask(
-        "SELECT DISTINCT h.unit, h.epoch, h.first, h.last, h.since"
-        f" FROM {writing.database.given(unit=str, epoch=str, first=int, last=int)} g"
-        " JOIN held h ON h.unit = g.unit AND h.epoch = g.epoch"
-        " AND h.first <= g.last + 1 AND h.last >= g.first - 1"
-        " ORDER BY h.unit, h.epoch, h.first",
-        [(*key, first, last) for key, ranges in arrived.items() for first, last in ranges],
-    ):
-        found[unit, epoch].append((first, last, since))
-    return found
+    return HeldBefore(before, new, all_new=new.total() == scans)
 
 
 def _write(writing: Writing, grown: list[list[Any]], gone: list[tuple[str, str, int]]) -> None:

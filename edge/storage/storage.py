@@ -196,9 +196,15 @@ class Storage:
         tally = Tally()
         if not scans:
             return tally
-        units.lock(writing, {(stored.unit, stored.area) for stored in scans})
+        wanted = sorted({(stored.unit, stored.area) for stored in scans})
+        arrived = held.numbers_of(scans)
+        questions = units.locking(writing, wanted), held.neighbours(writing, arrived)
+        locked, neighbours = writing.ask_together(*questions)
+        if units.make_missing(writing, wanted, locked):
+            # Another collector may have been first with one of these.
+            _, neighbours = writing.ask_together(*questions)
+        before = held.hold(writing, arrived, neighbours, len(scans))
         self._boots.learn_from_scans(writing, scans, summaries)
-        before = held.hold(writing, scans)
         places = (
             range(len(scans))
             if trusting and before.all_new

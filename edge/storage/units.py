@@ -12,7 +12,7 @@ from edge.messages import Health, Status
 from edge.ranges import Ranges
 from edge.storage import events, stops
 from edge.storage.rows import Report, StoredScan, UnitRow
-from edge.storage.writing import Writing
+from edge.storage.writing import Question, Writing
 
 log = logging.getLogger(__name__)
 
@@ -47,28 +47,42 @@ class Tally:
 
 
 def lock(writing: Writing, units: Iterable[tuple[str, str]]) -> None:
-    """Have *units* (name, area) for this transaction alone, as all of SQLite always is.
+    """Have *units* (name, area) for this transaction alone, and make those that are new."""
+    wanted = sorted(set(units))
+    make_missing(writing, wanted, *writing.ask_together(locking(writing, wanted)))
+
+
+def locking(writing: Writing, wanted: Sequence[tuple[str, str]]) -> Question:
+    """Asks which of the units *wanted* (name, area) there are, and locks them.
 
     What is kept of a unit (its numbers, boots, sessions, counts) is read and then changed. All who
-    write take its row first, and in one order, so that nobody waits in a circle.
+    write take its row first, and in one order, so that nobody waits in a circle. A transaction of
+    SQLite has everything for itself.
     """
-    if writing.database.engine == "sqlite":
-        return
-    wanted = sorted(set(units))
-    take = (
-        f"SELECT unit.unit FROM {writing.database.given(unit=str, area=str)} g"
-        " JOIN unit ON unit.unit = g.unit ORDER BY unit.unit FOR UPDATE OF unit"
+    given = writing.database.given(unit=str, area=str)
+    lock = " FOR UPDATE OF unit" if writing.database.engine == "postgresql" else ""
+    return (
+        f"SELECT unit.unit FROM {given} g JOIN unit ON unit.unit = g.unit ORDER BY unit.unit{lock}",
+        wanted,
+        {},
     )
-    taken = {unit for (unit,) in writing.ask(take, wanted)}
-    new = {unit: area for unit, area in wanted if unit not in taken}
+
+
+def make_missing(
+    writing: Writing, wanted: Sequence[tuple[str, str]], locked: Iterable[tuple[str, ...]]
+) -> bool:
+    """Make and lock those of *wanted* that are not among the *locked*; whether there were any."""
+    there = {unit for (unit,) in locked}
+    new = list({unit: area for unit, area in wanted if unit not in there}.items())
     if new:
         writing.change(
             "INSERT INTO unit (unit, area)"
             f" SELECT unit, area FROM {writing.database.given(unit=str, area=str)} g"
             " ORDER BY unit ON CONFLICT DO NOTHING",
-            list(new.items()),
+            new,
         )
-        writing.ask(take, list(new.items()))
+        writing.ask_together(locking(writing, new))
+    return bool(new)
 
 
 def note_scans(

@@ -19,6 +19,11 @@ NUMBERS_A_TRANSACTION = 1 << 24
 #: and waited for once, and another thread may be busy. A few sizes, so that each is prepared once.
 ROWS_A_STATEMENT = (100, 10, 1)
 
+_TYPES = {int: "int8", str: "text", bytes: "bytea"}
+
+#: SQL, the rows of its `Database.given`, and its other values.
+Question = tuple[str, Sequence[Sequence[object]], dict[str, object]]
+
 
 class Writing:
     """A transaction under way."""
@@ -37,6 +42,14 @@ class Writing:
         """The rows of *sql*; *given* are those of its `Database.given`."""
         rows: list[tuple[Any, ...]] = self._execute(sql, given, values).fetchall()
         return rows
+
+    def ask_together(self, *questions: Question) -> list[list[tuple[Any, ...]]]:
+        """The rows of each question, asked one after the other: in one turn over the network."""
+        if self.database.engine == "sqlite":
+            return [self._execute(*question).fetchall() for question in questions]
+        with self._driver.pipeline():
+            cursors = [self._execute(*question) for question in questions]
+            return [cursor.fetchall() for cursor in cursors]
 
     def change(self, sql: str, given: Sequence[Sequence[object]] = (), **values: object) -> None:
         """Do *sql*."""
@@ -75,7 +88,9 @@ class Writing:
         return range(first, self._next)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Put *rows* into *table* by the fastest way that the engine has."""
+        """Put *rows*, in which nothing is NULL, into *table* by the engine's fastest way."""
+        if not rows:
+            return
         if self.database.engine == "sqlite":
             at = 0
             for size in ROWS_A_STATEMENT:
@@ -85,8 +100,10 @@ class Writing:
                     self._driver.execute(statement, values)
                     at += size
             return
-        command = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+        command = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
         with self._driver.cursor() as cursor, cursor.copy(command) as copy:
+            # As text it would take us twice as long.
+            copy.set_types([_TYPES[type(value)] for value in rows[0]])
             for row in rows:
                 copy.write_row(row)
 
@@ -94,7 +111,7 @@ class Writing:
         self, sql: str, given: Sequence[Sequence[object]], values: dict[str, object]
     ) -> Any:
         if given:
-            values["given"] = pack(given)
+            values = values | {"given": pack(given)}
         if self.database.engine == "postgresql":
             sql = _in_percent(sql)
         return self._driver.execute(sql, values)
