@@ -1,7 +1,8 @@
 """How fast the collector stores what waits at the broker, beside what the engine alone can do.
 
     python -m tests.bench.collect [--scans N] [--rounds R] [--units U] [--run L] [--alone]
-                                  [--rows N] [--batch N] [--engines sqlite postgresql]
+                                  [--rows N] [--batch N] [--windows N]
+                                  [--engines sqlite postgresql]
 
 The same scans each time, from U units in runs of L (a backlog comes in runs, live scans singly),
 each run in as few messages as a unit makes of it, or with --alone one scan to a message:
@@ -12,8 +13,8 @@ store      Storage.store, 500 to a transaction: rows, numbers, units, counts, fe
 collector  the whole: a backlog at a NATS server, decoded, stored, acknowledged and confirmed
 single     Storage.store, one scan to a transaction
 
-With --rows N, instead: store N scans over many days, and tell how the rate changes as rows grow,
---batch of them to a transaction.
+With --rows N, instead: store N scans over 21 days, --batch of them to a transaction, and tell how
+the rate changes as rows grow, by so many --windows.
 All run in turn in one process; ratios are of the medians of the rounds.
 """
 
@@ -85,6 +86,7 @@ def main() -> int:
     parser.add_argument("--run", type=int, default=20)
     parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--windows", type=int, default=10)
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"])
     options = parser.parse_args()
@@ -133,7 +135,7 @@ def line(engine: str, way: str, figures: Sequence[tuple[float, float]], of_raw: 
 
 
 def grow(folder: Path, options: argparse.Namespace) -> None:
-    """How the rate changes as rows grow: by windows of a tenth.
+    """How the rate changes as rows grow, by windows.
 
     Beside it, a tenth as many rows go by `raw` into a table that never grows past CONTROL_ROWS:
     that tells what else the machine had to do.
@@ -147,13 +149,13 @@ def grow(folder: Path, options: argparse.Namespace) -> None:
         ):
             storage = Storage(url)
             seqs = [1] * options.units
-            first, window, in_control = 0.0, options.rows // 10, 0
+            first, window, in_control = 0.0, options.rows // options.windows, 0
             print(
                 f"| {engine}: rows | scans/s | of the first | CPU us a scan"
                 " | raw beside it, rows/s | of raw |"
             )
             print("|---|---|---|---|---|---|", flush=True)
-            for turn in range(10):
+            for turn in range(options.windows):
                 busy_s = cpu_s = control_s = 0.0
                 controlled = 0
                 for done in range(0, window, options.batch * 20):
