@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, at whatever moment the power goes."""
 
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -49,15 +50,18 @@ def wipe_file(path: Path) -> None:
     """Overwrite what is in *path*, if it is there, and remove it, on disk when this returns.
 
     A flash card may keep the old blocks for a while where only its maker can read them; a stolen
-    unit is therefore revoked as well.
+    unit is therefore revoked as well. A link is removed, and what it points to left alone.
     """
     try:
-        with path.open("r+b") as file:
+        with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
             file.write(bytes(os.fstat(file.fileno()).st_size))
             file.flush()
             os.fsync(file.fileno())
     except FileNotFoundError:
         return
+    except OSError as err:
+        if err.errno != errno.ELOOP:
+            raise
     remove_file(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.files import replace_file
+from edge.files import replace_file, wipe_file
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -44,3 +44,13 @@ def test_a_link_that_stands_in_the_way_is_not_followed(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"untouched"
     assert path.read_bytes() == b"new"
     assert not path.is_symlink()
+
+
+def test_wiping_a_link_leaves_alone_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+
+    wipe_file(tmp_path / "link")
+
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"

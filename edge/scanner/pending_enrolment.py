@@ -44,7 +44,7 @@ def pend(pending: PendingEnrolment, root: Path = Path("/")) -> None:
     replace_file(folder / PENDING, [msgspec.json.encode(pending)], 0o600)
     folder.chmod(0o700)
     for owned in (folder / PENDING, folder):
-        os.chown(owned, *scanner_user())
+        os.chown(owned, *scanner_user(), follow_symlinks=False)
 
 
 def read_pending(folder: Path) -> PendingEnrolment | None:

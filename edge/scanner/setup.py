@@ -41,8 +41,8 @@ RESULT = "result.txt"
 #: What the card file is called from when it was applied until it is wiped.
 APPLIED = "card.applied"
 
-#: Where the unit remembers its last card.
-STATE = "var/lib/edge/setup.json"
+#: Where the unit remembers its last card; where the scanner can put nothing in its place.
+STATE = "etc/edge/setup.json"
 SETTINGS = "etc/edge/scanner.toml"
 _AUTHORITY = "etc/edge/authority.pem"
 _TRACING = "etc/edge/tracing.pub"

@@ -48,8 +48,8 @@ log = logging.getLogger(__name__)
 REQUEST = "run/edge-scanner/setup-code"
 #: What came of it.
 ANSWER = "run/edge-setup/answer.json"
-#: A code that is being applied.
-APPLYING = "var/lib/edge/setup-code.applying"
+#: A code that is being applied; where the scanner can put nothing in its place.
+APPLYING = "etc/edge/setup-code.applying"
 _NETWORK_S = 10.0
 
 

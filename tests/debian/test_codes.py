@@ -98,7 +98,7 @@ def test_a_batch_card_and_a_code_make_a_unit_that_counts(
     )
 
     assert until_active(machine, UNIT, after=pid)
-    state = machine.root / "var/lib/edge"
+    state = machine.root / "etc/edge"
     assert json.loads((state / "setup.json").read_text())["unit"] == "cho-1-a"
     assert not list(state.glob("setup-code.applying*"))
     network = machine.root / "etc/NetworkManager/system-connections/edge-wifi.nmconnection"

@@ -283,7 +283,7 @@ def test_the_power_may_go_at_any_step(tmp_path: Path) -> None:
 
 
 def test_a_unit_that_has_forgotten_whose_it_is_takes_no_card(machine: Machine) -> None:
-    machine.put("var/lib/edge/setup.json", b"{")
+    machine.put("etc/edge/setup.json", b"{")
     machine.insert(a_card())
 
     with pytest.raises(EdgeError, match=r"setup\.json is damaged"):

@@ -123,7 +123,7 @@ def test_a_unit_is_hung_elsewhere_without_a_laptop(tmp_path: Path) -> None:
             "chieu-2",
         )
         changed = {name for name, file in kept(machine).items() if before.get(name) != file}
-        assert changed == {"etc/edge/scanner.toml", "var/lib/edge/setup.json"}
+        assert changed == {"etc/edge/scanner.toml", "etc/edge/setup.json"}
 
 
 def test_nothing_of_the_former_bus_is_left(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_stolen_unit_tells_nobody_with_all_its_files_and_keys(tmp_path: Path) 
         "etc/edge/basis/card-0.json",
         "etc/NetworkManager/system-connections/edge-wifi.nmconnection",
         "var/lib/edge/identity/unit.pem",
-        "var/lib/edge/setup.json",
+        "etc/edge/setup.json",
         "var/lib/edge/unit.key",
         f"var/lib/edge/outbox/{BOOTS}",
         f"var/lib/edge/outbox/{HEALTH_LOG}",
