@@ -15,7 +15,7 @@ from edge.clock import SystemClock
 from edge.collector import audit
 from edge.collector.asking import requests
 from edge.collector.commanding import add_commands, run_command, run_desired, run_group
-from edge.collector.connecting import connect
+from edge.collector.connecting import connect, leave
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
@@ -81,6 +81,12 @@ def main(args: list[str] | None = None) -> int:
         help="erase the sealed identities of an order by the tracing desk; the scans stay counted",
     )
     erases.add_argument("order", type=Path, metavar="FILE")
+    commands.add_parser(
+        "leave",
+        parents=[cli.common_again()],
+        help="end this collector's sessions at the broker, when it is stopped for good or before"
+        " its areas or sessions change; what waited for it there comes again from the units",
+    )
     add_commands(commands)
     add_stops(commands)
     options = parser.parse_args(args)
@@ -94,6 +100,7 @@ def main(args: list[str] | None = None) -> int:
         "desired": _control,
         "group": _control,
         "stops": _stops,
+        "leave": _leave,
     }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
@@ -193,6 +200,13 @@ def _ask(settings: CollectorSettings, beside: Path, storage: Storage) -> None:
             connection.publish(topic(area, unit, "again"), message.encode())
             print(f"asked {unit} for {len(message.ranges)} ranges", file=sys.stderr)
         connection.disconnect(BROKER_S)
+
+
+def _leave(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    for name in leave(settings, options.config.parent, SystemClock(), BROKER_S):
+        print(f"session {name} has ended")
+    return 0
 
 
 def _erase(options: argparse.Namespace) -> int:

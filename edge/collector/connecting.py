@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from edge.clock import Clock
 from edge.collector.settings import CollectorSettings
-from edge.errors import ConfigError
+from edge.errors import BrokerError, ConfigError
 from edge.mqtt import Connection
 from edge.sessions import Sessions
 from edge.topics import TO_CENTRE, every_unit, shared
@@ -36,12 +37,39 @@ def connect(settings: CollectorSettings, folder: Path, clock: Clock) -> Connecti
     if settings.sessions == "one":
         return session(settings.id, subscriptions(settings.areas))
     reports = session(settings.id, subscriptions(settings.areas, REPORTS))
-    # No collector's own name has an underscore.
+    _, *names = session_names(settings)
     scans = [
-        session(f"{settings.id}_scan_{area.replace('+', 'all')}", subscriptions([area], ["scan"]))
-        for area in settings.areas
+        session(name, subscriptions([area], ["scan"]))
+        for name, area in zip(names, settings.areas, strict=True)
     ]
     return Sessions(reports, scans)
+
+
+def session_names(settings: CollectorSettings) -> list[str]:
+    """What the broker knows a collector's sessions by."""
+    if settings.sessions == "one":
+        return [settings.id]
+    # No collector's own name has an underscore.
+    scans = [f"{settings.id}_scan_{area.replace('+', 'all')}" for area in settings.areas]
+    return [settings.id, *scans]
+
+
+def leave(settings: CollectorSettings, folder: Path, clock: Clock, limit_s: float) -> list[str]:
+    """End the collector's sessions, so that the broker keeps nothing for them; gives their names.
+
+    Raises ConfigError, and BrokerError if a broker does not answer within *limit_s*.
+    """
+    names = session_names(settings)
+    for name in names:
+        # One that is not to outlive its connection takes the place of the one that is.
+        with closing(Connection(settings.broker, folder, name, clock)) as connection:
+            deadline = clock.monotonic() + limit_s
+            while not connection.connected:
+                connection.step(0.2)
+                if clock.monotonic() > deadline:
+                    raise BrokerError(f"session {name} was not ended: {connection.trouble}")
+            connection.disconnect(limit_s)
+    return names
 
 
 def subscriptions(areas: Sequence[str], channels: Sequence[str] = TO_CENTRE) -> list[str]:

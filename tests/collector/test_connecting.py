@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge import config
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
+from edge.collector.__main__ import main
 from edge.collector.connecting import connect as a_connection
 from edge.collector.connecting import subscriptions
 from edge.collector.settings import CollectorSettings
@@ -19,7 +21,7 @@ from edge.messages import Scan
 from edge.mqtt import Connection, Received
 from edge.storage.storage import Storage
 from edge.topics import topic
-from tests.conftest import Mosquitto
+from tests.conftest import Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
 from tests.end_to_end.parts import Service
 from tests.fakes import a_scan, a_status, eventually
@@ -84,6 +86,46 @@ def test_each_message_goes_to_one_of_them_and_how_a_unit_is_to_all(
     assert retained.topic.endswith("/status")
     for connection in (*both, late):
         connection.close()
+
+
+@pytest.mark.parametrize("sessions", ["one", "each"])
+def test_a_collector_that_leaves_is_kept_nothing_for(
+    broker: Broker,
+    connect: Connect,
+    tmp_path: Path,
+    sessions: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    toml = tmp_path / "collector.toml"
+    toml.write_text(
+        f'id = "one"\nareas = ["pleiku"]\nsessions = "{sessions}"\n[broker]\nurl = "{broker.url}"\n'
+    )
+    settings = config.load(toml, CollectorSettings)
+    away = a_connection(settings, tmp_path, SystemClock())
+    eventually(lambda: away.connected, "connected", turn=lambda: away.step(0.05))
+    away.disconnect(5)
+    unit = connect(broker.url, "cong-1")
+    until_connected(unit)
+    unit.publish(topic("pleiku", "cong-1", "scan"), a_scan(1).encode())
+    eventually(lambda: not unit.in_flight, "taken", turn=lambda: unit.step(0.05))
+
+    assert main(["leave", "--config", str(toml)]) == 0
+
+    assert "session one has ended" in capsys.readouterr().out
+    back = a_connection(settings, tmp_path, SystemClock())
+    eventually(lambda: back.connected, "connected", turn=lambda: back.step(0.05))
+    unit.publish(topic("pleiku", "cong-1", "scan"), a_scan(2).encode())
+    heard: list[Received] = []
+
+    def turn() -> None:
+        unit.step(0.01)
+        back.step(0.05)
+        heard.extend(back.take())
+
+    eventually(lambda: heard, "what comes from now on", turn=turn)
+    assert [Scan.decode(message.payload).seq for message in heard] == [2]
+    back.close()
+    away.close()
 
 
 class Sharing:

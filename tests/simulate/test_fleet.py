@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.simulate.__main__ import main
+from edge.sealing import Sealer, make_key_pair, read_key
+from edge.simulate.__main__ import _parser, main, make_units
 from edge.simulate.service import Fleet, Plan
 from edge.storage.storage import Storage
 from tests.conftest import Broker
@@ -55,6 +56,27 @@ def test_a_fleet_with_a_backlog_and_faults_is_stored_once(
     assert {row.area for row in storage.units()} == {"sim-1", "sim-2", "sim-3"}
     assert sum(row.corrected for row in storage.units()) > 0
     storage.close()
+
+
+def test_the_same_seed_makes_the_same_fleet(tmp_path: Path) -> None:
+    make_key_pair(tmp_path / "pub", tmp_path / "key")
+    sealer = Sealer(read_key(tmp_path / "pub"))
+    made = []
+    for seed in (1, 1, 2):
+        options = _parser().parse_args(
+            ["--units", "5", "--backlog-s", "600", "--rate", "1", "--clock-faults", "0.5"]
+        )
+        units = make_units(options, random.Random(seed), sealer, 1_625_187_600.0)
+        made.append(
+            [
+                (unit.name, unit.wrong, waiting.scan.id, waiting.scan.at, waiting.scan.clock)
+                for unit in units
+                for waiting in unit.pending.values()
+            ]
+        )
+
+    assert len(made[0]) > 300
+    assert made[0] == made[1] != made[2]
 
 
 def test_scans_that_nobody_confirms_are_told(
