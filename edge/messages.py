@@ -443,7 +443,16 @@ def flag_bits(flags: Iterable[str]) -> int:
 
 
 CommandAction = Literal[
-    "identify", "self_test", "restart", "reboot", "diagnostics", "pause", "resume", "update"
+    "identify",
+    "self_test",
+    "restart",
+    "reboot",
+    "diagnostics",
+    "pause",
+    "resume",
+    "update",
+    "rotate_keys",
+    "retire",
 ]
 
 

@@ -86,6 +86,8 @@ SCANNER = Contents(
         "edge-clock.service",
         "edge-poweroff.path",
         "edge-poweroff.service",
+        "edge-retire.path",
+        "edge-retire.service",
         "edge-update.path",
         "edge-update.timer",
         "edge-update.service",

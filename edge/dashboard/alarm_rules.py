@@ -141,6 +141,8 @@ def _of_unit(unit: FleetUnit, sight: Sight, limits: Limits) -> Iterator[Finding]
     def found(kind: Kind, detail: str = "", *, raises: bool = True) -> Finding:
         return Finding(kind, unit.unit, unit.place, detail, raises)
 
+    if unit.state == "retired":
+        return
     if unit.state == "offline" or unit.seen is None or _age(unit.seen, now) > limits.silent_unit_s:
         if unit.state != "stopped":
             yield found("unit-offline", unit.seen or "")

@@ -8,11 +8,11 @@ from typing import Any, Literal
 from edge.clock import utc_seconds, utc_text
 from edge.storage.fleet import FleetUnit
 
-UnitCondition = Literal["offline", "silent", "troubled", "working"]
+UnitCondition = Literal["offline", "silent", "troubled", "working", "retired"]
 PlaceCondition = Literal["failing", "partly", "troubled", "quiet", "working", "empty"]
 
 #: The worst first, as lists show them.
-UNIT_ORDER: tuple[UnitCondition, ...] = ("offline", "silent", "troubled", "working")
+UNIT_ORDER: tuple[UnitCondition, ...] = ("offline", "silent", "troubled", "working", "retired")
 PLACE_ORDER: tuple[PlaceCondition, ...] = (
     "failing",
     "partly",
@@ -56,6 +56,8 @@ _DAMAGED = Trouble("có bản ghi hỏng trên thẻ nhớ", "damaged records on
 
 def condition_of(unit: FleetUnit, now: str, silent_after_s: float) -> UnitCondition:
     """How *unit* is at *now*."""
+    if unit.state == "retired":
+        return "retired"
     if unit.state in ("offline", "stopped"):
         return "offline"
     if unit.seen is None or unit.seen < _before(now, silent_after_s):
@@ -107,6 +109,7 @@ def condition_of_place(
     units: Sequence[UnitCondition], last_scan: str | None, now: str, quiet_after_s: float
 ) -> PlaceCondition:
     """How a place is whose units are in these conditions: never better than any of them."""
+    units = [condition for condition in units if condition != "retired"]
     if not units:
         return "empty"
     away = sum(condition in ("offline", "silent") for condition in units)

@@ -77,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     add_release_commands(commands)
     _command(commands, "broker", _broker, "write the files of broker and collector anew")
     revoke = _command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
-    revoke.add_argument("unit", metavar="UNIT")
     issued_help = "issued.jsonl, copied from where units enrol"
-    revoke.add_argument("--issued", type=Path, metavar="FILE", help=f"first take in {issued_help}")
+    gone = _command(commands, "retire", _revoke, "note that a unit was taken down; revokes it")
+    for one in (revoke, gone):
+        one.add_argument("unit", metavar="UNIT")
+        one.add_argument("--issued", type=Path, metavar="FILE", help=f"first take in {issued_help}")
     sign = _command(commands, "sign", _sign, "certify units that ask by a USB stick")
     sign.add_argument("requests", type=Path, metavar="STICK", help="the stick, or a file on it")
     issued = _command(commands, "issued", _issued, "take in what the enrolment endpoint has issued")
@@ -278,7 +280,8 @@ def _unit_list(options: argparse.Namespace) -> int:
             print(msgspec.json.encode(unit).decode())
             continue
         given = [f"{what} {n}" for what, n in (("card", unit.card), ("code", unit.code)) if n]
-        state = "revoked" if unit.revoked else ", ".join(given) or "no card yet"
+        gone = "retired" if unit.retired else "revoked" if unit.revoked else ""
+        state = gone or ", ".join(given) or "no card yet"
         print(f"{unit.id:<32} {unit.area} {unit.place} {unit.direction} {unit.trip} {state}")
     return 0
 
@@ -376,10 +379,12 @@ def _revoke(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
     if options.issued is not None:
         take_issued(deployment, options.issued)
-    unit = deployment.revoke(options.unit, utc_now())
+    retired = options.command == "retire"
+    unit = deployment.revoke(options.unit, utc_now(), retired=retired)
     folder = deployment.settings.broker.folder
     print(
-        f"{unit.id} is revoked, with {len(unit.certificates)} certificates. Copy broker/revoked.pem"
+        f"{unit.id} is {'retired and ' if retired else ''}revoked, with {len(unit.certificates)}"
+        " certificates. Copy broker/revoked.pem"
         f" and broker/rules.acl to {folder} on the broker's machine, then: systemctl reload"
         " mosquitto; and enrolment/revoked.txt to /etc/edge-enrol where units enrol"
     )

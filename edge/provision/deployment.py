@@ -166,9 +166,9 @@ class Deployment:
             unit = change.inventory.unit(name)
             change.put(msgspec.structs.replace(unit, card=max(unit.card, number)))
 
-    def revoke(self, name: str, now: datetime) -> UnitRecord:
+    def revoke(self, name: str, now: datetime, *, retired: bool = False) -> UnitRecord:
         """Keep the unit *name* out for ever; the files in `broker/` and `enrolment/` say so when
-        this returns."""
+        this returns. *retired*: it was taken down."""
         with self.changing_inventory() as change:
             unit = change.inventory.unit(name)
             # Those that were issued before, and those that were heard of since.
@@ -177,7 +177,10 @@ class Deployment:
                 for certificate in unit.certificates
             )
             unit = msgspec.structs.replace(
-                unit, certificates=certificates, revoked=unit.revoked or now
+                unit,
+                certificates=certificates,
+                revoked=unit.revoked or now,
+                retired=(unit.retired or now) if retired else unit.retired,
             )
             change.put(unit)
         self.write_broker(now)

@@ -37,6 +37,8 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
     #: The number of its last set-up code that was made; 0 for none.
     code: Count = 0
     revoked: datetime | None = None
+    #: Taken down for good, and empty; it is revoked with it.
+    retired: datetime | None = None
 
     @property
     def certificate(self) -> CertificateRecord | None:

@@ -40,6 +40,7 @@ from edge.scanner.repair import REPAIR, Ladder, mended_camera
 from edge.scanner.rereads import Rereads
 from edge.scanner.retention import LOOK_S as RETENTION_S
 from edge.scanner.retention import Retention
+from edge.scanner.retiring import Retirement, retire
 from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
 from edge.scanner.settings import ScannerSettings
@@ -48,7 +49,7 @@ from edge.scanner.speaker import speaking
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
 from edge.scanner.vehicle import Vehicle
-from edge.scanner.wiping import wipe
+from edge.scanner.wiping import clear_retained, wipe
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
 from edge.topics import TO_UNIT, topic
@@ -76,6 +77,7 @@ def main(args: list[str] | None = None) -> int:
         "wiring": wiring.run,
         "setup": setting_up.run,
         "wipe": _wipe,
+        "retire": _retire,
         "clock": _set_clock,
     }
     work = works.get(options.command, _run)
@@ -118,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     wiping.add_argument("unit", metavar="UNIT", help="its name, to be sure")
     wiping.add_argument(
         "--lose-scans", action="store_true", help="even those that nobody has confirmed"
+    )
+    commands.add_parser(
+        "retire", parents=[also], help="what root does when the centre has retired this unit"
     )
     checking.add_command(commands, cli.common_again())
     diagnosing.add_command(commands, cli.common_again())
@@ -224,6 +229,8 @@ def _scan(options: argparse.Namespace) -> int:
             meter.health,
             recent,
             centre,
+            rotate=credentials.rotate if credentials.identity is not None else None,
+            retirement=Retirement(unit_root(options.config)),
         )
         publishing = stack.enter_context(
             Beside(
@@ -428,10 +435,21 @@ def _set_clock(options: argparse.Namespace) -> int:
 
 def _wipe(options: argparse.Namespace) -> int:
     settings = config.load(options.config, ScannerSettings)
-    lost = wipe(settings, options.unit, lose_scans=options.lose_scans)
-    print(
-        f"{options.unit} is empty; {lost} scans are lost. Now: edge-provision revoke {options.unit}"
+    lost = wipe(
+        settings,
+        options.unit,
+        lose_scans=options.lose_scans,
+        root=unit_root(options.config),
+        farewell=lambda: clear_retained(settings, options.config.parent, SystemClock()),
     )
+    print(
+        f"{options.unit} is empty; {lost} scans are lost. Now: edge-provision retire {options.unit}"
+    )
+    return 0
+
+
+def _retire(options: argparse.Namespace) -> int:
+    print(retire(options.config, unit_root(options.config)))
     return 0
 
 

@@ -102,6 +102,11 @@ class Orders:
         """Answer that *command_id* is not done, for *reason*; it is not remembered."""
         self._untold.append(self._answer(_Done(command_id, "", "failed", reason)))
 
+    @property
+    def all_told(self) -> bool:
+        """Whether no answer waits."""
+        return not self._untold
+
     def tell(self, publish: Callable[[Answer], bool]) -> None:
         """Send the answers that wait, as far as *publish* takes them."""
         while self._untold and publish(self._untold[0]):

@@ -1,7 +1,7 @@
-"""Asks systemd to start the machine anew, to switch it off, or to look for new software.
+"""Asks systemd to start the machine anew, to switch it off, to look for new software, to empty it.
 
 The hardened service may do none of it. It makes a file in its own folder under /run, on which
-systemd/edge-reboot.path, edge-poweroff.path and edge-update.path wait.
+systemd/edge-reboot.path, edge-poweroff.path, edge-update.path and edge-retire.path wait.
 """
 
 import logging
@@ -11,7 +11,12 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 #: What may be asked for, each the name of the file.
-REBOOT, POWEROFF, UPDATE = "reboot", "poweroff", "update"
+REBOOT, POWEROFF, UPDATE, RETIRE = "reboot", "poweroff", "update", "retire"
+
+
+def hears() -> bool:
+    """Whether this service was started by systemd, so that something can be asked for."""
+    return bool(os.environ.get("RUNTIME_DIRECTORY"))
 
 
 def ask(what: str, folder: Path | None = None) -> bool:

@@ -157,6 +157,8 @@ class Publisher:
         self._start_again()
         self._unwritten_since: float | None = None
         self._warned_of_double = False
+        #: Whether the broker was told to keep nothing of this unit.
+        self.forgotten = False
         self._topics = {channel: topic(unit.area, unit.id, channel) for channel in CHANNELS}
         #: How many scans were confirmed since the start.
         self.confirmed = 0
@@ -167,6 +169,11 @@ class Publisher:
     def connected(self) -> bool:
         """Whether scans can be sent right now."""
         return self._connection.connected
+
+    @property
+    def idle(self) -> bool:
+        """Whether the broker has all that was sent."""
+        return self._connection.connected and not self._connection.in_flight
 
     def step(self, timeout_s: float) -> None:
         """One turn: what the broker has for us, what is due, what can be sent.
@@ -214,6 +221,10 @@ class Publisher:
         """Send *answer*; False if there is no connection."""
         return self._publish("answer", answer.encode())
 
+    def forget(self) -> None:
+        """Have the broker keep nothing of this unit, which says nothing any more."""
+        self.forgotten = self._connection.publish(self._topics["status"], b"", retain=True)
+
     def stop(self, timeout_s: float) -> None:
         """Say goodbye in *timeout_s*, after finishing, and having confirmed, what is under way."""
         began = self._clock.monotonic()
@@ -223,7 +234,7 @@ class Publisher:
                 break
             self.step(0.1)
         timeout_s = max(0.0, timeout_s - (self._clock.monotonic() - began))
-        if self._connection.connected:
+        if self._connection.connected and not self.forgotten:
             self._publish("health", self._own_health().encode())
             self._publish_status("stopped")
         self._connection.disconnect(timeout_s)

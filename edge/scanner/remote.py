@@ -23,6 +23,7 @@ from edge.scanner.desired import Desired
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.orders import ORDERS, Orders, findings
 from edge.scanner.publisher import Publisher
+from edge.scanner.retiring import Retirement
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import Verifier
 from edge.signed import read_order
@@ -64,8 +65,13 @@ class Remote:
         health: Callable[[], Health],
         recent: "RecentLines",
         centre: Verifier | None,
+        rotate: Callable[[], None] | None = None,
+        retirement: Retirement | None = None,
     ) -> None:
-        """*own* is the unit's own file of settings; *centre* is who may command, None nobody."""
+        """*own* is the unit's own file of settings; *centre* is who may command, None nobody.
+
+        *rotate* has a new key made, *retirement* takes the unit down; None where neither can be.
+        """
         self._publisher = publisher
         self._desired = desired
         self._settings = settings
@@ -75,6 +81,9 @@ class Remote:
         self._recent = recent
         self._centre = centre
         self._clock = clock
+        self._rotate = rotate
+        self._retirement = retirement
+        self._payload = b""
         self._ending = False
         self._next_warning = 0.0
         self._orders = Orders(
@@ -85,6 +94,8 @@ class Remote:
                 "self_test": self._self_test,
                 "diagnostics": self._diagnostics,
                 "update": self._update,
+                "rotate_keys": self._rotate_keys,
+                "retire": self._retire,
             },
             endings={"restart": self._end, "reboot": self._reboot},
         )
@@ -96,6 +107,8 @@ class Remote:
 
     def closed(self) -> str:
         """Why nothing may be collected now; "" if it may."""
+        if self._retirement is not None and self._retirement.ordered:
+            return "retired by the centre"
         return "paused by the centre" if self._orders.paused else ""
 
     def step(self, timeout_s: float) -> None:
@@ -107,6 +120,17 @@ class Remote:
         if self._publisher.connected:
             self._desired.tell(self._publisher.answer)
             self._orders.tell(self._publisher.answer)
+        if self._retirement is not None and self._retirement.ordered:
+            self._retire_on(self._retirement)
+
+    def _retire_on(self, retirement: Retirement) -> None:
+        """Once the broker has the answer, and nothing waits, this unit is forgotten and ended."""
+        if not (self._orders.all_told and self._publisher.idle) or self._health().pending:
+            return
+        if not self._publisher.forgotten:
+            self._publisher.forget()
+        else:
+            retirement.go()
 
     def _take(self, channel: str, payload: bytes) -> None:
         """Do what the centre orders, if it is the centre. All that a unit may be told passes here.
@@ -121,6 +145,7 @@ class Remote:
             self._refuse(channel, payload, str(err))
             return
         if isinstance(order, Command):
+            self._payload = payload
             self._orders.take(order)
         else:
             self._wish(order)
@@ -185,6 +210,21 @@ class Remote:
         facts = {"config": self._desired.revision, "settings": shown}
         health = json.loads(self._health().encode())
         return json.dumps(facts | {"health": health, "log": list(self._recent.lines)[-60:]})
+
+    def _rotate_keys(self) -> str:
+        if self._rotate is None:
+            raise EdgeError("this unit's certificate is a file that somebody has put there")
+        self._rotate()
+        return "a new key is made, and asked to be certified; health says when that ends"
+
+    def _retire(self) -> str:
+        if pending := self._health().pending:
+            raise EdgeError(
+                f"{pending} scans are not confirmed yet; nothing was emptied: ask again later"
+            )
+        if self._retirement is None:
+            raise EdgeError("this unit cannot empty itself; wipe it by hand")
+        return self._retirement.order(self._payload)
 
     def _update(self) -> str:
         if not power.ask(power.UPDATE):

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge.clock import SystemClock
 from edge.errors import IndicatorError
 from edge.scanner.indicator import Signal, open_indicator
+from edge.scanner.retiring import finish_retiring
 from edge.scanner.setup import Setup, set_up
 from edge.scanner.setup_by_code import finish_code, take_code
 
@@ -33,6 +34,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def run(options: argparse.Namespace) -> int:
     """Take what there is; exit code 1 if it was refused."""
     boot, root = options.boot, options.root
+    finish_retiring(root)
     # What the start of the machine finds is told here; the scanner itself tells what it asked for.
     found = [_told(done) for done in (set_up(boot, root), finish_code(boot, root)) if done]
     asked = take_code(boot, root)

@@ -4,22 +4,41 @@ Scans that are not rows in storage yet are not thrown away unasked. Whatever the
 meanwhile, wiping again does the rest: what says where things are goes last.
 """
 
+import logging
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+from edge.clock import Clock
 from edge.errors import EdgeError
 from edge.files import wipe_file
+from edge.mqtt import Connection
+from edge.scanner.credentials import open_identity
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import SECRETS, SETTINGS, STATE, WIFI
 from edge.scanner.setup_by_code import APPLYING
+from edge.topics import topic
+
+log = logging.getLogger(__name__)
+
+#: How long the broker may take to answer, and to acknowledge.
+BROKER_S = 15.0
 
 
 def wipe(
-    settings: ScannerSettings, unit: str, *, lose_scans: bool = False, root: Path = Path("/")
+    settings: ScannerSettings,
+    unit: str,
+    *,
+    lose_scans: bool = False,
+    root: Path = Path("/"),
+    farewell: Callable[[], object] = lambda: None,
 ) -> int:
     """Empty this unit, which must be *unit*; gives how many unconfirmed scans were lost.
+
+    *farewell* is done when it is sure that it may be emptied, while its keys are still there.
 
     Raises EdgeError if it is another unit, if its scanner runs, or if scans are not confirmed and
     *lose_scans* does not say that they may be lost.
@@ -35,19 +54,48 @@ def wipe(
             f"{pending} scans are not confirmed; let them be sent, or carry them out and take the"
             " receipt (outbox export, outbox receipt), or lose them with --lose-scans"
         )
+    farewell()
+    empty(settings, root)
+    return pending
+
+
+def empty(settings: ScannerSettings | None, root: Path = Path("/")) -> None:
+    """Empty a unit that may be; None if its settings are gone already. Raises EdgeError."""
+    key = [] if settings is None else [Path(settings.carry.key_file)]
     try:
-        for path in (
-            root / WIFI,
-            Path(settings.carry.key_file),
-            *_files(root, (APPLYING, *SECRETS)),
-        ):
+        for path in (root / WIFI, *key, *_files(root, (APPLYING, *SECRETS))):
             wipe_file(path)
-        shutil.rmtree(outbox)
+        if settings is not None and Path(settings.outbox.folder).exists():
+            shutil.rmtree(settings.outbox.folder)
         for name in (SETTINGS, STATE):
             wipe_file(root / name)
     except OSError as err:
         raise EdgeError(f"{err.filename}: {err.strerror}; wipe again as root") from err
-    return pending
+
+
+def clear_retained(settings: ScannerSettings, beside: Path, clock: Clock) -> bool:
+    """Have the broker forget what it keeps of this unit; False if it cannot be reached.
+
+    The scanner must not run: the broker would end its session.
+    """
+    unit = settings.unit
+    identity = open_identity(settings, beside, clock) if settings.enrolment.url else None
+    # Not a persistent session: with it goes the one that waited for this unit.
+    with closing(
+        Connection(settings.broker, beside, unit.id, clock, identity=identity)
+    ) as connection:
+        deadline = clock.monotonic() + BROKER_S
+        while not connection.connected and clock.monotonic() < deadline:
+            connection.step(0.2)
+        if connection.connected:
+            connection.publish(topic(unit.area, unit.id, "status"), b"", retain=True)
+        while connection.connected and connection.in_flight and clock.monotonic() < deadline:
+            connection.step(0.2)
+        cleared = connection.connected and not connection.in_flight
+        if not cleared:
+            log.warning("the broker keeps this unit's last status: %s", connection.trouble)
+        connection.disconnect(1.0)
+        return cleared
 
 
 def _files(root: Path, names: tuple[str, ...]) -> list[Path]:

@@ -20,7 +20,7 @@ class FleetUnit:
 
     unit: str
     area: str
-    state: str  #: online, stopped, offline, or unknown
+    state: str  #: online, stopped, offline, retired, or unknown
     place: str
     direction: str
     software: str

@@ -175,7 +175,10 @@ def _note_status(writing: Writing, report: Report, message: Status) -> None:
         events.note(writing, report.unit, message.state, f"{message.software} {message.place}")
         writing.change(
             """
-            UPDATE unit SET area = :area, state = :state, epoch = :epoch, boot = :boot,
+            UPDATE unit SET area = :area, epoch = :epoch, boot = :boot,
+                -- Its goodbye does not undo that it was retired; that it is back does.
+                state = CASE WHEN state = 'retired' AND CAST(:state AS TEXT) <> 'online'
+                             THEN state ELSE :state END,
                 birth = :birth, place = :place, direction = :direction, software = :software
             WHERE unit = :unit
             """,

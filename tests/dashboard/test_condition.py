@@ -4,9 +4,11 @@ import re
 
 import pytest
 
-from edge.dashboard.condition import UnitCondition, condition_of_place
+from edge.dashboard.condition import UnitCondition, condition_of, condition_of_place
 from edge.dashboard.local_time import number_text
-from edge.messages import Machine, OnBoard, Stop, Update
+from edge.messages import Answer, Machine, OnBoard, Stop, Update
+from edge.storage import fleet
+from edge.storage.control import Control
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from tests.dashboard.parts import Deployment
@@ -35,10 +37,42 @@ def add_unit(deployment: Deployment, unit: str, place: str, **health: object) ->
         (["troubled", "offline"], "partly"),
         (["offline", "silent"], "failing"),
         ([], "empty"),
+        (["working", "retired"], "working"),
+        (["offline", "retired"], "failing"),
+        (["retired"], "empty"),
     ],
 )
 def test_a_place_is_never_better_than_its_units(units: list[UnitCondition], place: str) -> None:
     assert condition_of_place(units, NOW, NOW, 60.0) == place
+
+
+def test_a_retired_unit_is_seen_as_that_and_raises_no_alarm_until_it_is_back(
+    deployment: Deployment,
+) -> None:
+    storage = Storage(deployment.file)
+
+    def hear(birth: int, state: str) -> str:
+        now = deployment.clock.now().at
+        status = a_status(state=state, place=PLACE, birth=birth)
+        storage.store_reports([Report("pleiku", "cong-9", status)], now)
+        return next(row.state for row in storage.units() if row.unit == "cong-9")
+
+    assert hear(1, "online") == "online"
+    control = Control(storage.database)
+    (row,) = control.command("cong-9", "retire", "lan", deployment.clock.now().at, 60)
+    retired = Answer(about="command", to=row.id, state="successful", at=NOW)
+    control.answered("cong-9", retired, deployment.clock.now().at)
+
+    # Its goodbye, or a last will, does not undo it.
+    assert hear(1, "stopped") == hear(1, "offline") == "retired"
+    deployment.clock.advance(86_400)
+    page = deployment.client("operator").get("/units").text
+    assert "Đã tháo" in page or "Retired" in page
+    with deployment.database.reading() as connection:
+        (unit,) = [one for one in fleet.units(connection) if one.unit == "cong-9"]
+    assert condition_of(unit, deployment.clock.now().at, 60.0) == "retired"
+    assert hear(2, "online") == "online"
+    storage.close()
 
 
 def test_a_quiet_place_with_trouble_tells_of_the_trouble() -> None:

@@ -35,6 +35,8 @@ class Line:
     """The publisher's part: what came in, and what is answered."""
 
     connected = True
+    idle = True
+    forgotten = False
 
     def __init__(self) -> None:
         self.came: list[tuple[str, bytes]] = []
@@ -46,6 +48,9 @@ class Line:
     def take_others(self) -> Iterator[tuple[str, bytes]]:
         came, self.came = self.came, []
         return iter(came)
+
+    def forget(self) -> None:
+        self.forgotten = True
 
     def answer(self, answer: Answer) -> bool:
         self.answers.append(answer)

@@ -178,6 +178,14 @@ class Control:
                 detail=answer.detail,
                 now=now,
             )
+            # It empties itself now, and says nothing any more.
+            self._change(
+                "UPDATE unit SET state = 'retired' WHERE unit = :unit AND EXISTS (SELECT 1 FROM"
+                " command WHERE id = :id AND unit = :unit AND action = 'retire'"
+                " AND state = 'successful')",
+                unit=unit,
+                id=answer.to,
+            )
             return
         self._config_row(unit, now)
         self._change(
