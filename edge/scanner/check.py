@@ -72,8 +72,8 @@ def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> It
     }
     if own is not None:
         looks |= _looks_at_a_unit(own, path.parent, clock)
-    for part in PARTS:
-        if part not in looks or not (devices or part not in _DEVICES):
+    for part in sorted(looks, key=list(PARTS).index):
+        if part in _DEVICES and not devices:
             continue
         try:
             text = looks[part]()

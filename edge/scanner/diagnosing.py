@@ -233,9 +233,10 @@ def _is_kernels(entry: dict[str, Any], message: str) -> bool:
 def _secrets(path: Path) -> Iterator[str]:
     """What this unit must not tell, as far as whoever runs this may read it."""
     root, settings = unit_root(path), _settings(path)
+    identity = root / IDENTITY
     found = [
-        *_key_lines(root / IDENTITY / "unit.key"),
-        *re.findall(r'"token":\s*"([^"]*)"', _text(root / IDENTITY / PENDING)),
+        *(line for file in identity.glob("*.pem*") for line in _key_lines(file)),
+        *re.findall(r'"token":\s*"([^"]*)"', _text(identity / PENDING)),
     ]
     for password in re.findall(r"(?m)^psk=(.*)$", _text(root / WIFI)):
         found += [password, password.replace("\\s", " ").replace("\\\\", "\\")]

@@ -13,6 +13,7 @@ from edge.scanner.__main__ import main
 from edge.scanner.diagnosing import write_bundle
 from edge.scanner.documents import Document, classify
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
+from edge.scanner.identity import PRESENT
 from edge.scanner.outbox import Outbox
 from edge.scanner.setup import set_up
 from edge.sealing import Sealer, make_key_pair, open_signer, read_key
@@ -58,7 +59,7 @@ class Unit:
             f'[broker]\n{broker}\ncertificate_file = ""\nkey_file = ""\nca_file = ""'
         )
         identity = machine.root / "var/lib/edge/identity"
-        (identity / "unit.key").write_text(
+        (identity / PRESENT).write_text(
             "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n"
         )
         open_signer(folder / "carry.key")

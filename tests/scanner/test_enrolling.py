@@ -15,16 +15,19 @@ from edge.demo.broker import free_port
 from edge.enrolment_ledger import read_issued
 from edge.errors import EdgeError, EnrolmentError
 from edge.provision.__main__ import main
-from edge.provision.cards import make_token
+from edge.provision.cards import make_batch_card, make_token
+from edge.provision.codes import make_codes
 from edge.provision.deployment import utc_now
+from edge.provision.machines import enrolment_url
 from edge.scanner.enrolling import REFUSED_S, RENEW_SHARE, WAIT_MAX_S, Enroller
 from edge.scanner.identity import NEXT, PRESENT, Identity
 from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend, read_pending
 from tests.enrolment.endpoint import Endpoint
 from tests.fakes import FakeClock
 from tests.provision.deployments import a_deployment
+from tests.scanner.machine import Machine
 
-UNITS = ("cho-1-a", "cho-1-b", "cho-1-c", "cho-1-d", "cho-1-e")
+UNITS = ("cho-1-a", "cho-1-b", "cho-1-c", "cho-1-d", "cho-1-e", "cho-1-f")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,28 @@ def test_a_unit_enrols_with_a_key_that_never_leaves_it(tmp_path: Path, endpoint:
     assert {path.name for path in unit.folder.iterdir()} == {PRESENT}
     key = unit.both().partition(b"-----END PRIVATE KEY-----")[0].splitlines()[1]
     assert key not in endpoint.ledger.read_bytes()
+
+
+def test_a_set_up_code_brings_what_a_unit_enrols_with(tmp_path: Path, endpoint: Endpoint) -> None:
+    deployment, machine = endpoint.deployment, Machine(tmp_path)
+    machine.insert(make_batch_card(deployment, "lo-1"))
+    machine.start()
+    (made,) = make_codes(deployment, ["cho-1-f"], batch="lo-1", now=utc_now())
+
+    done = machine.ask(made.text.encode())
+
+    assert done is not None
+    assert done.applied
+    unit = Unit(machine.root, endpoint, "cho-1-f")
+    pending = read_pending(unit.folder)
+    assert pending is not None
+    assert pending.url == enrolment_url(deployment.settings)
+    # In this test the endpoint has another port.
+    unit.told(token=pending.token)
+    unit.enroller.step()
+    assert unit.enroller.trouble == ""
+    unit.works()
+    check_identity(unit.both(), unit.both(), endpoint.authority.read_bytes(), "cho-1-f")
 
 
 def test_it_is_renewed_with_a_new_key_when_two_thirds_of_its_life_are_over(
