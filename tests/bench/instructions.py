@@ -24,7 +24,7 @@ from tests.end_to_end.parts import invented_cards
 
 WORKS = ("an empty view", "a card held still", "a new card in every frame")
 #: Frames of the shorter and of the longer run.
-FEW, MANY = 4, 24
+FEW, MANY = 2, 8
 _BBV = re.compile(r"Total instructions: (\d+)")
 
 
