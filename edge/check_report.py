@@ -42,6 +42,9 @@ PARTS = {
     "indicator": "đèn và còi",
     "broker": "máy chủ MQTT",
     "clock": "đồng hồ",
+    "centre": "khóa trung tâm",
+    "gps": "bộ thu GPS",
+    "speaker": "loa",
 }
 
 #: Part of version 1: codes that were made with another one cannot be read with this.

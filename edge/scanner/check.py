@@ -21,8 +21,9 @@ from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
 from edge.scanner.permission import Permission
 from edge.scanner.settings import ScannerSettings, UnsetSettings
-from edge.scanner.unit_checks import Concern, board, certificate, mount, wifi
+from edge.scanner.unit_checks import Concern, board, centre, certificate, mount, wifi
 from edge.scanner.unset import is_unset
+from edge.scanner.vehicle_checks import gps, speaker
 from edge.sealing import Sealer, read_key
 
 #: How long the broker may take to answer.
@@ -34,7 +35,7 @@ LAMP_S = 0.5
 
 
 #: What can be found out beside a scanner that runs; the others want its camera and its pins.
-_DEVICES = ("camera", "eye", "button", "indicator")
+_DEVICES = ("camera", "eye", "button", "indicator", "gps", "speaker")
 
 
 def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> Iterator[CheckResult]:
@@ -69,7 +70,12 @@ def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> It
         "button": lambda: _button(settings),
         "indicator": lambda: _indicator(settings),
         "clock": lambda: _clock(clock),
+        "centre": lambda: centre(settings, path.parent),
     }
+    if settings.gps.source:
+        looks["gps"] = lambda: gps(settings, clock)
+    if settings.indicator.speech:
+        looks["speaker"] = lambda: speaker(settings)
     if own is not None:
         looks |= _looks_at_a_unit(own, path.parent, clock)
     for part in sorted(looks, key=list(PARTS).index):

@@ -76,7 +76,8 @@ class Receiver:
         self._line: Line | None = None
         self._rest = b""
         self._next_try = 0.0
-        self._heard = self._fixed = -SILENT_S
+        #: When it was opened, last said something, and last knew where it is.
+        self._opened = self._heard = self._fixed = -SILENT_S
         self._complained = False
 
     @property
@@ -95,11 +96,11 @@ class Receiver:
                 if now < self._next_try:
                     return
                 self._next_try = now + RETRY_S
-                self._line, self._rest, self._heard = self._open(), b"", now
+                self._line, self._rest, self._opened = self._open(), b"", now
                 log.info("the GPS receiver is open: %s", self._source)
                 self._complained = False
             if not select.select([self._line], [], [], timeout_s)[0]:
-                if now - self._heard > SILENT_S:
+                if now - max(self._opened, self._heard) > SILENT_S:
                     raise OSError(f"it has said nothing for {SILENT_S:.0f} s")
                 return
             data = self._line.read()

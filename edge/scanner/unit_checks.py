@@ -16,6 +16,7 @@ from edge.scanner.identity import Identity
 from edge.scanner.pending_enrolment import read_pending
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import STATE, SetupState, board_serial
+from edge.sealing import key_id, read_key
 
 #: A certificate should have been renewed when this part of its life is over.
 LATE_SHARE = 3 / 4
@@ -75,6 +76,17 @@ def _not_enrolled(identity: Identity) -> str:
 def _trouble() -> str:
     told = running.ask()
     return told.certificate_trouble if told is not None else ""
+
+
+def centre(settings: UnsetSettings, beside: Path) -> str:
+    """By which key this unit knows its centre. Raises EdgeError for a file that holds none."""
+    path = secret_path(settings.carry.receipt_key_file, beside)
+    if not path.exists():
+        return Concern(
+            "its key is not known: this unit follows no command, and believes whoever confirms;"
+            f" put what `edge-collector key` prints into {path}"
+        )
+    return f"known by its key {key_id(read_key(path))}"
 
 
 def board(root: Path = Path("/")) -> str:

@@ -22,6 +22,8 @@ HEADER: tuple[int | str, ...] = (
     *(9, 25, 11, 8, "GND", 7, 0, 1, 5, "GND"),
     *(6, 12, 13, "GND", 19, 16, 26, 20, "GND", 21),
 )
+#: The serial line on the header; a receiver's wires are crossed: its TX goes to our RXD.
+SERIAL = ("/dev/serial0", "/dev/ttyAMA0", "/dev/ttyS0")
 _ROW, _TOP, _LEFT = 26, 70, 390
 _WIDTH, _HEIGHT = 900, 640
 
@@ -79,6 +81,10 @@ def parts(settings: ScannerSettings) -> list[Part]:
                 "#4a5568",
             )
         )
+    if settings.gps.source in SERIAL:
+        wires = ((15, "dây TX của GPS", "GPS, its TX"), (14, "dây RX của GPS", "GPS, its RX"))
+        for pin, vi, en in wires:
+            found.append(Part(pin, "gps.source", vi, en, "3,3 V", "#b7791f"))
     taken: dict[int, Part] = {}
     for part in found:
         if part.pin in taken:
