@@ -167,7 +167,7 @@ def test_scans_that_come_past_the_retention_are_confirmed_and_erased_for_good(
 
     assert code == 0
     assert "11 scans of cong-1, 11 new, 0 repeats" in out
-    assert "8 scans are older than 21 days: erased at once" in err
+    assert "8 scans are past their time: erased at once" in err
     assert centre.storage.count() == 3
     # The unit may forget all the same, and the record says what became of them.
     receipt = path.with_name(path.name + ".receipt")
