@@ -86,6 +86,12 @@ class Line:
         """All scans of the days before."""
         return _sum(covered.before for covered in self.places)
 
+    @property
+    def ratio(self) -> float | None:
+        """Scans out for each scan in; None where nothing went in, or both ways are one."""
+        count = self.count
+        return count.out / count.into if count.into and not count.both else None
+
     @cached_property
     def _states(self) -> Counter[State]:
         return Counter(covered.state for covered in self.places)

@@ -233,9 +233,10 @@ def _comparison(report: Report) -> str:
     days = _day(before.first)
     if before.days > 1:
         days += f" đến {_day(before.last)}"
+    ratio = "" if total.ratio is None else f" Cứ 100 lượt vào có {100 * total.ratio:.0f} lượt ra."
     return (
         f"Tổng {_n(total.count.all)} lượt quét; kỳ trước ({days}): {_n(total.before.all)} lượt,"
-        f" thay đổi {_change(total)}."
+        f" thay đổi {_change(total)}.{ratio}"
     )
 
 

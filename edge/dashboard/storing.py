@@ -6,7 +6,13 @@ from edge.storage.database import Database
 from edge.storage.settings import StorageSettings
 
 #: Whoever comes first makes the tables, of the collector's too.
-PACKAGES = ("edge.storage", "edge.storage.places", "edge.storage.keeping", "edge.dashboard")
+PACKAGES = (
+    "edge.storage",
+    "edge.storage.places",
+    "edge.storage.keeping",
+    "edge.storage.control",
+    "edge.dashboard",
+)
 
 
 def open_database(where: StorageSettings, beside: Path) -> Database:

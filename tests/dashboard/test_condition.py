@@ -1,17 +1,20 @@
 """One judgement of a unit and of its place on every page, and its numbers and words by language."""
 
 import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import edge.dashboard
 from edge.dashboard.condition import UnitCondition, condition_of, condition_of_place
 from edge.dashboard.local_time import number_text
-from edge.messages import Answer, Machine, OnBoard, Stop, Update
+from edge.messages import Answer, CommandAction, Machine, OnBoard, Stop, Update
 from edge.storage import fleet
 from edge.storage.control import Control
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
-from tests.dashboard.parts import Deployment
+from tests.dashboard.parts import HOSTILE, Deployment
 from tests.fakes import a_health, a_status
 
 #: Nobody else is there.
@@ -235,3 +238,23 @@ def test_a_bus_tells_its_trip_and_where_it_stood(deployment: Deployment) -> None
         assert words in page, words
     # The map is the phone's own: nothing is asked of anybody by the page.
     assert "http" not in page.partition('id="stops"')[2].partition("</section>")[0]
+
+
+def test_commands_and_what_became_of_them_are_shown(deployment: Deployment) -> None:
+    control, now = Control(deployment.database), deployment.clock.now().at
+    (command,) = control.command("cong-1", "self_test", HOSTILE, now, 600.0)
+    control.command_sent(command.id, now)
+    answer = Answer(about="command", to=command.id, state="failed", at=now, reason="no camera")
+    control.answered("cong-1", answer, now)
+
+    page = deployment.client("technician").get("/units/cong-1").text
+
+    assert "tự kiểm tra: <strong>không được</strong> (no camera)" in page
+    assert "<script>alert" not in page
+    assert 'id="commands"' not in deployment.client("technician").get("/units/cong-2").text
+
+
+def test_every_action_has_words() -> None:
+    template = (Path(edge.dashboard.__file__).parent / "templates" / "unit.html").read_text()
+    for action in get_args(CommandAction):
+        assert f'"{action}": _(' in template, action

@@ -166,3 +166,16 @@ def test_a_register_that_cannot_be_changes_nothing_and_says_why(
     assert 'role="alert"' in answer.text
     with deployment.database.reading() as connection:
         assert len(Places().all(connection)) == 3
+
+
+def test_the_scans_out_for_those_in_are_told_where_the_ways_are_known(
+    deployment: Deployment,
+) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=8, outs=6)
+    assert report(deployment).total.ratio == 0.75
+    assert "75 %" in deployment.client("department").get("/coverage").text
+
+    at = deployment.clock.now().at
+    deployment.add_list([(OTHER_PLACE, "cua-1", "both", at)])
+
+    assert report(deployment).total.ratio is None

@@ -15,6 +15,7 @@ import pytest
 
 from edge.collector.metrics import EVERY_S, MetricsFile
 from edge.collector.service import Collector
+from edge.dashboard.condition import UNIT_ORDER
 from edge.mqtt import Connection
 from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
@@ -165,4 +166,4 @@ def test_prometheus_scrapes_and_every_panel_has_something_to_draw(
             (stored,) = prometheus.ask("edge_collector_stored_total")
             assert stored["value"][1] == "2"
             conditions = {row["metric"]["condition"] for row in prometheus.ask("edge_units")}
-            assert conditions == {"working", "troubled", "silent", "offline"}
+            assert conditions == set(UNIT_ORDER)

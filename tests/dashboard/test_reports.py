@@ -74,7 +74,14 @@ def test_the_page_says_what_the_letter_asks_for(deployment: Deployment) -> None:
 
     assert "Báo cáo quét mã QR ngày 02/07/2021" in text
     assert "khi ra vào các địa điểm theo Công văn 144/CV-BCĐ" in text
-    for number in ("1 (33 %)", "1.200", "1.234 lượt quét", "+100 %", "25/06/2021"):
+    for number in (
+        "1 (33 %)",
+        "1.200",
+        "1.234 lượt quét",
+        "+100 %",
+        "25/06/2021",
+        "Cứ 100 lượt vào có 3 lượt ra",
+    ):
         assert number in text, number
     assert "Phường Mẫu, Thành phố Pleiku, Gia Lai" in text
     assert "Sở Giao thông vận tải" in text

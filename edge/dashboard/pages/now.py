@@ -121,7 +121,9 @@ class NowPages:
     ) -> list[PlaceLine]:
         of_place: defaultdict[str, list[FleetUnit]] = defaultdict(list)
         for unit in units:
-            of_place[unit.place].append(unit)
+            # One that was taken down is no unit of its place any more.
+            if unit.state != "retired":
+                of_place[unit.place].append(unit)
         names = {name for name in (*register, *of_place, *by_place) if name}
         lines = [
             self._place(

@@ -19,6 +19,7 @@ from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
 from edge.storage import counts, fleet
+from edge.storage.control import newest_commands
 from edge.storage.counts import Count
 from edge.storage.database import Database
 from edge.storage.events import events_of
@@ -28,6 +29,8 @@ from edge.storage.stops import newest_stops
 ON_A_PAGE = 50
 #: So many days of a unit's scans are shown.
 DAYS = 7
+#: So many commands are shown.
+COMMANDS = 5
 #: So many stops of a vehicle are shown.
 STOPS = 8
 
@@ -111,6 +114,7 @@ class UnitPages:
             happened = events_of(connection, ask.path("unit"))
             today = local_day(ask.now)
             span = [today - timedelta(days=back) for back in range(DAYS)]
+            commands = newest_commands(connection, ask.path("unit"), COMMANDS)
             stops = newest_stops(connection, ask.path("unit"), STOPS)
             days = counts.by_day(connection, span[-1], today, ask.person().places, ask.path("unit"))
         if unit is None:
@@ -123,6 +127,7 @@ class UnitPages:
             line=self._line(unit, ask.now),
             events=happened,
             stops=stops,
+            commands=commands,
             days=[(day, days.get(day, Count())) for day in span],
         )
 

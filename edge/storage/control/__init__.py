@@ -57,6 +57,18 @@ class ConfigRow:
     settings: Tables
 
 
+def newest_commands(connection: sqlalchemy.Connection, unit: str, most: int) -> list[CommandRow]:
+    """The last commands of *unit*, the newest first."""
+    columns = ", ".join(CommandRow.__annotations__)
+    rows = connection.execute(
+        sqlalchemy.text(
+            f"SELECT {columns} FROM command WHERE unit = :unit ORDER BY asked DESC, id LIMIT :most"
+        ),
+        {"unit": unit, "most": most},
+    )
+    return [CommandRow(*row) for row in rows]
+
+
 class Control:
     """The tables of control, in the database of the storage. For one thread."""
 
