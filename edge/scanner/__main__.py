@@ -43,13 +43,13 @@ from edge.scanner.retention import Retention
 from edge.scanner.retiring import Retirement, retire
 from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
-from edge.scanner.settings import ScannerSettings
+from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup_window import SetupWindow, last_answer, unit_root
 from edge.scanner.speaker import speaking
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
 from edge.scanner.vehicle import Vehicle
-from edge.scanner.wiping import clear_retained, wipe
+from edge.scanner.wiping import clear_retained, wipe, wipe_unset
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
 from edge.topics import TO_UNIT, topic
@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     wiping = commands.add_parser(
         "wipe", parents=[also], help="empty a unit that is taken down; its scanner must be stopped"
     )
-    wiping.add_argument("unit", metavar="UNIT", help="its name, to be sure")
+    wiping.add_argument(
+        "unit", metavar="UNIT", help="its name, to be sure; of a unit that is none yet, its batch's"
+    )
     wiping.add_argument(
         "--lose-scans", action="store_true", help="even those that nobody has confirmed"
     )
@@ -434,6 +436,11 @@ def _set_clock(options: argparse.Namespace) -> int:
 
 
 def _wipe(options: argparse.Namespace) -> int:
+    if is_unset(options.config):
+        unset = config.load(options.config, UnsetSettings)
+        wipe_unset(unset, options.unit, unit_root(options.config))
+        print("this unit is empty")
+        return 0
     settings = config.load(options.config, ScannerSettings)
     lost = wipe(
         settings,

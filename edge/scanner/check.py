@@ -21,6 +21,7 @@ from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
 from edge.scanner.permission import Permission
 from edge.scanner.settings import ScannerSettings, UnsetSettings
+from edge.scanner.setup_window import unit_root
 from edge.scanner.unit_checks import Concern, board, centre, certificate, mount, wifi
 from edge.scanner.unset import is_unset
 from edge.scanner.vehicle_checks import gps, speaker
@@ -36,6 +37,11 @@ LAMP_S = 0.5
 
 #: What can be found out beside a scanner that runs; the others want its camera and its pins.
 _DEVICES = ("camera", "eye", "button", "indicator", "gps", "speaker")
+#: systemd makes it for a scanner that runs, and removes it afterwards.
+SCANNER_FOLDER = "run/edge-scanner"
+_RUNNING = (
+    "the running scanner has it; to look at it: sudo systemctl stop edge-scanner, check again"
+)
 
 
 def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> Iterator[CheckResult]:
@@ -78,8 +84,12 @@ def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> It
         looks["speaker"] = lambda: speaker(settings)
     if own is not None:
         looks |= _looks_at_a_unit(own, path.parent, clock)
+    running = devices and (unit_root(path) / SCANNER_FOLDER).is_dir()
     for part in sorted(looks, key=list(PARTS).index):
         if part in _DEVICES and not devices:
+            continue
+        if part in _DEVICES and running:
+            yield CheckResult(part, True, _RUNNING, concern=True)
             continue
         try:
             text = looks[part]()

@@ -17,8 +17,8 @@ from edge.files import wipe_file
 from edge.mqtt import Connection
 from edge.scanner.credentials import open_identity
 from edge.scanner.outbox import Outbox
-from edge.scanner.settings import ScannerSettings
-from edge.scanner.setup import SECRETS, SETTINGS, STATE, WIFI
+from edge.scanner.settings import ScannerSettings, UnsetSettings
+from edge.scanner.setup import SECRETS, SETTINGS, STATE, WIFI, read_state
 from edge.scanner.setup_by_code import APPLYING
 from edge.topics import topic
 
@@ -59,7 +59,16 @@ def wipe(
     return pending
 
 
-def empty(settings: ScannerSettings | None, root: Path = Path("/")) -> None:
+def wipe_unset(settings: UnsetSettings, batch: str, root: Path = Path("/")) -> None:
+    """Empty this unit, which is none yet, and whose card is that of *batch*. Raises EdgeError."""
+    state = read_state(root)
+    if state is None or state.batch != batch:
+        own = f"has a card of batch {state.batch}" if state and state.batch else "never had a card"
+        raise EdgeError(f"this unit is none yet, and {own}; nothing was wiped")
+    empty(settings, root)
+
+
+def empty(settings: UnsetSettings | None, root: Path = Path("/")) -> None:
     """Empty a unit that may be; None if its settings are gone already. Raises EdgeError."""
     key = [] if settings is None else [Path(settings.carry.key_file)]
     try:

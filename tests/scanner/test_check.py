@@ -146,6 +146,20 @@ def test_a_unit_that_waits_for_its_code_is_checked_on_the_bench(
     assert not {"broker", "certificate", "legal basis", "tracing key"} & set(found)
 
 
+def test_what_the_running_scanner_has_is_left_to_it(
+    tmp_path: Path, nats: NatsBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "etc/edge"
+    folder.mkdir(parents=True)
+    (tmp_path / "run/edge-scanner").mkdir(parents=True)
+
+    code, found = check(settings(folder, nats.url, source="/dev/video99"), capsys)
+
+    assert code == 0
+    for part in ("camera", "eye", "button", "indicator"):
+        assert "sudo systemctl stop edge-scanner" in found[part][1]
+
+
 def test_the_office_reads_all_of_it_from_a_picture(
     tmp_path: Path, nats: NatsBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:

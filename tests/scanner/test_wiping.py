@@ -5,14 +5,16 @@ import pytest
 
 from edge.card import CardBasis, CardWifi, write_card
 from edge.errors import EdgeError, OutboxInUse
+from edge.scanner.__main__ import main
 from edge.scanner.outbox import Outbox
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.scanner.wiping import wipe
 from edge.sealing import open_signer
-from tests.cards import SETUP_KEY, a_card
+from tests.cards import SETUP_KEY, a_batch_card, a_card
 from tests.fakes import a_scan
 from tests.power import PowerCut, power_for
+from tests.scanner.machine import Machine
 
 
 class Unit:
@@ -105,3 +107,28 @@ def test_the_power_may_go_while_a_unit_is_wiped(tmp_path: Path) -> None:
         wipe(unit.settings, "xe-1", lose_scans=True, root=unit.root)
 
         assert unit.files() == [], f"cut after {calls} of {steps} calls"
+
+
+def test_a_unit_that_is_none_yet_is_emptied_by_the_name_of_its_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+    settings = {
+        "outbox": {"folder": str(tmp_path / "outbox")},
+        "carry": {"key_file": str(tmp_path / "unit.key")},
+    }
+    wifi = CardWifi(ssid="mau", password="mat khau 1")
+    machine.insert(a_batch_card(wifi=wifi, settings=settings))
+    machine.start()
+    command = ["--config", str(machine.root / "etc/edge/scanner.toml"), "wipe"]
+    before = machine.files()
+
+    assert main([*command, "lo-2"]) == 1
+    assert "has a card of batch lo-1" in capsys.readouterr().err
+    assert machine.files() == before
+
+    assert main([*command, "lo-1"]) == 0
+    left = machine.files()
+    assert "etc/edge/scanner.toml" not in left
+    assert "etc/edge/setup.json" not in left
+    assert not [name for name in left if "nmconnection" in name]
