@@ -165,6 +165,55 @@ def test_each_role_is_shown_its_own_menu_and_no_way_further(
         assert visitor.complaints == []
 
 
+def test_a_register_is_handed_in_from_a_phone_and_seen_before_it_is_taken(
+    browser: Browser, tmp_path: Path
+) -> None:
+    deployment = Deployment(tmp_path)
+    deployment.add_register()
+    sheet = tmp_path / "danh-muc.csv"
+    sheet.write_text(
+        "id,name,kind,commune\ncho-pleiku,Chợ Mẫu mới,market,Xã Mẫu\n"
+        "cho-2,Chợ Hai,market,Xã Mẫu\ncho/3,Chợ Ba,castle,\n",
+        encoding="utf-8",
+    )
+    with served(deployment) as url:
+        visitor = Visitor(browser, url, "phone", "vi")
+        visitor.sign_in(deployment, "operator")
+        visitor.open("/set-up")
+        page = visitor.page
+        page.get_by_label("Tệp", exact=True).set_input_files(sheet)
+        page.get_by_role("button", name="Xem trước").click()
+        page.get_by_role("heading", name="Xem trước danh mục").wait_for()
+        assert visitor.flaws() == []
+        assert not visitor.is_wider_than_the_window()
+        visitor.picture("set-up-register")
+
+        page.get_by_role("button", name="Áp dụng").click()
+
+        page.get_by_text("thêm 1, đổi 1, bỏ 0").wait_for()
+        assert visitor.complaints == []
+    deployment.close()
+
+
+def test_pages_are_whole_without_a_script(browser: Browser, shown: tuple[Deployment, str]) -> None:
+    deployment, url = shown
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 740})
+    context.add_cookies(
+        [{"name": "edge-session", "value": deployment.session("operator"), "url": url}]
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.locator(".headline").wait_for()
+    # What is folded opens, and every number leads on, by the browser alone.
+    page.locator("#hours-table summary").click()
+    page.locator("#hours-table td a").first.click()
+    page.get_by_role("heading", name="Lượt quét").wait_for()
+    page.goto(f"{url}/alarms")
+    page.get_by_role("button", name="Tôi xử lý").first.click()
+    page.wait_for_url("**/alarms")
+    assert "Đang xử lý" in page.content()
+
+
 def test_now_follows_what_happens_without_being_loaded_again(
     browser: Browser, tmp_path: Path
 ) -> None:
