@@ -163,7 +163,10 @@ def unit(folder: Path, source: str, name: str) -> Service:
     """The service of a unit that sees *source*, with an outbox of its own."""
     settings = scanner_settings(NO_BROKER, Path(source), folder / name, frame_rate=15.0)
     settings = settings.replace("reread_delay_s = 0", "reread_delay_s = 5")
-    return Service("scanner", folder, settings, environment=environment())
+    # paho takes dnspython if it is there. Units have none; here other tests brought it.
+    (folder / "sitecustomize.py").write_text('import sys\nsys.modules["dns"] = None\n')
+    given = environment() | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+    return Service("scanner", folder, settings, environment=given)
 
 
 def seen(card: str | None, number: int = 0) -> Frame:
