@@ -32,7 +32,7 @@ HOMES = {
     "gpiozero": {
         "edge/scanner/button.py",
         "edge/scanner/ignition.py",
-        "edge/scanner/indicator.py",
+        "edge/scanner/gpio_indicator.py",
         "edge/scanner/lamp.py",
     },
     "pynmeagps": {"edge/scanner/gps.py"},

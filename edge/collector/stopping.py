@@ -4,16 +4,13 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 
 from edge import cli
-from edge.clock import utc_text
+from edge.clock import VIETNAM, utc_text
 from edge.errors import ControlError
 from edge.storage.database import Database
 from edge.storage.stops import StopRow, stops_of
-
-#: All year.
-VIETNAM = timezone(timedelta(hours=7))
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,7 +1,6 @@
 """The command `edge-scanner`: reads its settings, opens things, and loops."""
 
 import argparse
-import dataclasses
 import json
 import logging
 import os
@@ -14,11 +13,20 @@ from edge.clock import SystemClock
 from edge.errors import CameraError, CameraHung, ConfigError, EndOfFrames
 from edge.memory import keep_to_ourselves
 from edge.mqtt import Connection
-from edge.scanner import checking, diagnosing, power, running, self_test, setting_up, wiring
+from edge.scanner import (
+    checking,
+    diagnosing,
+    outbox_command,
+    power,
+    running,
+    self_test,
+    setting_up,
+    wiring,
+)
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.button import Button
-from edge.scanner.carrier import Carrier, export, read_centre, take_receipt
+from edge.scanner.carrier import Carrier, read_centre
 from edge.scanner.clock_setting import set_clock
 from edge.scanner.credentials import Credentials
 from edge.scanner.decoder import Decoder
@@ -26,10 +34,9 @@ from edge.scanner.desired import DESIRED, Desired
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
-from edge.scanner.held import OutboxStatus
 from edge.scanner.indicator import Indicator, Signal, open_indicator
 from edge.scanner.machine import read_machine
-from edge.scanner.outbox import Outbox, read_outbox
+from edge.scanner.outbox import Outbox
 from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
@@ -70,7 +77,7 @@ def main(args: list[str] | None = None) -> int:
     cli.set_up_logging(options.verbose)
     works = {
         "read": _read,
-        "outbox": _outbox,
+        "outbox": outbox_command.run,
         "check": checking.run,
         "diag": diagnosing.run,
         "eye": self_test.run,
@@ -100,19 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     read.add_argument("files", nargs="+", metavar="FILE")
     read.add_argument("--no-zbar", action="store_true", help="without the second reader")
-    outbox = commands.add_parser("outbox", help="the scans that are not confirmed yet")
-    also.add_argument("--folder", type=Path, help="an outbox elsewhere, as on a pulled card")
-    whats = outbox.add_subparsers(dest="what", required=True)
-    whats.add_parser("list", parents=[also], help="the scans, a JSON line each")
-    whats.add_parser("status", parents=[also], help="how many, how old, how much room: JSON")
-    what = whats.add_parser(
-        "export", parents=[also], help="write them into a bundle, as onto a USB stick"
-    )
-    what.add_argument("to", type=Path, metavar="FOLDER")
-    what = whats.add_parser(
-        "receipt", parents=[also], help="forget what the centre's receipt for a bundle confirms"
-    )
-    what.add_argument("receipt", type=Path, metavar="FILE")
+    outbox_command.add_command(commands, also)
     setting_up.add_command(commands)
     wiping = commands.add_parser(
         "wipe", parents=[also], help="empty a unit that is taken down; its scanner must be stopped"
@@ -377,57 +372,6 @@ def _read(options: argparse.Namespace) -> int:
         print(json.dumps(line), flush=True)
     decoder.close()
     return 1 if failed else 0
-
-
-def _outbox(options: argparse.Namespace) -> int:
-    if options.what == "export":
-        return _export(options)
-    if options.what == "receipt":
-        return _receipt(options)
-    if options.what == "list":
-        for scan in read_outbox(_outbox_folder(options)).scans():
-            # The sealed identity stays where it is: nobody here can read it.
-            facts = ("seq", "id", "epoch", "at", "place", "direction", "document")
-            print(json.dumps({fact: getattr(scan, fact) for fact in facts}))
-        return 0
-    print(json.dumps(dataclasses.asdict(_status(options))))
-    return 0
-
-
-def _status(options: argparse.Namespace) -> OutboxStatus:
-    if options.folder is not None and not options.config.exists():
-        # A card that was pulled out: how much it may hold stands in its own unit's settings.
-        return read_outbox(_outbox_folder(options)).status()
-    limits = config.load(options.config, ScannerSettings).outbox
-    return read_outbox(
-        _outbox_folder(options),
-        max_bytes=limits.max_mb * MB,
-        keep_free_bytes=limits.keep_free_mb * MB,
-    ).status()
-
-
-def _export(options: argparse.Namespace) -> int:
-    settings = config.load(options.config, ScannerSettings)
-    key = open_signer(Path(settings.carry.key_file))
-    path = export(_outbox_folder(options), options.to, settings.unit, key, SystemClock())
-    print(path)
-    return 0
-
-
-def _receipt(options: argparse.Namespace) -> int:
-    settings = config.load(options.config, ScannerSettings)
-    folder = _outbox_folder(options)
-    centre = read_centre(config.secret_path(settings.carry.receipt_key_file, options.config.parent))
-    with Outbox(folder, max_bytes=sys.maxsize, keep_free_bytes=0) as outbox:
-        forgotten = take_receipt(outbox, options.receipt, settings.unit.id, centre)
-        print(f"{forgotten} scans are confirmed")
-    return 0
-
-
-def _outbox_folder(options: argparse.Namespace) -> Path:
-    if options.folder is not None:
-        return Path(options.folder)
-    return Path(config.load(options.config, ScannerSettings).outbox.folder)
 
 
 def _set_clock(options: argparse.Namespace) -> int:

@@ -12,17 +12,15 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from edge.clock import Moment
 from edge.errors import IndicatorError
 from edge.scanner import indicator
+from edge.scanner.gpio_indicator import GpioIndicator, Pins, Player
 from edge.scanner.indicator import (
     DARK,
     HIGH_HZ,
     PATTERNS,
     READY,
-    GpioIndicator,
     Indicator,
     NoIndicator,
     Pattern,
-    Pins,
-    Player,
     Signal,
     Step,
     TerminalIndicator,
