@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -128,6 +129,10 @@ def test_a_collector_that_leaves_is_kept_nothing_for(
     away.close()
 
 
+def says(service: Service, text: str) -> bool:
+    return text in service.log.read_text()
+
+
 class Sharing:
     """Collectors that share all areas of one broker and one storage."""
 
@@ -143,6 +148,7 @@ class Sharing:
             id = "collector-{number}"
             share = "gia-lai"
             batch_scans = 20
+            receipt_key_file = "receipts.key"
             [storage]
             url = "{self.storage}"
             [broker]
@@ -171,7 +177,9 @@ def test_collectors_share_the_work_and_when_one_dies_the_others_go_on(tmp_path: 
     storage = Storage(sharing.storage)
     try:
         eventually(lambda: storage.count() > 100, "the first stored", limit_s=60)
-        assert all("sharing the scans of +" in one.log.read_text() for one in sharing.all)
+        for one in sharing.all:
+            eventually(partial(says, one, "sharing the scans of +"), "it says so", limit_s=60)
+            eventually(partial(says, one, "connected to"), "it is there", limit_s=60)
 
         # One dies for good, one is started again as systemd does, and then the other two at once.
         sharing.all[0].stop(signal.SIGKILL)

@@ -96,6 +96,7 @@ def test_one_of_two_dies_the_other_goes_on_and_takes_its_areas(
         settings = f"""
             id = "{name}"
             areas = {json.dumps(areas)}
+            receipt_key_file = "receipts.key"
             [storage]
             url = "{url}"
             [broker]
