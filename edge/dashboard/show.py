@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from edge.dashboard import local_time
+from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import Right
 from edge.dashboard.web import Ask
 from edge.dashboard.words import EYES, detail_text
@@ -49,6 +50,7 @@ class Pages:
         self._environment.globals |= {
             "asset": partial(_asset_path, _asset_marks()),
             "EYES": EYES,
+            "why_refused": why_refused,
             "detail_text": detail_text,
             "day_of": local_time.local_day,
         }

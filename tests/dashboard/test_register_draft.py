@@ -7,6 +7,7 @@ from datetime import time
 import pytest
 from starlette.testclient import TestClient
 
+from edge.dashboard.refusals import why_refused
 from edge.dashboard.register_draft import compare, read_handed_in
 from edge.place_table import COLUMNS, read_places
 from edge.register import Opening, Place, Register, Trip, Vehicle
@@ -192,3 +193,34 @@ def test_a_place_with_one_wrong_row_is_refused_as_a_whole() -> None:
 
     assert [place.id for place in table.places] == ["cho-2"]
     assert [(one.row, one.id) for one in table.refused] == [(4, "cho-1")]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("cho/2,C,market", "mã 'cho/2' không dùng được"),
+        ("cho-2,C,shop", "loại hình 'shop' không có; phải là một trong: office, factory"),
+        ("cho-2,,market", "thiếu name"),
+        ("cho-2,C,market,,,,,,5h", "giờ mở cửa '5h' phải viết như"),
+        ("cho-2,C,market,,,,,,,81B-1", "chỉ phương tiện (vehicle) mới có biển số"),
+        ("cho-2,C,market,2020-01-01,,Gia Lai,,Xã", "phải ghi huyện"),
+        ("cho-2,C,market,2025-08-01,,Gia Lai,Huyện,Xã", "không còn cấp huyện"),
+        ("cho-2,C,market,2020-01-01,,Gia Lai,Huyện,Xã", "cấp huyện kết thúc 2025-06-30"),
+        ("cho-2,C,market,2025-08-01,2025-07-01,Gia Lai,,Xã", "trước ngày bắt đầu 2025-08-01"),
+        ("cho-2,C,market,hôm nay,,Gia Lai,,Xã", "phải là ngày, như 2026-12-31"),
+        ("xe-2,C,vehicle,,,,,,,8!B", "biển số '8!B' phải viết như trên xe"),
+        ("xe-2,C,vehicle,,,,,,,81B-1,a@5", "chuyến 'a@5' phải viết như"),
+        ("cho-2,C\u202e,market", "có ký tự không in được"),
+        (
+            "cho-2,C,market,2025-07-01,,Gia Lai,,Xã\ncho-2,C,market,2025-07-01,,Gia Lai,,Xã",
+            "nối tiếp nhau theo thời gian",
+        ),
+    ],
+)
+def test_why_a_row_is_refused_is_said_in_vietnamese(row: str, says: str) -> None:
+    header = "id,name,kind,since,until,province,district,commune,hours,plate,trips"
+    (refused,) = read_places(io.BytesIO(f"{header}\n{row}\n".encode()), "a.csv").refused
+
+    assert says in why_refused(refused.why, "vi")
+    assert says not in why_refused(refused.why, "en")
+    assert "row" not in why_refused(refused.why, "en")

@@ -117,7 +117,9 @@ class SetUpPages:
                 register = self._places.all(connection)
             preview = compare(register, handed_in, remove=remove)
         except (RegisterError, TableError) as err:
-            return self._set_up(ask, str(err))
+            return self._set_up(
+                ask, ask.say("Không dùng được tệp này", "This file cannot be used") + f": {err}"
+            )
         draft = ""
         # A row with a slip of the pen is not a place that is gone.
         if preview.does_something and not (remove and preview.refused):
@@ -137,7 +139,7 @@ class SetUpPages:
         try:
             change = self._drafts.take(ask.field("draft"), ask.person().name, ask.now)
         except RegisterError as err:
-            return self._set_up(ask, str(err))
+            return self._set_up(ask, ask.say("Chưa áp dụng", "Not applied") + f": {err}")
         return self._set_up(ask, change=change)
 
     def _retain(self, ask: Ask) -> Response:
