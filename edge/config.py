@@ -69,6 +69,20 @@ def check(table: dict[str, Any], settings: type[T], source: str) -> T:
         raise ConfigError(f"{source}: {explain(err, table, settings)}") from None
 
 
+def decode_file(data: bytes, kind: type[T]) -> T:
+    """A *kind* from *data*, a JSON file of ours that somebody may have changed by hand.
+
+    Raises ConfigError that says where it is wrong, in words.
+    """
+    try:
+        table = msgspec.json.decode(data)
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as err:
+        raise ConfigError(explain(err, table, kind)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise ConfigError(f"it is damaged, no JSON: {err}") from None
+
+
 def secret(file: str, beside: Path) -> str:
     """The secret in *file*: one line, of which the end of line is no part.
 

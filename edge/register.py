@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from edge.errors import RegisterError
+from edge.config import decode_file
+from edge.errors import ConfigError, RegisterError
 from edge.files import replace_file
 from edge.messages import Name
 from edge.opening_hours import DAYS, Day
@@ -247,11 +248,13 @@ def _check_levels(area: AdminArea, where: str) -> None:
 def read_register(path: Path) -> Register:
     """The register in *path*. Raises RegisterError that names the file and what is wrong in it."""
     try:
-        register = msgspec.json.decode(path.read_bytes(), type=Register)
+        register = decode_file(path.read_bytes(), Register)
     except OSError as err:
         raise RegisterError(f"{path}: cannot read the register: {err.strerror}") from err
-    except msgspec.DecodeError as err:
-        raise RegisterError(f"{path}: not a register of places: {err}") from None
+    except ConfigError as err:
+        raise RegisterError(
+            f"{path}: not a register of places: {err}; mend it, or take it from a backup"
+        ) from None
     seen: set[str] = set()
     for place in register.places:
         if place.id in seen:

@@ -8,12 +8,19 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edge.card import CardUnit
-from edge.errors import ProvisionError
+from edge.config import decode_file
+from edge.errors import ConfigError, ProvisionError
 from edge.files import replace_file
 from edge.messages import Count
 
-Serial = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])")]
+#: With its time zone: without one it cannot be compared with now.
+Moment = Annotated[datetime, Meta(tz=True)]
+Serial = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])", description="up to 40 of 0-9, a-f"),
+]
 
+_MEND = "mend it, or take it from a backup"
 #: What is told of a unit that is taken in; the first three must be.
 UNIT_COLUMNS = ("id", "place", "direction", "area", "trip", "hardware")
 
@@ -23,8 +30,8 @@ class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     #: In hexadecimal digits.
     serial: Serial
-    not_after: datetime
-    revoked: datetime | None = None
+    not_after: Moment
+    revoked: Moment | None = None
 
 
 class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,9 +43,9 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
     card: Count = 0
     #: The number of its last set-up code that was made; 0 for none.
     code: Count = 0
-    revoked: datetime | None = None
+    revoked: Moment | None = None
     #: Taken down for good, and empty; it is revoked with it.
-    retired: datetime | None = None
+    retired: Moment | None = None
 
     @property
     def certificate(self) -> CertificateRecord | None:
@@ -78,11 +85,15 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def read_inventory(path: Path) -> Inventory:
     """The inventory in *path*. Raises ProvisionError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Inventory)
+        inventory = decode_file(path.read_bytes(), Inventory)
     except OSError as err:
         raise ProvisionError(f"{path}: cannot read the inventory: {err.strerror}") from err
-    except msgspec.DecodeError as err:
-        raise ProvisionError(f"{path}: not an inventory of units: {err}") from None
+    except ConfigError as err:
+        raise ProvisionError(f"{path}: not an inventory of units: {err}; {_MEND}") from None
+    ids = [unit.id for unit in inventory.units]
+    if doubled := next((name for name in ids if ids.count(name) > 1), None):
+        raise ProvisionError(f"{path}: unit {doubled} stands there twice; {_MEND}")
+    return inventory
 
 
 def write_inventory(path: Path, inventory: Inventory) -> None:

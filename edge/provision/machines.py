@@ -8,7 +8,7 @@ from pathlib import Path
 from edge.certificates import Authority, CertificateFacts, Issued, facts
 from edge.errors import ProvisionError
 from edge.files import replace_file
-from edge.provision import mosquitto
+from edge.provision import mosquitto, nats
 from edge.provision.inventory import CertificateRecord, UnitRecord
 from edge.provision.layout import (
     AUTHORITY,
@@ -51,6 +51,8 @@ def write_machines(
     for name in names:
         _write_collector(folder, settings, root, name, now)
     _write_broker(folder, settings, root, units, now)
+    here = (unit.id for unit in units if unit.revoked is None)
+    write_file(folder / BROKER / nats.USERS_FILE, nats.users(here, names).encode())
     rules = mosquitto.rules(gone, names)
     write_file(folder / BROKER / mosquitto.RULES_FILE, rules.encode())
 

@@ -212,7 +212,8 @@ def test_a_unit_cannot_write_in_the_name_of_another_nor_of_the_centre(site: Site
 
 
 def test_a_unit_cannot_read_anything_of_another(site: Site) -> None:
-    everything = ("#", "edge/#", "edge/v1/+/+/confirmed", own(site, "again", "b"), "$SYS/#")
+    theirs = (own(site, channel, "b") for channel in topics.CHANNELS)
+    everything = ("#", "edge/#", "edge/v1/+/+/confirmed", *theirs, "$SYS/#")
     unit, collector = site.connection("a", subscriptions=everything), site.collector()
     other = site.connection("b")
     connect(collector, unit, other)
