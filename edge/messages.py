@@ -553,10 +553,7 @@ CHANNEL_MESSAGES: dict[str, type[Message]] = {
 
 def check_of(ids: Iterable[str]) -> str:
     """The `check` of a confirmed range: one hash over its scan ids in order of their numbers."""
-    digest = hashlib.blake2b(digest_size=8)
-    for scan_id in ids:
-        digest.update(bytes.fromhex(scan_id))
-    return digest.hexdigest()
+    return hashlib.blake2b(bytes.fromhex("".join(ids)), digest_size=8).hexdigest()
 
 
 class _Version(Struct):

@@ -7,10 +7,11 @@ is asked for.
 """
 
 import logging
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from edge.clock import Clock, utc_seconds
 from edge.collector.asking import Asker
@@ -197,12 +198,10 @@ class Collector:
         self._count(batch, new)
 
     def _confirm(self, scans: Sequence[StoredScan]) -> None:
-        by_unit: dict[tuple[str, str, str], dict[int, list[str]]] = {}
+        by_unit: defaultdict[tuple[str, str, str], list[tuple[int, str]]] = defaultdict(list)
         for stored in scans:
-            key = (stored.area, stored.unit, stored.scan.epoch)
-            ids = by_unit.setdefault(key, {}).setdefault(stored.scan.seq, [])
-            if stored.scan.id not in ids:
-                ids.append(stored.scan.id)
+            scan = stored.scan
+            by_unit[stored.area, stored.unit, scan.epoch].append((scan.seq, scan.id))
         for (area, unit, epoch), numbers in by_unit.items():
             ranges = confirmed_ranges(numbers)
             for start in range(0, len(ranges), RANGES_A_MESSAGE):
@@ -261,28 +260,22 @@ def _sort(message: Received, batch: _Batch) -> None:
         batch.reports.append(Report(area, unit, health, message.retain))
 
 
-def confirmed_ranges(numbers: dict[int, list[str]]) -> list[ConfirmedRange]:
-    """The ranges that confirm *numbers*: each sequence number with the ids stored under it.
+def confirmed_ranges(numbers: Iterable[tuple[int, str]]) -> list[ConfirmedRange]:
+    """The ranges that confirm *numbers*: (sequence number, id) of scans that are rows.
 
     Where one number came with two ids, of two units under one name, each is confirmed by itself, so
     that each unit finds its own and neither forgets a scan of the other.
     """
+    rows = sorted(set(numbers))
+    steps = list(pairwise(seq for seq, _ in rows))
+    doubled = {seq for seq, following in steps if seq == following}
+    ends = [
+        place
+        for place, (seq, following) in enumerate(steps, start=1)
+        if following != seq + 1 or (doubled and doubled & {seq, following})
+    ]
     ranges: list[ConfirmedRange] = []
-    run: list[tuple[int, str]] = []
-
-    def end_run() -> None:
-        if run:
-            check = check_of(scan_id for _, scan_id in run)
-            ranges.append(ConfirmedRange(first=run[0][0], last=run[-1][0], check=check))
-            run.clear()
-
-    for seq in sorted(numbers):
-        ids = numbers[seq]
-        if run and (seq != run[-1][0] + 1 or len(ids) > 1):
-            end_run()
-        if len(ids) == 1:
-            run.append((seq, ids[0]))
-            continue
-        ranges += [ConfirmedRange(first=seq, last=seq, check=check_of([i])) for i in ids]
-    end_run()
+    for start, end in pairwise([0, *ends, len(rows)] if rows else []):
+        check = check_of(scan_id for _, scan_id in rows[start:end])
+        ranges.append(ConfirmedRange(first=rows[start][0], last=rows[end - 1][0], check=check))
     return ranges

@@ -41,6 +41,7 @@ from edge.collector.service import Collector
 from edge.demo.broker import NatsBroker
 from edge.messages import Scan, fit_together, scans_message
 from edge.mqtt import BrokerSettings, Connection
+from edge.sealing import open_signer
 from edge.storage.days import table_of
 from edge.storage.rows import StoredScan
 from edge.storage.scans import COLUMNS
@@ -421,7 +422,8 @@ def collect(
         storage = Storage(url)
         storage.store(known, NOW)
         connection = _connection(broker, "collector")
-        collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH)
+        key = open_signer(folder / "receipts.key")
+        collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH, key=key)
         figure = Figure(scans)
         while collector.totals.stored < scans or connection.in_flight:
             collector.step(1.0)

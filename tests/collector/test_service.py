@@ -325,7 +325,9 @@ def test_a_unit_is_asked_for_what_stays_missing_and_the_gap_closes(centre: Centr
 
 
 def test_ranges_end_where_numbers_are_missing_or_double() -> None:
-    numbers = {1: ["1" * 32], 2: ["2" * 32], 4: ["4" * 32], 5: ["5" * 32, "6" * 32], 6: ["7" * 32]}
+    assert confirmed_ranges([]) == []
+    ids = {1: "1", 2: "2", 4: "4", 5: "56", 6: "7"}
+    numbers = [(seq, one * 32) for seq in (4, 1, 6, 5, 2, 1) for one in ids[seq]]
 
     assert confirmed_ranges(numbers) == [
         ConfirmedRange(1, 2, check_of(["1" * 32, "2" * 32])),
