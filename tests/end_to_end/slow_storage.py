@@ -36,8 +36,9 @@ QUEUE_BYTES, QUEUE_MESSAGES = 1_000_000, 60
 #: What the collector may take in memory beyond what it had before: what a broker may give it in
 #: advance, 1,000 messages of twenty scans.
 MEMORY_KB = 30_000
-#: Of each scan no more copies than this are sent, as a mean.
-MOST_SENT = 1.5
+#: Of each scan no more copies than this are sent, as a mean: what a full queue has let go of has to
+#: be sent again, and may be let go of again.
+MOST_SENT = 2.5
 
 
 class Slow(Protocol):
