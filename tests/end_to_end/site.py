@@ -116,12 +116,14 @@ class Site:
         def newest() -> int:
             return max(self.heard(), default=0)
 
-        eventually(lambda: newest() > last, what, limit_s=60, turn=lambda: self.collector.step(0.1))
+        eventually(
+            lambda: newest() > last, what, limit_s=180, turn=lambda: self.collector.step(0.1)
+        )
 
     def eventually_kept(self, number: int, what: str) -> None:
         """Wait until so many more scans are kept."""
         before = len(self.beeps())
-        eventually(lambda: len(self.beeps()) >= before + number, what, limit_s=60)
+        eventually(lambda: len(self.beeps()) >= before + number, what, limit_s=180)
 
     def beeps(self) -> list[int]:
         return beeps_in(self.scanner.out)

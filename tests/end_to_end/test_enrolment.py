@@ -74,7 +74,7 @@ def test_one_that_has_ended_stops_sending_and_never_scanning_until_there_is_a_ne
 
     site.scanner.start()
     site.eventually_kept(3, "it scans on")
-    eventually(lambda: "EXPIRED" in site.log(), "the broker refuses it, and says why", limit_s=60)
+    eventually(lambda: "EXPIRED" in site.log(), "the broker refuses it, and says why", limit_s=180)
     # Its light says so: it rests on another signal than "ready".
     eventually(lambda: b"Counts, but cannot send" in site.scanner.out.read_bytes(), "its light")
     found = site.check()
@@ -121,8 +121,8 @@ def test_a_unit_that_is_revoked_is_thrown_out_and_gets_no_other_certificate(site
 
     # Not even with a new key: its certificate is known, and so is its name.
     (site.identity / "rotate").touch()
-    eventually(lambda: "was revoked" in site.log(), "the endpoint refuses it", limit_s=60)
+    eventually(lambda: "was revoked" in site.log(), "the endpoint refuses it", limit_s=180)
     site.scanner.stop()
     site.scanner.start()
-    eventually(lambda: "REVOKED" in site.log(), "the broker does not let it in", limit_s=60)
+    eventually(lambda: "REVOKED" in site.log(), "the broker does not let it in", limit_s=180)
     site.eventually_kept(2, "it scans on")

@@ -94,7 +94,7 @@ def centre(tmp_path: Path) -> Iterator[Centre]:
     made = Centre(tmp_path)
     made.open_endpoint()
     made.scanner.start()
-    eventually(made.beeps, "it scans", limit_s=60)
+    eventually(made.beeps, "it scans", limit_s=180)
     yield made
     made.stop()
 
@@ -102,20 +102,20 @@ def centre(tmp_path: Path) -> Iterator[Centre]:
 def test_a_unit_is_retired_by_its_centre_when_nothing_waits_and_the_office_sees_it(
     centre: Centre,
 ) -> None:
-    eventually(lambda: centre.storage.exists() and centre.state() == "online", "there", limit_s=60)
+    eventually(lambda: centre.storage.exists() and centre.state() == "online", "there", limit_s=180)
     before = (centre.identity / PRESENT).read_bytes()
     assert centre.commanded("rotate_keys")["state"] == "successful"
-    eventually(lambda: (centre.identity / PRESENT).read_bytes() != before, "a new key", limit_s=60)
+    eventually(lambda: (centre.identity / PRESENT).read_bytes() != before, "a new key", limit_s=180)
 
     # While people pass there is always a scan that waits; so it is paused first.
     assert centre.commanded("pause")["state"] == "successful"
-    eventually(lambda: not read_outbox(centre.outbox).status().pending, "confirmed", limit_s=60)
+    eventually(lambda: not read_outbox(centre.outbox).status().pending, "confirmed", limit_s=180)
     answer = centre.commanded("retire")
 
     assert answer["state"] == "successful", answer
     assert answer["detail"].startswith("retired")
     # From here on root does it; systemd would stop the scanner first.
-    eventually((centre.run / "retire").exists, "it asks root", limit_s=30)
+    eventually((centre.run / "retire").exists, "it asks root", limit_s=120)
     beeps = len(centre.beeps())
     assert centre.scanner.stop() == 0
     assert len(centre.beeps()) == beeps
@@ -140,9 +140,9 @@ def test_a_unit_is_retired_by_its_centre_when_nothing_waits_and_the_office_sees_
 
 
 def test_a_unit_that_is_wiped_by_hand_is_forgotten_by_the_broker_too(centre: Centre) -> None:
-    eventually(lambda: centre.storage.exists() and centre.state() == "online", "there", limit_s=60)
+    eventually(lambda: centre.storage.exists() and centre.state() == "online", "there", limit_s=180)
     assert centre.scanner.stop() == 0
-    eventually(lambda: centre.state() == "stopped", "it said goodbye", limit_s=30)
+    eventually(lambda: centre.state() == "stopped", "it said goodbye", limit_s=120)
 
     done = subprocess.run(
         centre.command("scanner", "wipe", UNIT, "--lose-scans"),

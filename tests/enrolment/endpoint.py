@@ -47,7 +47,9 @@ class Endpoint:
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
             )
         eventually(
-            lambda: log.read_text().count("edge-enrol: https") > before, "the endpoint serves"
+            lambda: log.read_text().count("edge-enrol: https") > before,
+            "the endpoint serves",
+            limit_s=60,
         )
         url = log.read_text().rpartition("edge-enrol: ")[2].split()[0]
         self.port = urlsplit(url).port or 0
