@@ -213,7 +213,12 @@ def test_from_a_batch_card_to_a_counting_gate_and_on_to_another_door(
     unit.scanner.start()
     # Without a thumb on the button it is a code like any other.
     unit.until("refused: setup_code")
-    eventually(lambda: len(unit.places()) > len(before), "people are counted", turn=unit.systemd)
+    eventually(
+        lambda: len(unit.places()) > len(before),
+        "people are counted",
+        limit_s=LIMIT_S,
+        turn=unit.systemd,
+    )
     assert unit.who() == (UNIT, "cho-1", "in")
     unit.thumb.touch()
     unit.until(f"unit {UNIT}, cho-2, out; set-up code 3")
