@@ -16,10 +16,12 @@ from msgspec import Meta
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 
-_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+#: How a time of day and a span of days are written, as expressions.
+TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _DAY = f"(?:{'|'.join(DAYS)})"
-_PART = rf"(?:{_DAY}(?:-{_DAY})? )?{_TIME}-{_TIME}"
-_PARTS = re.compile(rf"(?:({_DAY}(?:-{_DAY})?) )?({_TIME})-({_TIME})")
+SPAN = f"{_DAY}(?:-{_DAY})?"
+_PART = rf"(?:{SPAN} )?{TIME}-{TIME}"
+_PARTS = re.compile(rf"(?:({SPAN}) )?({TIME})-({TIME})")
 
 #: A text of opening hours, as a setting.
 Hours = Annotated[

@@ -12,12 +12,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from edge.opening_hours import DAYS, Day, days_text, read_days
+from edge.opening_hours import DAYS, SPAN, TIME, Day, days_text, read_days
 
-_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_DAY = f"(?:{'|'.join(DAYS)})"
-_SPAN = f"{_DAY}(?:-{_DAY})?"
-_TRIP = re.compile(rf"([a-z0-9-]{{1,64}})@({_TIME})(?:-({_TIME}))?(?:/({_SPAN}(?:\+{_SPAN})*))?")
+_TRIP = re.compile(rf"([a-z0-9-]{{1,64}})@({TIME})(?:-({TIME}))?(?:/({SPAN}(?:\+{SPAN})*))?")
 
 #: A trip as a setting.
 TripText = Annotated[
