@@ -92,11 +92,13 @@ class Centre(Site):
 @pytest.fixture
 def centre(tmp_path: Path) -> Iterator[Centre]:
     made = Centre(tmp_path)
-    made.open_endpoint()
-    made.scanner.start()
-    eventually(made.beeps, "it scans", limit_s=180)
-    yield made
-    made.stop()
+    try:
+        made.open_endpoint()
+        made.scanner.start()
+        eventually(made.beeps, "it scans", limit_s=180)
+        yield made
+    finally:
+        made.stop()
 
 
 def test_a_unit_is_retired_by_its_centre_when_nothing_waits_and_the_office_sees_it(
