@@ -1,4 +1,4 @@
-"""Why a row of a register is refused, in Vietnamese for the page; errors themselves are English."""
+"""Why a row of a register, or an account, is refused, in Vietnamese; errors are English."""
 
 import re
 
@@ -46,6 +46,26 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"districts ended with (\S+); .*",
             "cấp huyện kết thúc {0}: ghi until là ngày đó, và thêm một dòng không có huyện từ"
             " 2025-07-01",
+        ),
+        # Accounts.
+        (r"there is a (.*) already; choose another name", "đã có {0}; hãy chọn tên khác"),
+        (r"there is no (.*)", "không có {0}"),
+        (r"a password has (\d+) to (\d+) characters", "mật khẩu có {0} đến {1} ký tự"),
+        (
+            r"a name is 1 to 64 of .*, not (.*)",
+            "tên gồm 1 đến 64 ký tự a-z, 0-9 và . _ @ - ở giữa, không dùng được {0}",
+        ),
+        (
+            r"only a manager has places of its own, not a role (.*)",
+            "chỉ người quản lý điểm quét có phạm vi riêng, vai trò {0} thì không",
+        ),
+        (
+            r"(.*) is the last operator; make another one first",
+            "{0} là người vận hành cuối cùng; hãy tạo người khác trước",
+        ),
+        (
+            r"(.*) signs in at another server and has no password here",
+            "{0} đăng nhập ở máy chủ khác, ở đây không có mật khẩu",
         ),
     )
 )

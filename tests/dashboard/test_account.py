@@ -263,3 +263,23 @@ def test_a_storage_that_does_not_answer_is_said_so_and_no_more(deployment: Deplo
     assert "Hãy thử lại sau ít phút." in answer.text
     assert "no such table" not in answer.text
     assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "says"),
+    [
+        ("operator", "operator", "đã có &#39;operator&#39;; hãy chọn tên khác"),
+        ("ông hai", "operator", "tên gồm 1 đến 64 ký tự"),
+        (HOSTILE.lower(), "operator", "tên gồm 1 đến 64 ký tự"),
+    ],
+)
+def test_why_an_account_is_refused_is_said_in_vietnamese(
+    deployment: Deployment, name: str, role: str, says: str
+) -> None:
+    client = deployment.client("operator")
+    form = {"token": token_in(client.get("/people").text), "name": name, "role": role}
+
+    assert says in client.post("/people", data=form).text
+    last = client.post("/people/operator", data=form | {"role": "technician"}).text
+    assert "là người vận hành cuối cùng" in last
+    assert "<script>alert" not in last

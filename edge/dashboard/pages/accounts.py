@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.dashboard.local_time import local_day
 from edge.dashboard.people import People
+from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import ROLES, Role
 from edge.dashboard.scope import SCOPE_KINDS, Scope, ScopeKind, choices
 from edge.dashboard.show import Pages
@@ -62,7 +63,7 @@ class PeoplePages:
         try:
             self._people.add(name, _role(ask), password, ask.now, _scope(ask))
         except PeopleError as err:
-            return self._list(ask, str(err))
+            return self._list(ask, why_refused(str(err), ask.language))
         return self._list(ask, made=(name, password))
 
     def _one(self, ask: Ask, problem: str = "", password: str = "") -> Response:
@@ -96,7 +97,7 @@ class PeoplePages:
                 return self._one(ask, password=password)
             self._people.change(name, _role(ask), ask.field("active") == "yes", _scope(ask))
         except PeopleError as err:
-            return self._one(ask, str(err))
+            return self._one(ask, why_refused(str(err), ask.language))
         return RedirectResponse("/people", 303)
 
 
