@@ -5,6 +5,7 @@ shares the network of this machine, so that it reaches the broker of a test.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,9 @@ START_S = 240.0
 SHORT = "trixie"
 
 _NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
+
+#: How systemd-nspawn ends when its machine wants to start anew, with --keep-unit.
+REBOOTS = 133
 
 #: What a systemd says of itself that takes orders.
 STATES = ("initializing", "starting", "running", "degraded")
@@ -108,6 +112,19 @@ class Machine:
             "its systemd answers",
             limit_s=START_S,
         )
+
+    def start_anew(self) -> None:
+        """Wait until it starts itself anew, and until its systemd takes orders again."""
+        assert self._process is not None
+        # A container asks whoever runs it to start it anew, by this exit code.
+        assert self._process.wait(START_S) == REBOOTS, self.console()
+        self.switch_on()
+        self.wait_until_up()
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of the running machine that is in its memory, such as one in /run."""
+        inside = "/" / path.relative_to(self.root)
+        self.run("sh", "-c", f"cat > {shlex.quote(str(inside))} <<'END'\n{text}END\n")
 
     def cut_the_power(self) -> None:
         """Every process of it is gone at once."""

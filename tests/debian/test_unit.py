@@ -10,8 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from edge.provision import releases
 from edge.provision.__main__ import main
 from edge.provision.deployment import Deployment, utc_now
 from edge.scanner.update.decide import TRIAL
+from edge.storage import fleet
+from edge.storage.database import Database
 from edge.storage.storage import Storage
 from tests.debian.conftest import COMMAND_LINE, SUITES
 from tests.debian.machine import START_S, Machine, build, until_active, why_not
@@ -107,6 +109,7 @@ class Centre:
         self.config = str(self.deployment.folder / "provision.toml")
         self._broker = DeploymentBroker(self.deployment, folder)
         settings = self.deployment.folder / "collector/collector.toml"
+        self._settings = str(settings)
         self.storage = folder / "storage.db"
         drop_in = settings.with_suffix(".d")
         drop_in.mkdir()
@@ -134,6 +137,24 @@ class Centre:
             return [seq for _, _, seq, _ in storage.scan_numbers()]
         finally:
             storage.close()
+
+    def command(self, action: str) -> None:
+        """Have the unit do *action*, as somebody at the centre does, and wait for its answer."""
+        words = ["command", action, "cho-1-a", "--wait", str(START_S), "--config", self._settings]
+        command = [sys.executable, "-m", "edge.collector", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def until_told(self, version: str, state: str) -> None:
+        """Wait until the unit's health says so of its last update."""
+
+        def told() -> bool:
+            with closing(Database(str(self.storage))) as database, database.reading() as reading:
+                unit = fleet.unit_named(reading, "cho-1-a")
+            update = (unit.health.get("update") if unit else None) or {}
+            return (update.get("version"), update.get("state")) == (version, state)
+
+        eventually(told, f"the centre knows: {version} {state}", limit_s=START_S)
 
     def stop(self) -> None:
         self._collector.terminate()
@@ -210,6 +231,19 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     machine.kill(UNIT, "STOP")
     pid = goes_on(machine, centre, pid)
     assert "Watchdog timeout" in machine.run("journalctl", "--no-pager", "-u", UNIT)
+    # It cannot be started, again and again: only a start of the machine mends a driver that hangs.
+    hopeless = machine.root / "run/systemd/system/edge-scanner.service.d"
+    machine.run("mkdir", "-p", "/run/systemd/system/edge-scanner.service.d")
+    lines = "[Unit]\nStartLimitBurst=3\n[Service]\nExecStartPre=/bin/false\n"
+    machine.write(hopeless / "test.conf", lines)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "--no-block", UNIT)
+    machine.start_anew()
+    pid = goes_on(machine, centre, 0)
+    # Its centre has it start the machine anew.
+    centre.command("reboot")
+    machine.start_anew()
+    pid = goes_on(machine, centre, 0)
     # It is given new software.
     settings = (machine.root / "etc/edge/scanner.toml").read_bytes()
     pid = is_updated(machine, centre, packages / "later", pid)
@@ -229,12 +263,11 @@ def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
     # Units set no clock in a container; on a board timesyncd does this.
     machine.run("install", "-D", "/dev/null", "/run/systemd/timesync/synchronized")
 
-    # People come and go: it waits, and says so.
+    # People come and go: it waits, and says so to its centre, which has asked.
     office.release(GOOD, "--all")
-    update(machine)
-    waits = outcome(machine)
-    assert (waits["version"], waits["state"]) == (GOOD, "waiting")
-    assert "the place is open" in waits["reason"]
+    centre.command("update")
+    centre.until_told(GOOD, "waiting")
+    assert "the place is open" in outcome(machine)["reason"]
     # The place closes.
     drop_in = machine.root / "etc/edge/scanner.d/closed.toml"
     drop_in.parent.mkdir()
@@ -244,15 +277,14 @@ def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
     assert outcome(machine)["state"] == "installed"
     assert installed(machine) == GOOD
     pid = goes_on(machine, centre, pid)
+    centre.until_told(GOOD, "installed")
 
     # What does not scan is taken back, and not tried again.
     office.release(BROKEN, "--units", "cho-1-a")
-    began = time.monotonic()
     update(machine)
     until_ended(machine)
     back = outcome(machine)
     assert (back["version"], back["state"]) == (BROKEN, "rolled_back"), back
-    assert time.monotonic() - began < 240
     assert installed(machine) == GOOD
     pid = goes_on(machine, centre, pid)
     update(machine)

@@ -37,7 +37,7 @@ SHIPPED, OWN = Path("usr/lib/systemd/system"), Path("etc/systemd/system")
 #: What enables it.
 WANTS = OWN / "multi-user.target.wants"
 #: Of the software, what no trial imports.
-_NOT_NEEDED = ("cv2", "opencv_python*", "zxingcpp*", "*.libs", "__pycache__")
+_NOT_NEEDED = ("cv2", "opencv_python*", "zxingcpp*", "__pycache__")
 #: Beside what a package becomes: what dpkg and its database need meanwhile.
 MARGIN_BYTES = 64 << 20
 
