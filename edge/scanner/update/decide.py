@@ -4,6 +4,7 @@ Root, without a network. Everything that came from elsewhere is verified here ag
 was verified, in a folder where root alone writes, is put in place.
 """
 
+import hashlib
 import logging
 import os
 import shutil
@@ -72,6 +73,10 @@ class Decision:
         self._status = status
         self._file = record_file(folder)
         self._record = self._file.read()
+        known = hashlib.sha256(key.read_bytes()).hexdigest()
+        if self._record.key != known:
+            self._record.key, self._record.signed_at, self._record.failed = known, 0.0, {}
+            self._file.write(self._record)
 
     def make(self) -> bool:
         """Prepare the trial of a new version, if there is one and the time is right.

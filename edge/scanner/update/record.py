@@ -45,6 +45,8 @@ class Record(Struct, kw_only=True):
     #: When the newest repository was signed that was ever believed, in seconds since 1970: an older
     #: one may be somebody's who wants us back at what it says.
     signed_at: float = 0.0
+    #: By which key: with a new card of another deployment both begin anew.
+    key: str = ""
     last: Update | None = None
 
     def tell(self, version: str, state: Ended, reason: str, moment: Moment) -> bool:

@@ -1,5 +1,6 @@
 """What is fetched and believed, by the real apt, from a deployment's real repository."""
 
+import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -181,7 +182,9 @@ def test_a_version_that_failed_is_not_taken_again(unit: Unit) -> None:
     # Whatever the part without rights brings.
     unit.present = replace(unit.present, failed={})
     assert unit.fetch() == "1.1"
-    record_file(unit.folder).write(Record(failed={"1.1": "it ended by itself 3 times"}))
+    key = hashlib.sha256((unit.deployment.folder / "updates.asc").read_bytes()).hexdigest()
+    failed = {"1.1": "it ended by itself 3 times"}
+    record_file(unit.folder).write(Record(failed=failed, key=key))
     assert not unit.decide()
 
 
@@ -222,10 +225,15 @@ def test_an_older_repository_is_refused_though_it_is_signed(unit: Unit) -> None:
     unit.released("1.1", EVERYBODY)
     assert unit.fetch() == "1.1"
     signed_at = utc_now().timestamp() + 60
-    record_file(unit.folder).write(Record(signed_at=signed_at))
+    key = hashlib.sha256((unit.deployment.folder / "updates.asc").read_bytes()).hexdigest()
+    record_file(unit.folder).write(Record(signed_at=signed_at, key=key))
 
     with pytest.raises(UpdateError, match="older"):
         unit.decide()
+
+    # After a wipe, a card of another deployment: what the former one said is no measure.
+    record_file(unit.folder).write(Record(signed_at=signed_at, key="0" * 64))
+    assert unit.decide()
 
 
 def test_it_waits_while_the_place_is_open_and_says_so_once(unit: Unit) -> None:
