@@ -27,7 +27,7 @@ run:
 WORKERS ?= 3
 test:
 	@provisioning/bootstrap.sh test
-	@$(PYTHON_ENV) -m tests.trees --quiet camera &
+	@$(PYTHON_ENV) -m tests.trees --quiet camera unit-trixie &
 	@$(MAKE) --no-print-directory check
 	@$(PYTHON_ENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 STICK = "edge-updates"
 #: Within the folder of what was fetched: a small repository, and what was wrong.
 MIRROR, PROBLEM = "mirror", "problem.json"
+#: Longer than any that we write.
+PROBLEM_BYTES = 65_536
 #: Left free of the disk: scans come first.
 KEEP_FREE_BYTES = 256 << 20
 
@@ -78,7 +80,8 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
 def read_problem(folder: Path) -> Problem:
     """What was wrong with what is in *folder*: text of whoever is at the other end."""
     try:
-        return msgspec.json.decode((folder / PROBLEM).read_bytes(), type=Problem)
+        with (folder / PROBLEM).open("rb") as file:
+            return msgspec.json.decode(file.read(PROBLEM_BYTES), type=Problem)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return Problem()
 
