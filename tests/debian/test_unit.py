@@ -235,7 +235,7 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     hopeless = machine.root / "run/systemd/system/edge-scanner.service.d"
     machine.run("mkdir", "-p", "/run/systemd/system/edge-scanner.service.d")
     lines = "[Unit]\nStartLimitBurst=3\n[Service]\nExecStartPre=/bin/false\n"
-    machine.write(hopeless / "test.conf", lines)
+    machine.write(hopeless / "hopeless.conf", lines)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "--no-block", UNIT)
     machine.start_anew()
