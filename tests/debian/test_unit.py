@@ -138,12 +138,13 @@ class Centre:
         finally:
             storage.close()
 
-    def command(self, action: str) -> None:
-        """Have the unit do *action*, as somebody at the centre does, and wait for its answer."""
+    def command(self, action: str) -> "subprocess.Popen[str]":
+        """Have the unit do *action*, as somebody at the centre does; ends with its answer."""
         words = ["command", action, "cho-1-a", "--wait", str(START_S), "--config", self._settings]
         command = [sys.executable, "-m", "edge.collector", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def until_told(self, version: str, state: str) -> None:
         """Wait until the unit's health says so of its last update."""
@@ -241,8 +242,9 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     machine.start_anew()
     pid = goes_on(machine, centre, 0)
     # Its centre has it start the machine anew.
-    centre.command("reboot")
+    asked = centre.command("reboot")
     machine.start_anew()
+    is_done(asked)
     pid = goes_on(machine, centre, 0)
     # It is given new software.
     settings = (machine.root / "etc/edge/scanner.toml").read_bytes()
@@ -265,7 +267,7 @@ def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
 
     # People come and go: it waits, and says so to its centre, which has asked.
     office.release(GOOD, "--all")
-    centre.command("update")
+    is_done(centre.command("update"))
     centre.until_told(GOOD, "waiting")
     assert "the place is open" in outcome(machine)["reason"]
     # The place closes.
@@ -385,6 +387,12 @@ def unpacking(machine: Machine) -> bool:
         "install ok installed"
         not in machine.run("dpkg-query", "-W", "-f", "${Status}", "edge-scanner")
     )
+
+
+def is_done(command: "subprocess.Popen[str]") -> None:
+    """Wait for the unit's answer to *command*: it did as it was told."""
+    said, _ = command.communicate(timeout=2 * START_S)
+    assert command.returncode == 0, said
 
 
 def goes_on(machine: Machine, centre: Centre, pid: int) -> int:
