@@ -44,7 +44,11 @@ def test_scans_are_kept_before_a_unit_has_a_certificate_and_sent_once_it_has(sit
     site.open_endpoint()
     site.eventually_sent("it has enrolled, and sends")
 
-    assert {path.name for path in site.identity.iterdir()} == {PRESENT}
+    # It may send before what it asked with is wiped.
+    eventually(
+        lambda: {path.name for path in site.identity.iterdir()} == {PRESENT},
+        "what it asked with is gone",
+    )
     # Beside the running scanner: who checks does not take its session.
     connected = site.log().count("connected to")
     found = site.check()
