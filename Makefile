@@ -39,7 +39,7 @@ check:
 
 ## Our reading beside that of single readers, in one run; writes .bench/read.md and read.png.
 ## CORPUS=<folder with an index.json>, ARGS=--quick; `make bench BENCH=outbox`, drain or soak for others.
-## BENCH=desk, trace, cohort: the tracing desk's cost, speed, and recall.
+## BENCH=desk, trace, cohort: the tracing desk's cost, speed, and recall; collect, collectors: storing.
 BENCH ?= read
 bench:
 	@provisioning/bootstrap.sh bench

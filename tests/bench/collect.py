@@ -25,7 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -419,10 +419,11 @@ def collect(
     folder: Path,
 ) -> tuple[float, float]:
     """What the whole collector takes for a backlog of *scans* in the messages *sent*."""
-    with backlog(Path(tempfile.mkdtemp(dir=folder)), "collector", sent) as broker:
+    topics = subscriptions(["bench"])
+    with backlog(Path(tempfile.mkdtemp(dir=folder)), {"collector": topics}, sent) as broker:
         storage = Storage(url)
         storage.store(known, NOW)
-        connection = _connection(broker, "collector")
+        connection = connection_to(broker, "collector", topics)
         key = open_signer(folder / "receipts.key")
         collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH, key=key)
         figure = Figure(scans)
@@ -438,7 +439,7 @@ def collect(
 def bare_paho(folder: Path, sent: Sequence[tuple[str, bytes]]) -> tuple[float, float]:
     """What paho alone takes to receive and acknowledge the messages *sent*."""
     folder.mkdir()
-    with backlog(folder, "bare", sent) as broker:
+    with backlog(folder, {"bare": subscriptions(["bench"])}, sent) as broker:
         client = paho.Client(
             CallbackAPIVersion.VERSION2, "bare", clean_session=False, manual_ack=True
         )
@@ -459,14 +460,17 @@ def bare_paho(folder: Path, sent: Sequence[tuple[str, bytes]]) -> tuple[float, f
 
 
 @contextmanager
-def backlog(folder: Path, name: str, sent: Sequence[tuple[str, bytes]]) -> Iterator[NatsBroker]:
-    """A broker that holds the messages *sent* for the session *name*."""
+def backlog(
+    folder: Path, sessions: Mapping[str, Sequence[str]], sent: Sequence[tuple[str, bytes]]
+) -> Iterator[NatsBroker]:
+    """A broker that holds the messages *sent* for *sessions*, each with its subscriptions."""
     broker = NatsBroker(folder)
     try:
-        session = _connection(broker, name)
-        while not session.connected:
-            session.step(0.1)
-        session.disconnect(2.0)
+        for name, topics in sessions.items():
+            session = connection_to(broker, name, topics)
+            while not session.connected:
+                session.step(0.1)
+            session.disconnect(2.0)
         sender = Connection(BrokerSettings(url=broker.url), folder, "sender", SystemClock())
         while not sender.connected:
             sender.step(0.1)
@@ -480,13 +484,14 @@ def backlog(folder: Path, name: str, sent: Sequence[tuple[str, bytes]]) -> Itera
         broker.stop()
 
 
-def _connection(broker: NatsBroker, name: str) -> Connection:
+def connection_to(broker: NatsBroker, name: str, topics: Sequence[str]) -> Connection:
+    """The connection of a session that the broker keeps."""
     return Connection(
         BrokerSettings(url=broker.url),
         Path(),
         name,
         SystemClock(),
-        subscriptions=subscriptions(["bench"]),
+        subscriptions=topics,
         persistent=True,
     )
 

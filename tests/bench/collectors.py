@@ -1,0 +1,149 @@
+"""How much more two collectors store than one, each with its areas, into one PostgreSQL.
+
+    python -m tests.bench.collectors [--scans N] [--rounds R]
+
+The same backlog each time, half of it in each of two areas, at a NATS server. Broker, database and
+collectors share the cores they are given: one collector of both areas on one core, one on two
+cores, two on two cores. All in turn; ratios are of the medians of the rounds.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from edge.clock import SystemClock
+from edge.collector.connecting import subscriptions
+from edge.collector.service import SWITCH_S, Collector
+from edge.mqtt import BrokerSettings, Connection
+from edge.sealing import open_signer
+from edge.storage.rows import StoredScan
+from edge.storage.storage import Storage
+from tests.bench.collect import (
+    BATCH,
+    NOW,
+    SCANS_A_MESSAGE,
+    backlog,
+    known_units,
+    make_scans,
+    messages,
+    new_storage,
+)
+
+AREAS = ("one", "two")
+UNITS = 1000
+#: (areas of each collector, cores)
+WAYS: dict[str, tuple[list[tuple[str, ...]], int]] = {
+    "one collector, one core": ([AREAS], 1),
+    "one collector, two cores": ([AREAS], 2),
+    "two collectors, two cores": ([AREAS[:1], AREAS[1:]], 2),
+}
+
+
+def main() -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scans", type=int, default=40_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    scans = [
+        _in_its_area(stored) for stored in make_scans(random.Random(1), options.scans, UNITS, 20)
+    ]
+    rates: dict[str, list[float]] = {}
+    for _ in range(options.rounds):
+        for way, (areas, count) in WAYS.items():
+            # What is started inherits it.
+            os.sched_setaffinity(0, cores[:count])
+            rates.setdefault(way, []).append(rate(scans, areas))
+            os.sched_setaffinity(0, cores)
+    first = statistics.median(next(iter(rates.values())))
+    print("| | scans/s | of the first | spread |\n|---|---|---|---|")
+    for way, found in rates.items():
+        median = statistics.median(found)
+        spread = f"{min(found):,.0f} to {max(found):,.0f}"
+        print(f"| {way} | {median:,.0f} | {median / first:.2f} | {spread} |", flush=True)
+    return 0
+
+
+def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
+    """Scans a second, with a collector for each of *areas*."""
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        sent = messages(scans, SCANS_A_MESSAGE)
+        names = [f"collector-{number}" for number in range(len(areas))]
+        listening = {name: subscriptions(list(its)) for name, its in zip(names, areas, strict=True)}
+        with (
+            new_storage(folder / "postgresql", "postgresql") as url,
+            backlog(folder / "broker", listening, sent) as broker,
+        ):
+            storage = Storage(url)
+            known = [_in_its_area(stored) for stored in known_units(UNITS)]
+            storage.store(known, NOW)
+            start = multiprocessing.get_context("spawn").Barrier(len(areas) + 1)
+            collecting = [
+                multiprocessing.get_context("spawn").Process(
+                    target=collect,
+                    args=(
+                        folder,
+                        name,
+                        listening[name],
+                        broker.url,
+                        url,
+                        sum(stored.area in its for stored in scans),
+                        start,
+                    ),
+                )
+                for name, its in zip(names, areas, strict=True)
+            ]
+            for process in collecting:
+                process.start()
+            start.wait()
+            began = time.perf_counter()
+            for process in collecting:
+                process.join()
+            took_s = time.perf_counter() - began
+            assert storage.count() == len(scans) + len(known)
+            storage.close()
+    return len(scans) / took_s
+
+
+def collect(
+    folder: Path,
+    name: str,
+    topics: list[str],
+    broker: str,
+    storage_url: str,
+    scans: int,
+    start: Barrier,
+) -> None:
+    """One collector, until it has stored and confirmed so many scans."""
+    sys.setswitchinterval(SWITCH_S)
+    storage, clock = Storage(storage_url), SystemClock()
+    connection = Connection(
+        BrokerSettings(url=broker), folder, name, clock, subscriptions=topics, persistent=True
+    )
+    key = open_signer(folder / f"{name}.key")
+    collector = Collector(connection, storage, clock, batch_scans=BATCH, key=key)
+    start.wait()
+    while collector.totals.stored < scans or connection.in_flight:
+        collector.step(1.0)
+    collector.close()
+    connection.disconnect(2.0)
+    storage.close()
+
+
+def _in_its_area(stored: StoredScan) -> StoredScan:
+    number = int(stored.unit.rpartition("-")[2])
+    return StoredScan(AREAS[number % 2], stored.unit, stored.scan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
