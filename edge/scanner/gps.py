@@ -161,7 +161,7 @@ Parse = Callable[[bytes], Found | Literal["searching"] | None]
 
 def _source(settings: GpsSettings) -> tuple[Callable[[], Line], Parse]:
     source = settings.source
-    if source.startswith("/dev/") or source.startswith("/"):
+    if source.startswith("/"):
         return (lambda: SerialLine(source, settings.baud)), nmea_parser()
     name, _, where = source.partition("://")
     host, _, port = where.partition(":")
