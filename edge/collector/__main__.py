@@ -19,7 +19,7 @@ from edge.collector.connecting import connect, leave
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
-from edge.collector.service import SWITCH_S, Collector
+from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
@@ -108,7 +108,6 @@ def main(args: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    sys.setswitchinterval(SWITCH_S)
     clock = SystemClock()
     storage = _storage(settings, options)
     connection = connect(settings, options.config.parent, clock)

@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 RANGES_A_MESSAGE = 500
 #: With nothing more coming in for this long, a batch is not held back for its full wait.
 QUIET_S = 0.004
-#: Of two threads of which one stores and one receives, neither keeps Python's lock for longer than
-#: this while the other wants it. Python's own 5 ms are nearly a batch's whole time.
-SWITCH_S = 0.0002
 #: A transaction that takes longer will never end. The one that waits for a lock does not come near.
 HUNG_S = 120.0
 

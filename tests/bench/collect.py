@@ -37,7 +37,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.clock import SystemClock, utc_text
 from edge.collector.connecting import subscriptions
-from edge.collector.service import SWITCH_S, Collector
+from edge.collector.service import Collector
 from edge.demo.broker import NatsBroker
 from edge.messages import Scan, fit_together, scans_message
 from edge.mqtt import BrokerSettings, Connection
@@ -91,7 +91,6 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"])
     options = parser.parse_args()
-    sys.setswitchinterval(SWITCH_S)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)

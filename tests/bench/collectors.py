@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edge.clock import SystemClock
 from edge.collector.connecting import subscriptions
-from edge.collector.service import SWITCH_S, Collector
+from edge.collector.service import Collector
 from edge.mqtt import BrokerSettings, Connection
 from edge.sealing import open_signer
 from edge.storage.rows import StoredScan
@@ -125,7 +125,6 @@ def collect(
     start: Barrier,
 ) -> None:
     """One collector, until it has stored and confirmed so many scans."""
-    sys.setswitchinterval(SWITCH_S)
     storage, clock = Storage(storage_url), SystemClock()
     connection = Connection(
         BrokerSettings(url=broker), folder, name, clock, subscriptions=topics, persistent=True
