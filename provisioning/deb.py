@@ -98,7 +98,10 @@ SCANNER = Contents(
     system=("python3-numpy", "libzbar0t64 | libzbar0"),
     # A Pi's camera and pins, from its own system: numpy too, because picamera2 was built for that.
     system_of={"arm64": ("python3-picamera2", "python3-lgpio")},
-    further={"systemd/50-edge-watchdog.conf": "usr/lib/systemd/system.conf.d"},
+    further={
+        "systemd/50-edge-watchdog.conf": "usr/lib/systemd/system.conf.d",
+        "systemd/70-edge-stick.rules": "usr/lib/udev/rules.d",
+    },
 )
 CENTRE = Contents(
     name="edge-centre",

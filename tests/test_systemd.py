@@ -1,13 +1,16 @@
 """What systemd is told, and its unit files."""
 
 import re
+import shlex
 import shutil
 import socket
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from edge.scanner.settings import CarrySettings
 from edge.systemd import Notifier
 
 UNITS = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
@@ -89,6 +92,30 @@ def test_the_board_resets_itself_within_what_a_raspberry_pi_can_count() -> None:
     seconds = re.search(r"(?m)^RuntimeWatchdogSec=([0-9]+)s$", text)
     assert seconds is not None
     assert int(seconds[1]) <= 15
+
+
+def test_a_stick_is_mounted_where_the_scanner_looks_and_nothing_on_it_runs() -> None:
+    rule = (UNITS[0].parent / "70-edge-stick.rules").read_text()
+
+    program = re.search(r'RUN\{program\}\+="([^"]+)"', rule)
+    assert program is not None
+    *words, where = shlex.split(program[1].replace("%k", "sda1"))
+    assert fnmatch(where, CarrySettings().sticks)
+    (options,) = [word for word in words if word.startswith("--options=")]
+    assert {"nosuid", "nodev", "noexec"} <= set(options.partition("=")[2].split(","))
+    # What a unit or its next card starts from.
+    assert 'ENV{ID_FS_LABEL}!="bootfs|system-boot"' in rule
+
+
+def test_the_rule_for_sticks_is_what_udev_understands() -> None:
+    if shutil.which("udevadm") is None:
+        pytest.skip("udevadm is missing: sudo apt install udev")
+    version = subprocess.run(["udevadm", "--version"], capture_output=True, text=True, check=True)
+    if int(version.stdout.split()[0]) < 254:
+        pytest.skip("this udevadm cannot verify rules: run this test on Debian 13")
+    rule = UNITS[0].parent / "70-edge-stick.rules"
+
+    subprocess.run(["udevadm", "verify", str(rule)], check=True)
 
 
 def test_the_scanner_waits_for_no_network_and_no_clock() -> None:
