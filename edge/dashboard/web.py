@@ -194,9 +194,9 @@ def language_of(request: Request) -> Language:
 
 def own_path(text: str) -> str:
     """*text* if it is a path on this server, otherwise "/": nobody is sent elsewhere."""
-    parts = urlsplit(text)
-    safe = text.startswith("/") and not parts.scheme and not parts.netloc
-    return text if safe and not set(text) & set("\\\r\n\t") and text.isprintable() else "/"
+    # A browser takes two strokes, or more, for the start of another server's name.
+    safe = text.startswith("/") and not text.startswith("//")
+    return text if safe and "\\" not in text and text.isprintable() else "/"
 
 
 def _retry(wait_s: float) -> dict[str, str]:

@@ -157,8 +157,19 @@ def test_nobody_is_signed_in_or_sent_elsewhere_from_elsewhere(deployment: Deploy
     elsewhere = {"sec-fetch-site": "cross-site"}
     assert client.post("/sign-in", data=data, headers=elsewhere).status_code == 403
     assert client.post("/sign-in", data=data).headers["location"] == "/"
-    for path in ("https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb", "evil"):
+    for path in (
+        "https://evil.example",
+        "//evil.example",
+        "///evil.example/x",
+        "////evil.example/x",
+        "/\\evil.example",
+        "/a\r\nb",
+        "/\t/evil.example",
+        "evil",
+    ):
         assert own_path(path) == "/"
+        data["to"] = path
+        assert client.post("/sign-in", data=data).headers["location"] == "/"
     assert own_path("/units?sort=unit") == "/units?sort=unit"
 
 

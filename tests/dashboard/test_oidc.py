@@ -127,6 +127,15 @@ def test_a_person_of_the_office_gets_the_role_of_the_group(
     assert "Mật khẩu cũ" not in client.get("/account").text
 
 
+@pytest.mark.parametrize("to", ["//evil.example/x", "///evil.example/x", "////evil.example/x"])
+def test_whoever_comes_back_is_sent_nowhere_else(
+    office: Deployment, tmp_path: Path, to: str
+) -> None:
+    _, answer = come_back(office, tmp_path, "lan", to)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
 def test_what_is_asked_of_the_server_can_be_used_by_nobody_else(
     office: Deployment, server: OidcServer, tmp_path: Path
 ) -> None:
