@@ -48,7 +48,7 @@ class Scope:
         return self.places | {place.id for place in register.values() if self._has(place, day)}
 
     def _has(self, place: Place, day: date) -> bool:
-        if place.responsible in self.bodies:
+        if place.body in self.bodies:
             return True
         if place.vehicle is not None and place.vehicle.operator in self.operators:
             return True
@@ -68,7 +68,7 @@ def choices(register: Mapping[str, Place], day: date) -> dict[ScopeKind, list[st
     places = register.values()
     vehicles = [place.vehicle for place in places if place.vehicle is not None]
     return {
-        "body": sorted({place.responsible for place in places}),
+        "body": sorted({place.body for place in places if place.body}),
         "area": sorted({name for place in places for name in names_of(place.admin_on(day))}),
         "operator": sorted({vehicle.operator for vehicle in vehicles if vehicle.operator}),
     }

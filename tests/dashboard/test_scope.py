@@ -77,6 +77,14 @@ def test_a_scope_is_its_places_as_they_lie_on_that_day(scope: Scope, expected: s
     assert " ".join(sorted(scope.among(PLACES, DAY))) == expected
 
 
+def test_a_place_without_a_body_is_nobodys_also_where_its_kind_has_a_lead() -> None:
+    place = a_place("cho-3", "", "Xã Ba")
+    assert place.responsible
+
+    assert Scope.of(bodies=[place.responsible]).among({place.id: place}, DAY) == set()
+    assert choices({place.id: place}, DAY)["body"] == []
+
+
 def test_where_places_lay_before_counts_for_those_days_alone() -> None:
     scope = Scope.of(areas=["Huyện Mẫu, Gia Lai"])
 
