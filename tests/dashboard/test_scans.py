@@ -187,8 +187,27 @@ def test_a_count_whose_rows_were_erased_says_so(deployment: Deployment) -> None:
     )
 
     assert "<strong>1</strong> lượt" in page.text
-    assert "trước ngày 20/06/2021 đã được xóa" in page.text
+    assert "trước 07:00 ngày 20/06/2021 đã được xóa" in page.text
     assert not _ROW.findall(page.text)
+
+
+def test_the_border_day_says_that_its_first_hours_were_erased(deployment: Deployment) -> None:
+    # At 06:59 and at 07:01 in Viet Nam.
+    for at in ("2021-06-19T23:59:00.000Z", "2021-06-20T00:01:00.000Z"):
+        deployment.add_list([(OWN_PLACE, "cong-1", "in", at)])
+    storage = Storage(deployment.file)
+    storage.expire("2021-06-20")
+    storage.close()
+    client = deployment.client("operator")
+
+    page = client.get(f"/scans?place={OWN_PLACE}&first=2021-06-20&last=2021-06-20").text
+
+    assert "<strong>2</strong> lượt" in page
+    assert len(_ROW.findall(page)) == 1
+    assert "trước 07:00 ngày 20/06/2021 đã được xóa" in page
+    assert "trước 07:00 ngày 20/06/2021 đã được xóa" in client.get("/set-up").text
+    after = client.get(f"/scans?place={OWN_PLACE}&first=2021-06-21&last=2021-06-21").text
+    assert "đã được xóa" not in after
 
 
 @pytest.mark.parametrize(

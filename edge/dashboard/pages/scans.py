@@ -116,7 +116,8 @@ class ScanPages:
             rows=shown,
             from_start=after == START,
             after=_key_text(shown[-1].key) if len(rows) > ON_A_PAGE else "",
-            erased_before=erased_before if erased_before and asked.first < erased_before else None,
+            # Days of UTC are erased: of the day itself the hours before 07:00 are gone.
+            erased_before=erased_before if erased_before and asked.first <= erased_before else None,
             most=IN_A_FILE,
             documents=DOCUMENTS,
             qualities=QUALITIES,
