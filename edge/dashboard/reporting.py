@@ -44,9 +44,11 @@ class Kept:
     period: Period
     last: date
     made: str
-    mailed: str | None  #: when the mail server took it
+    mailed: str | None  #: when the mail server took it, as far as that is still remembered
     copied: str | None
     queued: bool  #: whether it was put among the mail that goes out
+    waits: bool  #: whether it is still among that mail
+    given_up: bool  #: whether no server took it for a week
 
 
 class Reporting:
@@ -98,7 +100,8 @@ class Reporting:
         with self._database.reading() as connection:
             rows = connection.execute(
                 text(
-                    "SELECT period, last, report.made AS made, sent, copied, mailed FROM report"
+                    "SELECT period, last, report.made AS made, sent, copied, mailed, number,"
+                    " given_up FROM report"
                     " LEFT JOIN mail ON about = 'report ' || period || ' ' || last"
                     " ORDER BY last DESC, period LIMIT :most"
                 ),
@@ -112,6 +115,8 @@ class Reporting:
                     row.sent,
                     row.copied,
                     row.mailed is not None,
+                    row.number is not None and row.sent is None and row.given_up is None,
+                    row.given_up is not None,
                 )
                 for row in rows
             ]
@@ -134,7 +139,7 @@ class Reporting:
                 {"period": period, "last": last.isoformat(), "made": at},
             )
         log.info("made the %s report of %s", period, last)
-        return Kept(period, last, at, None, None, False)
+        return Kept(period, last, at, None, None, queued=False, waits=False, given_up=False)
 
     def _write(self, report: Report, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

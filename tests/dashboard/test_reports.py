@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pypdf import PdfReader
+from sqlalchemy import text
 
 from edge.dashboard.mail import Mailer, MailSettings
 from edge.dashboard.mail_queue import MailQueue
@@ -255,6 +256,33 @@ def test_a_mail_server_that_is_away_gets_the_report_later(
 
     assert len(kept.mails) == 8
     assert all(report.mailed for report in work.kept())
+
+
+def test_what_became_of_the_mail_of_a_report_is_told(
+    deployment: Deployment, tmp_path: Path, inbox: tuple[Inbox, MailSettings]
+) -> None:
+    kept, settings = inbox
+    queue = MailQueue(deployment.database, deployment.clock, Mailer(settings, tmp_path))
+    work = reporting(deployment, tmp_path, queue=queue, mail_to=["a@example.invalid"])
+    work.step()
+
+    def told(word: str) -> int:
+        return deployment.client("operator").get("/reports").text.count(f"<td>{word}</td>")
+
+    assert told("đang chờ gửi") == 8
+    kept.refuse = True
+    deployment.clock.advance(8 * 86_400)
+    queue.step()
+    assert (told("đang chờ gửi"), told("đã bỏ")) == (7, 1)
+    kept.refuse = False
+    deployment.clock.advance(3600)
+    while queue.step():
+        pass
+    assert (told("đang chờ gửi"), told("đã bỏ")) == (0, 1)
+    # What went is forgotten after a month; that it went is not.
+    with deployment.database.writing("forget") as connection:
+        connection.execute(text("DELETE FROM mail"))
+    assert (told("đang chờ gửi"), told("đã gửi")) == (0, 8)
 
 
 def test_a_report_is_opened_from_its_page(deployment: Deployment) -> None:
