@@ -189,7 +189,7 @@ def test_what_a_unit_tells_of_itself_is_trouble_or_none(
 
 def test_the_list_of_units_shows_and_sorts_what_they_tell(deployment: Deployment) -> None:
     for number, (temperature, free, signal, ends) in enumerate(
-        ((41.0, 90, -60, "2031"), (71.0, 50, -90, "2029"), (52.0, 20, -70, "2030")), start=1
+        ((41.0, 90, -60, "2031"), (71.0, 50, -90, "2029"), (52.0, 0, -70, "2030")), start=1
     ):
         machine = Machine(
             temperature_c=temperature,
@@ -204,6 +204,7 @@ def test_the_list_of_units_shows_and_sorts_what_they_tell(deployment: Deployment
             PLACE,
             clock="ntp",
             machine=machine,
+            hours_left=(9.0, 4.0, 0.0)[number - 1],
             certificate_ends=f"{ends}-01-01T00:00:00.000Z",
             update=Update(version="0.3.0", state="waiting", at=NOW),
         )
@@ -215,6 +216,7 @@ def test_the_list_of_units_shows_and_sorts_what_they_tell(deployment: Deployment
 
     assert order("temperature") == ["x-2", "x-3", "x-1"]
     assert order("disk") == ["x-3", "x-2", "x-1"]
+    assert order("hours_left") == ["x-3", "x-2", "x-1"]
     assert order("signal") == ["x-2", "x-3", "x-1"]
     assert order("certificate") == ["x-2", "x-3", "x-1"]
     page = client.get("/units?find=x-2").text

@@ -61,10 +61,10 @@ _SORTS: dict[str, Callable[[UnitLine], Any]] = {
     "place": lambda line: (line.unit.place, line.unit.unit),
     "last_scan": lambda line: line.unit.last_scan or "",
     "pending": lambda line: -(line.unit.health.get("pending") or 0),
-    "hours_left": lambda line: line.unit.health.get("hours_left") or float("inf"),
+    "hours_left": lambda line: _or(line.unit.health.get("hours_left"), float("inf")),
     "certificate": lambda line: str(line.unit.health.get("certificate_ends") or "~"),
     "temperature": lambda line: -(_machine(line, "temperature_c") or 0),
-    "disk": lambda line: line.disk_free or 1.0,
+    "disk": lambda line: _or(line.disk_free, 1.0),
     "signal": lambda line: _machine(line, "signal_dbm") or 0,
     "software": lambda line: (line.unit.software, line.unit.unit),
 }
@@ -142,6 +142,11 @@ def _machine(line: UnitLine, name: str) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return None
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    # The worst is 0, which is a value.
+    return otherwise if value is None else value
 
 
 def page_number(ask: Ask, total: int) -> int:
