@@ -83,7 +83,7 @@ class Mailer:
     def send(self, to: Sequence[str], content: bytes) -> dict[str, str]:
         """Hand over a composed mail; gives whom the server refused it for, and why.
 
-        Raises DeliveryError if nobody gets it.
+        Raises DeliveryError where it is the server that nobody gets anything from for now.
         """
         try:
             with self._connect() as server:
@@ -106,7 +106,12 @@ class Mailer:
             raise DeliveryError(
                 f"mail: {self.where} does not accept mail.username with this password"
             ) from err
+        except smtplib.SMTPRecipientsRefused as err:
+            refused = err.recipients
         except (OSError, smtplib.SMTPException) as err:
+            if isinstance(err, smtplib.SMTPDataError) and err.smtp_code >= 500:
+                # Of this mail alone: it is too large, or taken for spam.
+                return {address: _one_line(err) for address in to}
             raise DeliveryError(f"mail: {self.where} does not take it: {_one_line(err)}") from err
         return {address: f"{code} {_text(why)}" for address, (code, why) in refused.items()}
 
@@ -118,8 +123,6 @@ class Mailer:
 
 
 def _one_line(err: Exception) -> str:
-    if isinstance(err, smtplib.SMTPRecipientsRefused):
-        return "; ".join(f"{to}: {code} {_text(why)}" for to, (code, why) in err.recipients.items())
     if isinstance(err, smtplib.SMTPResponseException):
         return f"{err.smtp_code} {_text(err.smtp_error)}"
     return " ".join(str(err).split())

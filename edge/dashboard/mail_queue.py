@@ -98,7 +98,7 @@ class MailQueue:
             self._not_before = self._clock.monotonic() + REST_S
             return False
         if refused:
-            # The others have it; these get it once more.
+            # The others have it; these get it once more, and meanwhile other mail goes.
             why = "; ".join(f"{address}: {reason}" for address, reason in refused.items())
             self._failed(row.number, row.made, row.tries, list(refused), f"mail: {why}")
             return True

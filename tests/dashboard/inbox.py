@@ -28,6 +28,8 @@ class Inbox:
         #: Of what it takes nothing for now, or what it takes nothing of for some people.
         self.refuse = False
         self.refuse_for: set[str] = set()
+        #: Mail with this in it is taken for spam.
+        self.refuse_with = ""
         #: Whether TLS began within the conversation of each mail, and who signed in.
         self.secured: list[bool] = []
         self.logins: list[str] = []
@@ -43,6 +45,8 @@ class Inbox:
     async def handle_DATA(self, _: object, session: Any, envelope: Any) -> str:  # noqa: N802
         if self.refuse:
             return "451 not now"
+        if self.refuse_with and self.refuse_with.encode() in envelope.content:
+            return "554 this is spam"
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
         self.mails.append((envelope.rcpt_tos, message))

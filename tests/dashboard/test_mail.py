@@ -197,6 +197,27 @@ def test_one_wrong_address_keeps_nothing_from_the_others(
     assert [recipients for recipients, _ in kept.mails] == [[TO[0]], [TO[1]]]
 
 
+def test_mail_that_is_refused_for_what_it_is_lets_other_mail_go(
+    deployment: Deployment, inbox: tuple[Inbox, MailSettings]
+) -> None:
+    kept, settings = inbox
+    kept.refuse_for, kept.refuse_with = {"nobody@example.invalid"}, "spam"
+    queue = queue_of(deployment, settings)
+    with deployment.database.writing() as connection:
+        queue.put(connection, "one", ["nobody@example.invalid"], "Thử", "x\n")
+    put(deployment, queue, "two", "spam\n")
+    put(deployment, queue, "three")
+
+    while queue.step():
+        pass
+
+    assert [mail.get_content().strip() for _, mail in kept.mails] == ["x"]
+    with deployment.database.reading() as connection:
+        state = state_of(connection)
+    assert state.waiting == 2
+    assert "550 nobody here" in state.error or "554 this is spam" in state.error
+
+
 def test_mail_that_nobody_takes_for_a_week_is_given_up_and_shown(
     deployment: Deployment, inbox: tuple[Inbox, MailSettings]
 ) -> None:
