@@ -59,6 +59,14 @@ def read_centre(path: Path) -> Verifier | None:
 def take_receipt(outbox: Outbox, path: Path, unit: str, centre: Verifier | None) -> int:
     """Forget the scans that the receipt in *path* confirms; gives how many that were.
 
+    Raises as `read_confirmed`.
+    """
+    return forget(outbox, read_confirmed(path, unit, centre))
+
+
+def read_confirmed(path: Path, unit: str, centre: Verifier | None) -> list[Confirmed]:
+    """What the receipt in *path* confirms.
+
     Raises BundleError if it cannot be read, is another unit's, or is not known to be of the
     *centre*.
     """
@@ -67,7 +75,12 @@ def take_receipt(outbox: Outbox, path: Path, unit: str, centre: Verifier | None)
             f"{path}: this unit does not know its centre's key, so it believes no receipt; give it"
             " the file that carry.receipt_key_file names (edge-collector key prints it)"
         )
-    return sum(_forget(outbox, message) for message in read_receipt(path, unit, centre))
+    return read_receipt(path, unit, centre)
+
+
+def forget(outbox: Outbox, confirmed: list[Confirmed]) -> int:
+    """Forget the scans that are *confirmed*; gives how many that were."""
+    return sum(_forget(outbox, message) for message in confirmed)
 
 
 class Carrier:

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -105,6 +105,46 @@ def make_folder(folder: Path, disk: Disk) -> None:
 def lock(folder: Path) -> BinaryIO:
     """Lock *folder* until the file given is closed. Raises OutboxInUse."""
     file = open(folder / "lock", "ab")  # noqa: SIM115 - open as long as the outbox is
+    _hold(file, folder)
+    return file
+
+
+@contextmanager
+def at_rest(folder: Path) -> Iterator[None]:
+    """Keep scanners out of *folder* meanwhile, without making anything in it, as root may.
+
+    Raises OutboxError.
+    """
+    with ExitStack() as stack:
+        # Where there is none, no scanner was ever at work.
+        with explained(folder), suppress(FileNotFoundError):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            file = stack.enter_context(open(os.open(folder / "lock", flags), "rb"))
+            _hold(file, folder)
+        yield
+
+
+@contextmanager
+def as_owner_of(folder: Path) -> Iterator[None]:
+    """Work in *folder* as the user whose it is, where root does: what it makes is his then.
+
+    For a process with one thread. Raises OSError.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    state = folder.stat()
+    group = os.getegid()
+    os.setegid(state.st_gid)
+    os.seteuid(state.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+def _hold(file: BinaryIO, folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -113,7 +153,6 @@ def lock(folder: Path) -> BinaryIO:
             f"{folder}: another process has this outbox open; stop that first, or only look:"
             " edge-scanner outbox status"
         ) from None
-    return file
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edge import config
 from edge.clock import SystemClock
-from edge.scanner.carrier import export, read_centre, take_receipt
+from edge.scanner.carrier import export, forget, read_centre, read_confirmed
+from edge.scanner.disk import as_owner_of, explained
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.settings import ScannerSettings
@@ -76,9 +77,14 @@ def _receipt(options: argparse.Namespace) -> int:
     settings = config.load(options.config, ScannerSettings)
     folder = _folder(options)
     centre = read_centre(config.secret_path(settings.carry.receipt_key_file, options.config.parent))
-    with Outbox(folder, max_bytes=sys.maxsize, keep_free_bytes=0) as outbox:
-        forgotten = take_receipt(outbox, options.receipt, settings.unit.id, centre)
-        print(f"{forgotten} scans are confirmed")
+    # Before anything of the outbox is touched, and as whoever asks: a stick may be root's.
+    confirmed = read_confirmed(options.receipt, settings.unit.id, centre)
+    with (
+        explained(folder),
+        as_owner_of(folder),
+        Outbox(folder, max_bytes=sys.maxsize, keep_free_bytes=0) as outbox,
+    ):
+        print(f"{forget(outbox, confirmed)} scans are confirmed")
     return 0
 
 

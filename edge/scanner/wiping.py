@@ -6,7 +6,6 @@ meanwhile, wiping again does the rest: what says where things are goes last.
 
 import logging
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,8 @@ from edge.errors import EdgeError
 from edge.files import wipe_file
 from edge.mqtt import Connection
 from edge.scanner.credentials import open_identity
-from edge.scanner.outbox import Outbox
+from edge.scanner.disk import Disk, at_rest, explained
+from edge.scanner.held import SEGMENT_SCANS, Held
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import SECRETS, SETTINGS, STATE, WIFI, read_state
 from edge.scanner.setup_by_code import APPLYING
@@ -46,16 +46,16 @@ def wipe(
     if unit != settings.unit.id:
         raise EdgeError(f"this is unit {settings.unit.id}, not {unit}; nothing was wiped")
     outbox = Path(settings.outbox.folder)
-    # Opening it makes sure that no scanner runs.
-    with Outbox(outbox, max_bytes=sys.maxsize, keep_free_bytes=0) as held:
-        pending = held.pending
-    if pending and not lose_scans:
-        raise EdgeError(
-            f"{pending} scans are not confirmed; let them be sent, or carry them out and take the"
-            " receipt (outbox export, outbox receipt), or lose them with --lose-scans"
-        )
-    farewell()
-    empty(settings, root)
+    # Only looked at: what root would make in it the scanner could not write to.
+    with at_rest(outbox):
+        pending = _pending(outbox)
+        if pending and not lose_scans:
+            raise EdgeError(
+                f"{pending} scans are not confirmed; let them be sent, or carry them out and take"
+                " the receipt (outbox export, outbox receipt), or lose them with --lose-scans"
+            )
+        farewell()
+        empty(settings, root)
     return pending
 
 
@@ -105,6 +105,13 @@ def clear_retained(settings: ScannerSettings, beside: Path, clock: Clock) -> boo
             log.warning("the broker keeps this unit's last status: %s", connection.trouble)
         connection.disconnect(1.0)
         return cleared
+
+
+def _pending(outbox: Path) -> int:
+    if not outbox.exists():
+        return 0
+    with explained(outbox):
+        return Held(outbox, SEGMENT_SCANS, Disk()).pending
 
 
 def _files(root: Path, names: tuple[str, ...]) -> list[Path]:

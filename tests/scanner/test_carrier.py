@@ -1,5 +1,8 @@
 """Scans carried by hand: out on a stick, back a receipt, and nothing believed that is not ours."""
 
+import base64
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +11,10 @@ import pytest
 from edge.bundle import read_bundle, receipt_ranges, write_bundle, write_receipt
 from edge.errors import BundleError
 from edge.messages import Scan
+from edge.scanner.__main__ import main
 from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_receipt
 from edge.scanner.indicator import Signal
-from edge.scanner.outbox import Outbox
+from edge.scanner.outbox import Outbox, read_outbox
 from edge.sealing import Signer, Verifier, open_signer
 from edge.unit_settings import UnitSettings
 from tests.fakes import FakeClock, a_scan
@@ -295,6 +299,47 @@ def test_a_receipt_that_the_centre_did_not_sign_makes_us_forget_nothing(
 
     assert unit.outbox.pending == 5
     assert "not signed by this unit's centre" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: run as root")
+def test_a_receipt_that_root_takes_leaves_nothing_that_the_scanner_cannot_write_to() -> None:
+    # Not below pytest's folder, which no other user may enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        unit = Unit(folder)
+        unit.put(3)
+        stick = folder / "root-only"
+        stick.mkdir(mode=0o700)
+        path = export(folder / "outbox", stick, UNIT, unit.key, FakeClock())
+        at_the_centre(stick, folder)
+        unit.outbox.close()
+        (folder / "outbox").chmod(0o700)
+        for owned in (folder / "outbox", *(folder / "outbox").iterdir()):
+            os.chown(owned, 65534, 65534)
+        (folder / "receipts.pub").write_text(f"{base64.b64encode(CENTRE.public_key).decode()}\n")
+        (folder / "scanner.toml").write_text(
+            f'''[unit]
+id = "cong-1"
+area = "pleiku"
+place = "cho-1"
+direction = "in"
+tracing_key_file = "tracing.pub"
+[broker]
+url = "mqtt://127.0.0.1:1"
+[outbox]
+folder = "{folder}/outbox"
+[carry]
+receipt_key_file = "receipts.pub"
+'''
+        )
+        receipt = str(path.with_name(path.name + ".receipt"))
+
+        assert main(["outbox", "receipt", receipt, "--config", str(folder / "scanner.toml")]) == 0
+
+        assert {owned.stat().st_uid for owned in (folder / "outbox").iterdir()} == {65534}
+        assert os.geteuid() == 0
+        assert read_outbox(folder / "outbox").status().pending == 0
 
 
 def test_a_unit_that_does_not_know_its_centre_believes_no_receipt(
