@@ -16,7 +16,7 @@ from edge.clock import Clock
 from edge.enrolment_exchange import EnrolmentAnswer, EnrolmentRequest
 from edge.enrolment_ledger import IssuedRecord, Ledger, fingerprint
 from edge.enrolment_token import read_token
-from edge.errors import CertificateError, EnrolmentError, TokenError
+from edge.errors import CertificateError, EdgeError, EnrolmentError, TokenError
 from edge.topics import is_name
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class Enrolment:
         self._lock = threading.Lock()
 
     def enrol(self, asked: EnrolmentRequest) -> EnrolmentAnswer:
-        """A certificate for whoever has a token. Raises EnrolmentError, ChainError."""
+        """A certificate for whoever has a token. Raises EnrolmentError if he is given none, and
+        another EdgeError if that cannot be told now."""
         now = self._now()
         try:
             token = read_token(asked.token, self._setup_key)
@@ -113,7 +114,7 @@ class Enrolment:
         except OSError as err:
             # In doubt nobody comes in.
             log.error("%s: cannot read who is revoked: %s", self._revoked, err.strerror)
-            raise EnrolmentError("the centre cannot tell who is revoked; try again later") from None
+            raise EdgeError("the centre cannot tell who is revoked; try again later") from None
         if unit in revoked:
             raise EnrolmentError(f"unit {unit} was revoked; give its successor a new name")
 

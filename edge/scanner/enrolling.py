@@ -43,14 +43,17 @@ RENEW_SPREAD = 1 / 30
 #: Waits between two attempts; a refusal is not asked about again at once.
 WAIT_S, WAIT_MAX_S, REFUSED_S = 5.0, 3600.0, 60.0
 TIMEOUT_S = 15.0
+#: How the endpoint answers who is to be given nothing, whenever he asks.
+FORBIDDEN = 403
 
 
 class Refused(EnrolmentError):
-    """The centre gives nothing, and is not to be asked again for so long."""
+    """The centre gives nothing, and is not to be asked again for so long; if *final*, never for
+    what was asked."""
 
-    def __init__(self, text: str, wait_s: float) -> None:
+    def __init__(self, text: str, wait_s: float, *, final: bool) -> None:
         super().__init__(text)
-        self.wait_s = wait_s
+        self.wait_s, self.final = wait_s, final
 
 
 class Enroller:
@@ -70,6 +73,8 @@ class Enroller:
         self._attempts = 0
         self._next_attempt = clock.monotonic()
         self._asked: bytes | None = None
+        #: What was said of a token that was given up.
+        self._given_up = ""
         #: Why there is no certificate yet, or no new one; "" where all is well.
         self.trouble = ""
 
@@ -83,8 +88,10 @@ class Enroller:
 
     def rotate(self) -> None:
         """Have a new key, and a certificate for it. Raises EnrolmentError where that cannot be."""
-        if self._identity.facts is None or self._identity.ended():
+        if not self._is_valid():
             raise EnrolmentError("without a valid certificate no other can be asked for")
+        if self._pending() is not None and self.trouble:
+            raise EnrolmentError(f"this unit still asks with its token: {self.trouble}")
         replace_file(self._identity.folder / ROTATE, [])
         self._next_attempt = self._clock.monotonic()
 
@@ -124,11 +131,37 @@ class Enroller:
             self._next_attempt = self._clock.monotonic()
         if self._clock.monotonic() < self._next_attempt:
             return
-        if pending is not None:
+        if pending is None:
+            self._renew()
+            return
+        try:
             answer = self._ask(pending.url + ENROL_PATH, token, None)
+        except Refused as err:
+            self._do_without(token, err)
         else:
-            answer = self._ask(self._url + RENEW_PATH, b"", self._identity.present)
-        self._take(answer, token)
+            self._take(answer, token)
+
+    def _renew(self) -> None:
+        self._take(self._ask(self._url + RENEW_PATH, b"", self._identity.present), b"")
+
+    def _do_without(self, token: bytes, refused: Refused) -> None:
+        """Go on with the certificate that the unit has, if it may; else raise what was *refused*.
+
+        A token that is good for nothing any more must not keep it from being renewed.
+        """
+        if not self._is_valid():
+            raise refused
+        if refused.final:
+            self._identity.give_up(token)
+            self._given_up = self.trouble = f"{refused}; the certificate that it has serves on"
+            log.warning("a token was refused: %s", self.trouble)
+        elif self._renewal_is_due():
+            self._renew()
+        else:
+            raise refused
+
+    def _is_valid(self) -> bool:
+        return self._identity.facts is not None and not self._identity.ended()
 
     def _pending(self) -> PendingEnrolment | None:
         pending = read_pending(self._identity.folder)
@@ -155,12 +188,13 @@ class Enroller:
                 f"the certificate ended on {known.not_after:%Y-%m-%d}: scans are kept, but cannot"
                 " be sent until the unit has a new card or set-up code"
             )
-        return ""
+        return self._given_up
 
     def _take(self, answer: EnrolmentAnswer, token: bytes) -> None:
         given = self._identity.take(answer.certificate.encode())
         self._identity.done(token)
-        self._attempts, self._asked, self.trouble = 0, None, ""
+        self._attempts, self._asked = 0, None
+        self.trouble = self._given_up = ""
         log.info("a new certificate, until %s", f"{given.not_after:%Y-%m-%d}")
 
     def _request(self, token: bytes) -> bytes:
@@ -186,7 +220,8 @@ class Enroller:
             return decode(content, EnrolmentAnswer)
         why = f"{host}:{port} answers {response.status}: {_reason(content)}"
         wait = response.headers.get("Retry-After", "")
-        raise Refused(why, float(wait) if wait.isascii() and wait.isdigit() else REFUSED_S)
+        wait_s = float(wait) if wait.isascii() and wait.isdigit() else REFUSED_S
+        raise Refused(why, wait_s, final=response.status == FORBIDDEN)
 
     def _later(self, err: Exception) -> None:
         self._attempts += 1

@@ -202,6 +202,13 @@ class Identity:
         # Last: without it nobody would know that the token was used for what is here.
         wipe_file(self.folder / REQUEST)
 
+    def give_up(self, token: bytes) -> None:
+        """Nothing comes of *token*: it is not pending any more. Raises EdgeError, OSError."""
+        pending = read_pending(self.folder)
+        if pending is not None and pending.token == token:
+            remove_file(self.folder / PENDING)
+        wipe_file(self.folder / REQUEST)
+
     def _under_way(self) -> _Request | None:
         try:
             return msgspec.json.decode((self.folder / REQUEST).read_bytes(), type=_Request)

@@ -193,6 +193,35 @@ def test_a_refusal_is_told_and_the_unit_keeps_what_it_has(
     issued = unit.issued()
     unit.enroller.step()
     assert unit.issued() == issued
+    assert "ended on" in unit.enroller.trouble
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_token_that_is_refused_does_not_keep_the_certificate_from_being_renewed(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, final: bool
+) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-d")
+    unit.enrol()
+    deployment = endpoint.deployment
+    ended = make_token(
+        deployment, deployment.inventory.unit("cho-1-d"), utc_now() - timedelta(days=200)
+    )
+    unit.told(token=ended)
+    if not final:
+        monkeypatch.setattr("edge.scanner.enrolling.FORBIDDEN", 0)
+    unit.enroller.step()
+    assert (read_pending(unit.folder) is None) is final
+    if not final:
+        with pytest.raises(EnrolmentError, match="ended on"):
+            unit.enroller.rotate()
+    issued = unit.issued()
+
+    unit.clock.advance(700 * 86_400)
+    unit.enroller.step()
+
+    assert unit.issued() == issued + 1
+    unit.works()
+    assert (read_pending(unit.folder) is None) is final
 
 
 def test_the_answer_that_a_power_cut_has_swallowed_is_heard_the_second_time(
