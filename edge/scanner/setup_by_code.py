@@ -184,6 +184,8 @@ def _settings(code: SetupCode, root: Path) -> dict[str, Any]:
         "update": {"hours": code.hours},
         "vehicle": {"trips": list(code.trips)},
         "broker": {"url": code.broker} if code.broker is not None else {},
+        # There it renews, too.
+        "enrolment": {"url": code.enrolment[0]} if code.enrolment is not None else {},
     }
     # Nothing of the former place is left, such as the hours of its door.
     return config.merged([table, given]) | {"unit": unit_settings(code.card_unit)}

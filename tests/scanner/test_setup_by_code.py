@@ -70,6 +70,19 @@ def test_a_code_makes_a_unit_of_one_that_waits(unset: Machine) -> None:
     assert "ĐÃ CÀI ĐẶT XONG" in unset.on_the_card()["result.txt"].decode()
 
 
+def test_where_a_code_has_a_unit_enrol_it_renews_too(unset: Machine) -> None:
+    url, code = "https://khac.example.vn:8884", a_code()
+    assert code.enrolment is not None
+
+    unset.ask(text(a_code(enrolment=(url, code.enrolment[1]))))
+
+    assert settings_of(unset).enrolment.url == url
+    assert settings_of(unset).enrolment.folder == "/var/lib/edge/identity"
+    pending = read_pending(unset.root / "var/lib/edge/identity")
+    assert pending is not None
+    assert pending.url == url
+
+
 def test_the_network_of_a_code_is_for_root_alone(unset: Machine) -> None:
     before = os.umask(0o022)
     try:
