@@ -58,8 +58,9 @@ class Enrolment:
             again = (asked.unit, _key(asked))
             if used is not None and used != again:
                 raise EnrolmentError(
-                    f"this token of unit {asked.unit} was used for another key; if that was not"
-                    " this unit, revoke it; make its card or set-up code anew"
+                    f"this token of unit {asked.unit} was used for another key; was this code"
+                    " shown to two units? Give this one a card of its own name; revoke only if the"
+                    " token was stolen"
                 )
             # One that was used before it ended still gets its answer.
             if used is None and token.ended(now.date()):

@@ -58,12 +58,14 @@ class Credentials:
         self._enroller.rotate()
 
     def ended(self) -> bool:
-        """Whether the certificate has ended, so that nothing can be sent. Cheap to ask."""
+        """Whether nothing can be sent until somebody sees to it: the certificate has ended, or
+        the centre has refused the unit its first. Cheap to ask."""
         if self.identity is None:
             return False
         if self._clock.monotonic() >= self._look_at:
             self._look_at = self._clock.monotonic() + LOOK_S
-            self._ended = self.identity.ended()
+            refused = self._enroller is not None and self._enroller.refused()
+            self._ended = refused or self.identity.ended()
         return self._ended
 
     def ends(self) -> str | None:

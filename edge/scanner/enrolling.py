@@ -73,6 +73,7 @@ class Enroller:
         self._attempts = 0
         self._next_attempt = clock.monotonic()
         self._asked: bytes | None = None
+        self._refused = False
         #: What was said of a token that was given up.
         self._given_up = ""
         #: Why there is no certificate yet, or no new one; "" where all is well.
@@ -94,6 +95,10 @@ class Enroller:
             raise EnrolmentError(f"this unit still asks with its token: {self.trouble}")
         replace_file(self._identity.folder / ROTATE, [])
         self._next_attempt = self._clock.monotonic()
+
+    def refused(self) -> bool:
+        """Whether the unit has no certificate, and the centre has said that it gets none."""
+        return self._refused and self._identity.facts is None
 
     def serve(self, stick: Path) -> bool:
         """Leave a request on *stick*, or take the answer from it; whether there was anything to do.
@@ -127,7 +132,7 @@ class Enroller:
             self.trouble = self._trouble_without()
             return
         if token != self._asked:
-            self._asked, self._attempts = token, 0
+            self._asked, self._attempts, self._refused = token, 0, False
             self._next_attempt = self._clock.monotonic()
         if self._clock.monotonic() < self._next_attempt:
             return
@@ -227,6 +232,7 @@ class Enroller:
         self._attempts += 1
         wait_s = WAIT_S * 2 ** min(self._attempts - 1, 12)
         if isinstance(err, Refused):
+            self._refused = err.final
             wait_s = max(wait_s, err.wait_s)
         wait_s = min(WAIT_MAX_S, wait_s) * random.uniform(0.75, 1.25)
         self._next_attempt = self._clock.monotonic() + wait_s

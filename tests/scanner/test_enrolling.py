@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge import config
 from edge.broker import BrokerSettings, tls_context
 from edge.certificates import check_identity, facts
 from edge.clock import utc_text
@@ -19,9 +20,11 @@ from edge.provision.cards import make_batch_card, make_token
 from edge.provision.codes import make_codes
 from edge.provision.deployment import utc_now
 from edge.provision.machines import enrolment_url
+from edge.scanner.credentials import LOOK_S, Credentials
 from edge.scanner.enrolling import REFUSED_S, RENEW_SHARE, WAIT_MAX_S, Enroller
 from edge.scanner.identity import NEXT, PRESENT, Identity
 from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend, read_pending
+from edge.scanner.settings import ScannerSettings
 from tests.enrolment.endpoint import Endpoint
 from tests.fakes import FakeClock
 from tests.provision.deployments import a_deployment
@@ -196,15 +199,48 @@ def test_a_refusal_is_told_and_the_unit_keeps_what_it_has(
     assert "ended on" in unit.enroller.trouble
 
 
+def test_a_unit_that_is_refused_its_first_certificate_lets_it_be_seen(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-d")
+    table = {
+        "unit": {
+            "id": "cho-1-d",
+            "area": "pleiku",
+            "place": "cho-1",
+            "direction": "in",
+            "tracing_key_file": "tracing.pub",
+        },
+        "broker": {"url": "mqtts://127.0.0.1:1", "ca_file": str(endpoint.authority)},
+        "enrolment": {"url": endpoint.url, "folder": str(unit.folder)},
+    }
+    settings = config.check(table, ScannerSettings, "the test's settings")
+    credentials = Credentials(settings, tmp_path, unit.clock)
+    deployment = endpoint.deployment
+    there = deployment.inventory.unit("cho-1-d")
+    unit.told(token=make_token(deployment, there, utc_now() - timedelta(days=200)))
+    assert not credentials.ended()
+
+    credentials.step()
+    unit.clock.advance(LOOK_S)
+
+    assert "ended on" in credentials.trouble
+    assert credentials.ended()
+    unit.told()
+    credentials.step()
+    unit.clock.advance(LOOK_S)
+    assert not credentials.ended()
+
+
 @pytest.mark.parametrize("final", [True, False])
 def test_a_token_that_is_refused_does_not_keep_the_certificate_from_being_renewed(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, final: bool
 ) -> None:
-    unit = Unit(tmp_path, endpoint, "cho-1-d")
+    unit = Unit(tmp_path, endpoint, "cho-1-f")
     unit.enrol()
     deployment = endpoint.deployment
     ended = make_token(
-        deployment, deployment.inventory.unit("cho-1-d"), utc_now() - timedelta(days=200)
+        deployment, deployment.inventory.unit("cho-1-f"), utc_now() - timedelta(days=200)
     )
     unit.told(token=ended)
     if not final:
