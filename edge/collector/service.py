@@ -48,7 +48,7 @@ class Totals:
     #: What all transactions took together, and the longest of them.
     storing_s: float = 0.0
     longest_s: float = 0.0
-    #: Messages that wait here to be stored.
+    #: Messages that wait here to be stored, or are being stored.
     in_hand: int = 0
     #: How old the youngest scan of the last batch was: by how much we lag behind.
     youngest_s: float = 0.0
@@ -128,7 +128,8 @@ class Collector:
             elif not arrived or self._is_due(self._batches[0]):
                 batch = self._batches.popleft()
                 self._tell(batch, self._store(batch, self._clock.now().at))
-        self.totals.in_hand = sum(len(batch.messages) for batch in self._batches)
+        under_way = (self._storing[0],) if self._storing else ()
+        self.totals.in_hand = sum(len(batch.messages) for batch in (*self._batches, *under_way))
         self._asker.step()
         self._commander.step()
 

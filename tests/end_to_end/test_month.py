@@ -179,9 +179,12 @@ class Month:
             self.bus.clock.advance(0.2)
             self.bus.publisher.step(0)
             self._broker.carry(share_lost)
-            # One turn takes what came, the next finds it quiet and stores.
+            # One turn takes what came, the next finds it quiet and stores. A full batch is stored
+            # beside: the clock of the month waits for it.
             self._collector.step(0)
             self._collector.step(0)
+            while self._collector.totals.in_hand:
+                self._collector.step(0)
             self._broker.carry(share_lost)
             if network == "flapping" and turn % 3 == 0:
                 self._broker.unit.go_down()
