@@ -51,10 +51,12 @@ def test_scans_are_kept_before_a_unit_has_a_certificate_and_sent_once_it_has(sit
     )
     # Beside the running scanner: who checks does not take its session.
     connected = site.log().count("connected to")
+    # It tells how it is every few seconds.
+    is_well = (True, f"the running scanner is connected to 127.0.0.1:{site.port}")
+    eventually(lambda: site.check()["broker"] == is_well, "it tells that it is connected")
     found = site.check()
     assert found["certificate"][0]
     assert "730 days left" in found["certificate"][1]
-    assert found["broker"] == (True, f"the running scanner is connected to 127.0.0.1:{site.port}")
     assert site.log().count("connected to") == connected
 
     # Killed while it renews, it has the one or the other, and sends.
