@@ -80,7 +80,7 @@ class MetricsFile:
             ("batches_total", "counter", "Transactions.", totals.batches),
             ("storing_seconds_total", "counter", "What they took together.", totals.storing_s),
             ("longest_batch_seconds", "gauge", "The longest since the last.", totals.longest_s),
-            ("in_hand", "gauge", "Messages that wait to be stored, or are being stored.", totals.in_hand),
+            ("in_hand", "gauge", "Messages not stored yet.", totals.in_hand),
             ("youngest_scan_age_seconds", "gauge", "Of the last batch.", totals.youngest_s),
             ("unconfirmed_total", "counter", "Confirmations not taken.", totals.unconfirmed),
             ("redelivered_total", "counter", "What was in hand.", connection.redelivered),
