@@ -56,6 +56,7 @@ class Chart:
     before: str  #: points of the line of an earlier time; "" for none
     labels: list[Label]
     ticks: list[Tick]
+    either: bool  #: whether what goes up counts scans of unknown direction too
 
 
 def chart(counts: Sequence[Count], labels: Sequence[str], before: Sequence[Count] = ()) -> Chart:
@@ -96,6 +97,7 @@ def chart(counts: Sequence[Count], labels: Sequence[str], before: Sequence[Count
             if label
         ],
         _ticks(top, bottom, zero, scale),
+        any(count.both for count in (*counts, *before)),
     )
 
 

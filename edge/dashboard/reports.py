@@ -152,6 +152,7 @@ def _paper(report: Report) -> bytes:
             "Không tín hiệu",
             "Lượt vào",
             "Lượt ra",
+            "Không rõ hướng",
         ),
         [
             (
@@ -159,12 +160,13 @@ def _paper(report: Report) -> bytes:
                 f"{_n(total.number('active'))} ({100 * total.share:.0f} %)",
                 _n(total.number("zero")),
                 _n(total.number("silent")),
-                _n(total.count.into + total.count.both),
+                _n(total.count.into),
                 _n(total.count.out),
+                _n(total.count.both),
             )
         ],
-        (1, 1, 1, 1, 1, 1),
-        ("L",) * 6,
+        (1,) * 7,
+        ("L",) * 7,
         11,
     )
     paper.space(2)
@@ -198,11 +200,12 @@ def _lines(paper: Paper, heading: str, found: Coverage, most: int) -> None:
             "Không tín hiệu",
             "Lượt vào",
             "Lượt ra",
+            "Không rõ hướng",
             "So kỳ trước",
         ),
         [_line(line) for line in found.lines[:most]],
-        (34, 9, 9, 10, 10, 11, 11, 11),
-        ("L", "R", "R", "R", "R", "R", "R", "R"),
+        (36, 8, 7, 9, 9, 8, 8, 9, 9),
+        ("L", *("R",) * 8),
         7.5,
     )
     if len(found.lines) > most:
@@ -222,8 +225,9 @@ def _line(line: Line) -> tuple[str, ...]:
         _n(line.number("active")),
         _n(line.number("zero")),
         _n(line.number("silent")),
-        _n(line.count.into + line.count.both),
+        _n(line.count.into),
         _n(line.count.out),
+        _n(line.count.both),
         _change(line),
     )
 

@@ -145,7 +145,7 @@ ACTIONS: tuple[Action, ...] = (
             ("day", "Ngày", "Day"),
             ("scans_in", "Vào", "In"),
             ("scans_out", "Ra", "Out"),
-            ("scans_both", "Không rõ", "Either"),
+            ("scans_both", "Không rõ hướng", "Either way"),
             ("unsynced", "Chưa rõ giờ", "Of unknown time"),
             ("units", "Thiết bị", "Units"),
         ),

@@ -129,6 +129,31 @@ def test_the_tables_have_each_place_behind_the_numbers(deployment: Deployment, f
     assert found["xe-81b-01234"]["Tình trạng"] == "không có tín hiệu"
 
 
+def test_every_form_of_a_report_means_the_same_by_in(deployment: Deployment) -> None:
+    at = deployment.clock.now().at
+    ways = {"in": 111, "out": 22, "both": 3333}
+    deployment.add_list(
+        (OWN_PLACE, "cong-1", way, at) for way, number in ways.items() for _ in range(number)
+    )
+
+    for form in ("csv", "xlsx"):
+        header, *rows = read_table(io.BytesIO(files(deployment, form)), f"r.{form}")
+        (row,) = [dict(zip(header, row, strict=True)) for row in rows if row[4] == OWN_PLACE]
+        assert (row["Lượt vào"], row["Lượt ra"], row["Lượt không rõ hướng"]) == (
+            "111",
+            "22",
+            "3333",
+        )
+    page = words(files(deployment, "pdf"))
+    # In the sums, of the commune, and of the body.
+    assert page.count("111 22 3.333") == 3
+    assert "3.444" not in page
+    coverage = deployment.client("operator").get("/coverage?by=body").text
+    assert "Không rõ hướng" in coverage
+    assert "3.333</a>" in coverage
+    assert "3.444" not in coverage
+
+
 def test_a_province_of_long_names_still_fits_on_one_page(deployment: Deployment) -> None:
     places = tuple(
         Place(

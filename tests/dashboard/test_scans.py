@@ -115,6 +115,22 @@ def test_every_number_opens_to_exactly_its_rows(
     assert opened > 60
 
 
+def test_in_is_in_alone_and_what_has_no_direction_is_a_column(deployment: Deployment) -> None:
+    paths = ("/", f"/places/{OWN_PLACE}", "/units/cong-1", "/coverage", "/coverage/places?by=body")
+    client, at = deployment.client("operator"), deployment.clock.now().at
+    deployment.add_list([(OWN_PLACE, "cong-1", "in", at)])
+    for path in paths:
+        assert "hông rõ hướng" not in client.get(path).text, path
+    deployment.add_list([(OWN_PLACE, "cong-1", "both", at)])
+    deployment.clock.advance(60)
+    deployment.parts.totals.step()
+
+    for path in paths:
+        page = client.get(path).text
+        assert ">Không rõ hướng</th>" in page, path
+        assert "direction=in%2Cboth" not in page, path
+
+
 def test_rows_tell_of_units_and_clocks_and_of_nobody(deployment: Deployment) -> None:
     scan = a_scan(4711, place=OWN_PLACE, direction="in", clock="ntp", at="2021-07-02T00:30:07.000Z")
     storage = Storage(deployment.file)
