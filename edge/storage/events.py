@@ -43,6 +43,20 @@ def note(writing: Writing, unit: str, kind: str, detail: str) -> None:
     )
 
 
+def at_place_since(connection: Connection, unit: str, place: str) -> str | None:
+    """Since when *unit* has been at *place*, UTC, as far as its events that are kept tell.
+
+    None where the newest of them does not tell of it there.
+    """
+    since = None
+    for event in events_of(connection, unit, KEEP):
+        # What is noted ends with the place that was announced.
+        if event.detail.rpartition(" ")[2] != place:
+            break
+        since = event.at
+    return since
+
+
 def events_of(connection: Connection, unit: str, most: int = 50) -> list[UnitEvent]:
     """The newest events of *unit*, the newest first."""
     rows = connection.execute(

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from sqlalchemy import text
 
 import edge.dashboard
 from edge.dashboard.condition import UnitCondition, condition_of, condition_of_place
 from edge.dashboard.local_time import number_text
+from edge.dashboard.rights import Role
 from edge.messages import Answer, CommandAction, Machine, OnBoard, Stop, Update
 from edge.storage import fleet
 from edge.storage.control import Control
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
-from tests.dashboard.parts import HOSTILE, Deployment
+from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
 from tests.fakes import a_health, a_status
 
 #: Nobody else is there.
@@ -254,6 +256,36 @@ def test_commands_and_what_became_of_them_are_shown(deployment: Deployment) -> N
     assert "tự kiểm tra: <strong>không được</strong> (no camera)" in page
     assert "<script>alert" not in page
     assert 'id="commands"' not in deployment.client("technician").get("/units/cong-2").text
+
+
+def test_a_manager_sees_of_a_unit_only_what_was_since_it_came(deployment: Deployment) -> None:
+    control = Control(deployment.database)
+    here = {"0.1.0 cho-pleiku", "by-2", "geo:13.2"}
+    every = here | {"0.1.0 ben-xe-mau", "by-1", "geo:13.1"}
+
+    def be_at(place: str, birth: int, latitude: float) -> None:
+        storage, now = Storage(deployment.file), deployment.clock.now().at
+        stop = Stop(since=now, until=now, latitude=latitude, longitude=108.0)
+        for message in (
+            a_status(state="online", place=place, birth=birth),
+            a_health(on_board=OnBoard(trip="", gps="fix", stops=(stop,))),
+        ):
+            storage.store_reports([Report("pleiku", "xe-9", message)], now)
+        storage.close()
+        control.command("xe-9", "identify", f"by-{birth}", now, 600.0)
+        deployment.clock.advance(3600)
+
+    def shown(role: Role) -> set[str]:
+        page = deployment.client(role).get("/units/xe-9").text
+        return {word for word in every if word in page}
+
+    be_at(OTHER_PLACE, 1, 13.1)
+    be_at(OWN_PLACE, 2, 13.2)
+    assert shown("technician") == every
+    assert shown("manager") == here
+    with deployment.database.writing("forget") as connection:
+        connection.execute(text("DELETE FROM unit_event WHERE unit = 'xe-9'"))
+    assert shown("manager") == set()
 
 
 def test_every_action_has_words() -> None:

@@ -22,7 +22,7 @@ from edge.storage import counts, fleet
 from edge.storage.control import newest_commands
 from edge.storage.counts import Count
 from edge.storage.database import Database
-from edge.storage.events import events_of
+from edge.storage.events import at_place_since, events_of
 from edge.storage.fleet import FleetUnit
 from edge.storage.stops import newest_stops
 
@@ -116,11 +116,17 @@ class UnitPages:
             span = [today - timedelta(days=back) for back in range(DAYS)]
             commands = newest_commands(connection, ask.path("unit"), COMMANDS)
             stops = newest_stops(connection, ask.path("unit"), STOPS)
+            since = at_place_since(connection, ask.path("unit"), unit.place if unit else "")
             days = counts.by_day(connection, span[-1], today, ask.person().places, ask.path("unit"))
         if unit is None:
             raise NotThere
         if not ask.person().sees(unit.place):
             raise NotAllowed
+        if ask.person().places is not None:
+            # Where a unit was before, and what was done there, is others' business.
+            happened = [event for event in happened if since and event.at >= since]
+            stops = [stop for stop in stops if since and stop[0] >= since]
+            commands = [command for command in commands if since and command.asked >= since]
         return self._show.page(
             ask,
             "unit.html",
