@@ -39,10 +39,12 @@ MAX_CELLS = 20_000_000
 MAX_COLUMNS = 256
 
 # Formula starts, with their full-width and small forms, at the beginning of a cell or of what would
-# be one where another separator is in use: Excel in Vietnamese splits at ";", not at ",".
-_FORMULA = re.compile(
-    r"(^|[,;|\"])( *)(?=[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212])"
-)
+# be one where another separator is in use: Excel in Vietnamese splits at ";", not at ",". Behind
+# apostrophes of its own each gets one more, so that taking one off gives back what was there.
+_ACTS = r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]"
+_FIRST = re.compile(rf"( *)(?='|{_ACTS})")
+_WITHIN = re.compile(rf"([,;|\"] *)(?='*{_ACTS})")
+_WITHIN_MARKED = re.compile(rf"([,;|\"] *)'(?='*{_ACTS})")
 # What a spreadsheet would take for a number, and drop its leading zeros or its last digits.
 _NUMBER = re.compile(r" *[0-9][0-9.,]*(?:[eE][0-9]+)? *%?")
 # How an XLSX writes characters that it cannot hold; in a text of ours it is only text.
@@ -55,10 +57,9 @@ _NOT_IN_A_TITLE = re.compile(r"[\[\]:*?/\\']")
 def harmless(text: str) -> str:
     """*text* as a cell that does nothing in any spreadsheet, and reads the same to a person."""
     visible = "".join(map(_visible, text[:CELL_CHARACTERS]))
-    disarmed = _FORMULA.sub(rf"\1\2{_MARK}", visible)
-    if disarmed.startswith(_MARK) and visible.startswith(_MARK):
-        # Its own apostrophe, which reading must give back.
-        disarmed = _MARK + disarmed
+    disarmed = _WITHIN.sub(rf"\1{_MARK}", visible)
+    if first := _FIRST.match(disarmed):
+        disarmed = first[0] + _MARK + disarmed[first.end() :]
     return disarmed[: CELL_CHARACTERS - 1]
 
 
@@ -128,6 +129,22 @@ def read_table(file: BinaryIO, name: str) -> Iterator[list[str]]:
             yield cells
 
 
+def check_unpacked(file: BinaryIO, name: str, most: int = MAX_UNPACKED_BYTES) -> None:
+    """Raise TableError if *file* is an XLSX of more than *most* bytes when it is unpacked."""
+    start = file.read(4)
+    file.seek(0)
+    if start != b"PK\x03\x04":
+        return
+    try:
+        with zipfile.ZipFile(file) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError) as err:
+        raise TableError(f"{name}: not a whole XLSX file; save it anew as XLSX or CSV") from err
+    file.seek(0)
+    if unpacked > most:
+        raise TableError(f"{name}: {unpacked} bytes when unpacked are too many: split it")
+
+
 def read_rows(
     file: BinaryIO, name: str, required: Sequence[str], known: Sequence[str]
 ) -> list[tuple[int, dict[str, str]]]:
@@ -180,10 +197,7 @@ def _xlsx_cell(sheet: Any, cell: Cell) -> Any:
 
 def _read_xlsx(file: BinaryIO, name: str) -> Iterator[list[str]]:
     try:
-        with zipfile.ZipFile(file) as packed:
-            unpacked = sum(part.file_size for part in packed.infolist())
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise TableError(f"{name}: {unpacked} bytes when unpacked are too many: split it")
+        check_unpacked(file, name)
         with closing(openpyxl.load_workbook(file, read_only=True, data_only=True)) as book:
             if not book.worksheets:
                 raise TableError(f"{name}: has no sheet with cells")
@@ -246,5 +260,6 @@ def _delimiter(first_line: str) -> str:
 
 
 def _unmarked(cell: str) -> str:
-    text = cell.strip()
-    return text.removeprefix(_MARK).strip() if text.startswith(_MARK) else text
+    """*cell* without the marks that `harmless` and `_csv_cell` put in."""
+    text = cell.strip().removeprefix(_MARK).strip()
+    return _WITHIN_MARKED.sub(r"\1", text)

@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import openpyxl
@@ -84,6 +85,34 @@ def test_what_goes_out_comes_in_again(kind: Any) -> None:
     read = list(read_table(io.BytesIO(out.getvalue()), "bảng"))
     assert read[0] == ["a", "b", "c", "d"]
     assert read[1:] == [[str(cell) for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_whatever_goes_out_comes_in_again(kind: Any) -> None:
+    random = Random(43)
+    texts = [
+        "".join(random.choices("'=+-@＝,;|\" a1Ơ.e%_", k=random.randint(1, 9))) for _ in range(4000)
+    ]
+    texts += [
+        "a;=1",
+        "a;'=1",
+        "a; ''=1",
+        " 'x",
+        "'",
+        "''",
+        " '=1",
+        '"=1"',
+        ",'",
+        "'1",
+        " 12",
+        "=,-",
+    ]
+    out = io.BytesIO()
+
+    write_table(out, kind, ["a", "b"], ([text, "b"] for text in texts))
+
+    _, *read = read_table(io.BytesIO(out.getvalue()), "bảng")
+    assert [row[0] for row in read] == [text.strip() for text in texts]
 
 
 def test_every_hostile_text_survives_as_a_text_cell_in_xlsx() -> None:

@@ -19,6 +19,7 @@ from edge.place_table import Refused, read_places, trip_text
 from edge.register import Place, Register, check_place
 from edge.storage.database import Database
 from edge.storage.places import Change, Places, keep_register
+from edge.tables import check_unpacked
 
 #: What nobody takes is forgotten after this.
 KEPT_S = 86_400.0
@@ -58,6 +59,10 @@ class Preview:
         return bool(self.added or self.changed or self.removed)
 
 
+#: What a spreadsheet may have when it is unpacked: the pages share their memory with all who look.
+MAX_UNPACKED_BYTES = 30_000_000
+
+
 def read_handed_in(content: bytes, name: str) -> HandedIn:
     """The places in a register.json, CSV or XLSX called *name*.
 
@@ -65,7 +70,9 @@ def read_handed_in(content: bytes, name: str) -> HandedIn:
     """
     if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return _read_json(content)
-    found = read_places(io.BytesIO(content), name)
+    file = io.BytesIO(content)
+    check_unpacked(file, name, MAX_UNPACKED_BYTES)
+    found = read_places(file, name)
     return HandedIn(found.places, found.refused)
 
 
