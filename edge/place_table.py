@@ -91,6 +91,9 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
         table["admin"] = [_area(text)]
     if text.get("hours"):
         table["hours"] = _openings(text["hours"], source)
+    lost = [key for key in ("route", "trips", "operator") if text.get(key)]
+    if lost and not text.get("plate"):
+        raise RegisterError(f"{source}: {', '.join(lost)} without a plate; give the plate too")
     if text.get("plate"):
         table["vehicle"] = {
             "plate": text["plate"].upper().replace(" ", ""),

@@ -1,4 +1,4 @@
-"""Why a row of a register, or an account, is refused, in Vietnamese; errors are English."""
+"""Why a register, a row of one or an account is refused, in Vietnamese; errors are English."""
 
 import re
 
@@ -28,6 +28,10 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"vehicle\.plate is (.*); it must be .*",
             "biển số {0} phải viết như trên xe, ví dụ 81B-012.34",
         ),
+        (
+            r"(.*) without a plate; give the plate too",
+            "có {0} mà không có plate; hãy ghi cả biển số",
+        ),
         (r"(.*) has characters that cannot be printed", "{0} có ký tự không in được"),
         (
             r"admin areas must follow one another, oldest first",
@@ -46,6 +50,41 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"districts ended with (\S+); .*",
             "cấp huyện kết thúc {0}: ghi until là ngày đó, và thêm một dòng không có huyện từ"
             " 2025-07-01",
+        ),
+        # Whole files.
+        (r"place (\S+) stands there twice", "điểm {0} có hai lần"),
+        (
+            r"the register has a place twice; .*",
+            "danh mục có một điểm hai lần; chưa có gì thay đổi",
+        ),
+        (r"there is no column (.*) in the first row", "dòng đầu không có cột {0}"),
+        (r"column (.*) is not known; they are (.*)", "không có cột nào tên {0}; các cột là {1}"),
+        (r"(\d+) bytes; a table may have (\d+): .*", "tệp {0} byte; tối đa {1}: hãy chia nhỏ"),
+        (
+            r"(\d+) bytes when unpacked are too many: .*",
+            "tệp lớn {0} byte khi giải nén, quá lớn: hãy chia nhỏ",
+        ),
+        (
+            r"more than (\d+) rows or (\d+) cells; .*",
+            "quá {0} dòng hoặc {1} ô: hãy chia nhỏ",
+        ),
+        (r"has no sheet with cells", "không có trang tính nào có dữ liệu"),
+        (
+            r"not a whole XLSX file; .*",
+            "không phải tệp XLSX nguyên vẹn; hãy lưu lại (XLSX hoặc CSV)",
+        ),
+        (r"not an XLSX file that can be read; .*", "không đọc được tệp XLSX này; hãy lưu lại"),
+        (r"not UTF-8; .*", "không phải UTF-8; hãy lưu thành CSV UTF-8 hoặc XLSX"),
+        (r"not a CSV file: (.*)", "không phải tệp CSV: {0}"),
+        (r"(.* - at `.*`)", "nội dung không đúng: {0}"),
+        (r"(JSON is malformed.*|Input data was truncated)", "không phải JSON nguyên vẹn: {0}"),
+        (
+            r"what was handed in is no longer there; .*",
+            "tệp đã gửi không còn ở đây; hãy gửi lại",
+        ),
+        (
+            r"the register has changed meanwhile; .*",
+            "danh mục vừa được thay đổi; hãy gửi lại tệp",
         ),
         # Accounts.
         (r"there is a (.*) already; choose another name", "đã có {0}; hãy chọn tên khác"),
@@ -69,6 +108,16 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
     )
 )
+
+
+def why_file_refused(why: str, name: str, language: str) -> str:
+    """*why* a file called *name* is refused, in *language*, with the place that it names."""
+    said = why.removeprefix(f"{name}: ").removeprefix("register.json: ")
+    place = re.match(r"place ([^:]{1,40}): ", said)
+    if place is None:
+        return why_refused(said, language)
+    where = f"điểm {place[1]}: " if language == "vi" else place[0]
+    return where + why_refused(said[place.end() :], language)
 
 
 def why_refused(why: str, language: str) -> str:

@@ -1,6 +1,7 @@
 """A register by spreadsheet: shown before it is taken, refused by rows, and out again."""
 
 import io
+import zipfile
 from collections.abc import Sequence
 from datetime import time
 
@@ -8,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.dashboard.refusals import why_refused
-from edge.dashboard.register_draft import compare, read_handed_in
+from edge.dashboard.register_draft import MAX_UNPACKED_BYTES, compare, read_handed_in
 from edge.place_table import COLUMNS, read_places
 from edge.register import Opening, Place, Register, Trip, Vehicle
 from edge.storage.places import Places, keep_register
@@ -70,7 +71,7 @@ def test_a_spreadsheet_is_shown_first_and_then_taken(deployment: Deployment, kin
     assert register_of(deployment)[OWN_PLACE].name == "Chợ Mẫu, cổng chính"
     assert set(register_of(deployment)) == {*before, "cho-moi"}
     # Once.
-    assert "no longer there" in take(client, draft)
+    assert "không còn ở đây" in take(client, draft)
 
 
 def test_rows_that_are_no_places_are_named_and_left_out(deployment: Deployment) -> None:
@@ -113,7 +114,7 @@ def test_what_was_shown_is_what_is_taken(deployment: Deployment) -> None:
     other = Place(id="khac", name="Khác", kind="bar")
     keep_register(deployment.database, Register(places=(other,)), deployment.clock.now().at)
 
-    assert "has changed meanwhile" in take(client, draft)
+    assert "vừa được thay đổi" in take(client, draft)
 
     assert "cho-moi" not in register_of(deployment)
     # Nor can anybody take what another was shown.
@@ -123,7 +124,7 @@ def test_what_was_shown_is_what_is_taken(deployment: Deployment) -> None:
     secret = deployment.people.sign_in("second", "mot-mat-khau-dai", deployment.clock.now().at)
     assert secret is not None
     second.cookies.set("edge-session", secret)
-    assert "no longer there" in take(second, draft)
+    assert "không còn ở đây" in take(second, draft)
     # And a technician hands in nothing at all.
     assert deployment.client("technician").post("/set-up/register").status_code == 403
 
@@ -147,6 +148,54 @@ def test_what_is_no_table_is_refused_in_one_line(
     assert not draft
     assert 'role="alert"' in shown
     assert "<script>alert" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\x03\x04 but no more", "không phải tệp XLSX nguyên vẹn"),
+        (b"id,name\n1,2\n", "dòng đầu không có cột &#39;kind&#39;"),
+        (b"id,name,kind,x\n", "không có cột nào tên &#39;x&#39;"),
+        (b"\xff\xd8\xff\xe0 a picture", "không phải UTF-8"),
+        (b"{", "không phải JSON nguyên vẹn"),
+        (b'{"places": 1}', "nội dung không đúng"),
+        (b'{"places":[{"id":"a","name":"A","kind":"shop"}]}', "điểm a: loại hình &#39;shop&#39;"),
+        (
+            b'{"places":[' + b",".join(2 * [b'{"id":"a","name":"A","kind":"bar"}']) + b"]}",
+            "có hai lần",
+        ),
+    ],
+)
+def test_why_a_file_is_refused_is_said_in_vietnamese(
+    deployment: Deployment, content: bytes, says: str
+) -> None:
+    alert = hand_in(deployment.client("operator"), content, "a: b.xlsx")[0]
+
+    assert f"Không dùng được tệp này: {says}" in alert.replace("tệp này: điểm a có", "tệp này: có")
+
+
+def test_a_spreadsheet_that_unpacks_to_too_much_is_refused(deployment: Deployment) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("xl/worksheets/sheet1.xml", b" " * (MAX_UNPACKED_BYTES + 1))
+    assert len(out.getvalue()) < 100_000
+
+    shown, draft = hand_in(deployment.client("operator"), out.getvalue())
+
+    assert "khi giải nén, quá lớn" in shown
+    assert not draft
+
+
+def test_a_file_of_refused_rows_alone_is_not_said_to_be_the_register(
+    deployment: Deployment,
+) -> None:
+    bad = {"id": "xe-1", "name": "Xe", "kind": "castle", "commune": ""}
+
+    shown, draft = hand_in(deployment.client("operator"), sheet([bad]))
+
+    assert not draft
+    assert "mọi thay đổi nằm ở dòng bị từ chối" in shown
+    assert "đã giống như tệp này" not in shown
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx", "json"])
@@ -208,6 +257,7 @@ def test_a_place_with_one_wrong_row_is_refused_as_a_whole() -> None:
         ("cho-2,C,market,2020-01-01,,Gia Lai,Huyện,Xã", "cấp huyện kết thúc 2025-06-30"),
         ("cho-2,C,market,2025-08-01,2025-07-01,Gia Lai,,Xã", "trước ngày bắt đầu 2025-08-01"),
         ("cho-2,C,market,hôm nay,,Gia Lai,,Xã", "phải là ngày, như 2026-12-31"),
+        ("cho-2,C,market,,,,,,,,sang-1", "có trips mà không có plate"),
         ("xe-2,C,vehicle,,,,,,,8!B", "biển số '8!B' phải viết như trên xe"),
         ("xe-2,C,vehicle,,,,,,,81B-1,a@5", "chuyến 'a@5' phải viết như"),
         ("cho-2,C\u202e,market", "có ký tự không in được"),

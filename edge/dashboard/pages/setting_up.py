@@ -12,6 +12,7 @@ from edge.dashboard.bases import Bases
 from edge.dashboard.local_time import local_day
 from edge.dashboard.mail_queue import state_of
 from edge.dashboard.pages.reports import file_answer
+from edge.dashboard.refusals import why_file_refused, why_refused
 from edge.dashboard.register_draft import Drafts, compare, read_handed_in
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
@@ -117,8 +118,9 @@ class SetUpPages:
                 register = self._places.all(connection)
             preview = compare(register, handed_in, remove=remove)
         except (RegisterError, TableError) as err:
+            why = why_file_refused(str(err), name, ask.language)
             return self._set_up(
-                ask, ask.say("Không dùng được tệp này", "This file cannot be used") + f": {err}"
+                ask, ask.say("Không dùng được tệp này", "This file cannot be used") + f": {why}"
             )
         draft = ""
         # A row with a slip of the pen is not a place that is gone.
@@ -139,7 +141,8 @@ class SetUpPages:
         try:
             change = self._drafts.take(ask.field("draft"), ask.person().name, ask.now)
         except RegisterError as err:
-            return self._set_up(ask, ask.say("Chưa áp dụng", "Not applied") + f": {err}")
+            why = why_refused(str(err), ask.language)
+            return self._set_up(ask, ask.say("Chưa áp dụng", "Not applied") + f": {why}")
         return self._set_up(ask, change=change)
 
     def _retain(self, ask: Ask) -> Response:
