@@ -235,6 +235,7 @@ def _scan(options: argparse.Namespace) -> int:
                 lambda: remote.step(1.0),
                 wake=publisher.wake,
                 end=lambda: publisher.stop(GOODBYE_S),
+                vital=True,
             )
         )
         carrier = Carrier(

@@ -1,11 +1,19 @@
 """Work that goes on beside the scanning, and the watchdog that sees whether all of it does."""
 
+import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
+from edge.errors import EdgeError
 from edge.systemd import Notifier
 
+log = logging.getLogger(__name__)
+
+#: After a turn that has failed, the next comes after so long.
+AGAIN_S = 30.0
 #: How long what is under way may take when the service is told to stop.
 GOODBYE_S = 3.0
 #: For so long may a turn of the publisher take. A name server that does not answer holds it up for
@@ -14,7 +22,11 @@ TURN_S = 300.0
 
 
 class Beside:
-    """Work that is done turn by turn beside the scanning; its failure becomes the service's."""
+    """Work that is done turn by turn beside the scanning.
+
+    A turn that fails is told, and another one taken after a while: scanning does not end for it.
+    Only the failure of what is *vital* becomes the service's.
+    """
 
     def __init__(
         self,
@@ -24,11 +36,14 @@ class Beside:
         wake: Callable[[], None] = lambda: None,
         end: Callable[[], None] = lambda: None,
         pause_s: float = 0.0,
+        vital: bool = False,
     ) -> None:
         """*turn* is called again and again; *wake* ends its waiting, *end* is its goodbye.
 
-        *pause_s* passes between two turns.
+        *pause_s* passes between two turns. Who is *vital* has somebody who asks `alive`.
         """
+        self._vital = vital
+        self._told = ""
         self._turn = turn
         self._wake = wake
         self._end = end
@@ -65,13 +80,37 @@ class Beside:
     def _loop(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._turn()
+                pause_s = self._pause_s
+                try:
+                    self._turn()
+                # Whatever it was: nobody else would notice that this goes on no more.
+                except Exception as err:
+                    if self._vital:
+                        raise
+                    self._tell(err)
+                    pause_s = max(pause_s, AGAIN_S)
                 self._turned = time.monotonic()
-                self._stopping.wait(self._pause_s)
+                self._stopping.wait(pause_s)
             self._end()
         # The caller needs to know whatever it was; `alive` hands it over.
         except BaseException as err:  # noqa: BLE001
             self._failure = err
+            log.error("%s has ended: %s", self._thread.name, _what(err))
+
+    def _tell(self, err: Exception) -> None:
+        what = _what(err)
+        if what != self._told:
+            log.error("%s failed, and is tried again: %s", self._thread.name, what)
+        self._told = what
+
+
+def _what(err: BaseException) -> str:
+    """What *err* is: our own words, or only where it was, as others' may have anything in them."""
+    if isinstance(err, EdgeError):
+        return str(err)
+    *_, last = traceback.extract_tb(err.__traceback__)
+    what = err.strerror if isinstance(err, OSError) and err.strerror else type(err).__name__
+    return f"{what} in {Path(last.filename).name}, line {last.lineno}"
 
 
 class Watchdog:

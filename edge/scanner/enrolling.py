@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from edge.cli import printable
 from edge.clock import Clock
 from edge.enrolment_exchange import (
     ANSWER_SUFFIX,
@@ -208,8 +209,17 @@ class Enroller:
         return msgspec.json.encode(asked)
 
     def _ask(self, url: str, token: bytes, shown: Path | None) -> EnrolmentAnswer:
-        parts, body = urlsplit(url), self._request(token)
-        host, port = parts.hostname or "", parts.port or 443
+        body = self._request(token)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or 443
+            # As the name is looked up: one with an empty part is none.
+            host.encode("idna")
+        except ValueError as err:
+            raise EnrolmentError(
+                f"{printable(url)} is no address of an endpoint ({err}); give this unit a new card"
+                " or set-up code"
+            ) from None
         connection = http.client.HTTPSConnection(
             host, port, timeout=TIMEOUT_S, context=self._tls(shown)
         )

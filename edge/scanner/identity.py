@@ -211,9 +211,12 @@ class Identity:
 
     def _under_way(self) -> _Request | None:
         try:
-            return msgspec.json.decode((self.folder / REQUEST).read_bytes(), type=_Request)
-        except (OSError, msgspec.DecodeError):
+            known = msgspec.json.decode((self.folder / REQUEST).read_bytes(), type=_Request)
+            key_of(known.key.encode())
+        except (OSError, msgspec.DecodeError, UnicodeError, CertificateError):
+            # None, or a damaged one, for which another is made.
             return None
+        return known
 
     def _ended(self, path: Path) -> bool:
         try:

@@ -59,7 +59,7 @@ def read_pending(folder: Path) -> PendingEnrolment | None:
         return None
     except OSError as err:
         raise EdgeError(f"{path}: cannot read it: {err.strerror}") from err
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise EdgeError(
             f"{path} is damaged, so this unit cannot enrol; give it a new card or set-up code"
         ) from None

@@ -22,8 +22,8 @@ from edge.provision.deployment import utc_now
 from edge.provision.machines import enrolment_url
 from edge.scanner.credentials import LOOK_S, Credentials
 from edge.scanner.enrolling import REFUSED_S, RENEW_SHARE, WAIT_MAX_S, Enroller
-from edge.scanner.identity import NEXT, PRESENT, Identity
-from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend, read_pending
+from edge.scanner.identity import NEXT, PRESENT, REQUEST, Identity
+from edge.scanner.pending_enrolment import IDENTITY, PENDING, PendingEnrolment, pend, read_pending
 from edge.scanner.settings import ScannerSettings
 from tests.enrolment.endpoint import Endpoint
 from tests.fakes import FakeClock
@@ -197,6 +197,34 @@ def test_a_refusal_is_told_and_the_unit_keeps_what_it_has(
     unit.enroller.step()
     assert unit.issued() == issued
     assert "ended on" in unit.enroller.trouble
+
+
+@pytest.mark.parametrize("url", ["https://a..b:8884", "https://mqtt.example.vn:99999"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, endpoint: Endpoint, url: str) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-c")
+    unit.told(url=url)
+
+    unit.enroller.step()
+
+    assert f"{url}/v1/enrol is no address" in unit.enroller.trouble
+
+
+@pytest.mark.parametrize("content", [b'{"key": "\xff", "token": ""}', b'{"key":"x","token":""}'])
+def test_a_spoilt_byte_costs_no_more_than_the_key_under_way(
+    tmp_path: Path, endpoint: Endpoint, content: bytes
+) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-a")
+    unit.enrol()
+    (unit.folder / REQUEST).write_bytes(content)
+
+    unit.enroller.rotate()
+    unit.enroller.step()
+
+    assert unit.enroller.trouble == ""
+    assert unit.identity.on_trial
+    (unit.folder / PENDING).write_bytes(b'{"v": 1, "unit": "\xff"}')
+    unit.enroller.step()
+    assert "damaged" in unit.enroller.trouble
 
 
 def test_a_unit_that_is_refused_its_first_certificate_lets_it_be_seen(
