@@ -6,10 +6,12 @@ out with each entry, to be kept elsewhere (the journal of another machine, paper
 takes it. Used for the desk's audit and for the receipts of what was erased, on every tier.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +62,30 @@ class Chain:
                 number = _entry(last, self._path).n + 1 if last is not None else 1
                 entry = Entry(n=number, at=at, what=what, facts=facts, before=_hash(last))
                 line = entry.encode()
-                file.write(line + b"\n")
-                os.fsync(file.fileno())
+                self._add(file, line + b"\n")
         except ChainError:
             raise
         except OSError as err:
             raise ChainError(f"{self._path}: cannot write this record: {err.strerror}") from err
         return Head(number, _hash(line))
+
+    def _add(self, file: Any, line: bytes) -> None:
+        """Write *line* at the end, whole, or leave the file as it was. Raises OSError."""
+        size = file.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(line)
+            while left:
+                # On a full disk fewer bytes may be taken than were given.
+                taken = file.write(left)
+                if not taken:
+                    raise OSError(errno.EIO, "the disk takes no more bytes")
+                left = left[taken:]
+            os.fsync(file.fileno())
+        except OSError:
+            # Should this fail too, the next entry cuts off what is no whole line.
+            with suppress(OSError):
+                file.truncate(size)
+            raise
 
     def head(self) -> Head:
         """Its end now."""

@@ -1,6 +1,10 @@
 """A chained record: it grows, and whatever else is done to it is found."""
 
 import multiprocessing
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +120,31 @@ def test_hostile_text_stays_one_line(tmp_path: Path) -> None:
 
     assert path.read_bytes().count(b"\n") == 1
     assert next(entries(path)).facts == facts
+
+
+def test_on_a_disk_that_is_nearly_full_an_entry_is_added_whole_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "chain"
+    head = a_chain(path)[-1]
+    before = path.read_bytes()
+    with pytest.raises(ChainError, match="File too large"), limited(len(before) + 40):
+        Chain(path).append(AT, "asked", {"n": 5, "who": "Lê Thị Mẫu"})
+
+    assert path.read_bytes() == before
+    assert verify(path, head).entries == 5
+    a_chain(path, 1)
+    assert verify(path, head).entries == 6
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Files of this process may have so many bytes: a write is cut short there, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
