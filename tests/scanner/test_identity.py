@@ -74,6 +74,18 @@ def test_a_new_certificate_takes_the_place_of_the_old_once_it_has_worked(unit: U
     assert (unit.folder / PRESENT).stat().st_mode & 0o777 == 0o600
 
 
+def test_one_that_the_broker_called_expired_by_mistake_is_good_once_it_works(unit: Unit) -> None:
+    unit.enrol()
+    unit.works()
+    unit.identity.choose()
+    unit.identity.refused("SSLV3_ALERT_CERTIFICATE_EXPIRED")
+    assert unit.identity.ended()
+
+    unit.works()
+
+    assert not unit.identity.ended()
+
+
 def test_one_that_the_broker_does_not_take_leaves_the_old_in_place(unit: Unit) -> None:
     unit.enrol()
     unit.works()
