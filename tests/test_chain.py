@@ -139,7 +139,7 @@ def test_on_a_disk_that_is_nearly_full_an_entry_is_added_whole_or_not_at_all(
 
 @contextmanager
 def limited(size: int) -> Iterator[None]:
-    """Files of this process may have so many bytes: a write is cut short there, as on a full disk."""
+    """Files may have so many bytes: a write is cut short there, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))

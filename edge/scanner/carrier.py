@@ -128,17 +128,18 @@ class Carrier:
         self._served = here
 
     def _serve(self, stick: Path) -> None:
+        done = Signal.CARRIED
         try:
             self._serve_also(stick)
         except (EdgeError, OSError) as err:
             log.error("%s: %s", stick, err)
-            self._indicator.show(Signal.NOT_CARRIED)
-            return
+            # The scans go all the same; but whoever brings the stick sees that not all went well.
+            done = Signal.NOT_CARRIED
         believed = self._take_receipts(stick)
         pending = self._outbox.status().pending
         if not pending:
             self._clear(stick, None, believed)
-            self._indicator.show(Signal.CARRIED)
+            self._indicator.show(done)
             log.info("%s: nothing waits to be carried", stick)
             return
         try:
@@ -150,7 +151,7 @@ class Carrier:
         log.info("carried: %s", path.name)
         if self._is_whole(path, pending):
             self._clear(stick, path, believed)
-        self._indicator.show(Signal.CARRIED)
+        self._indicator.show(done)
 
     def _take_receipts(self, stick: Path) -> set[Path]:
         """Forget what the receipts on *stick* confirm; gives those that were believed."""

@@ -104,7 +104,7 @@ class Enroller:
     def serve(self, stick: Path) -> bool:
         """Leave a request on *stick*, or take the answer from it; whether there was anything to do.
 
-        Raises EdgeError, OSError.
+        Raises EdgeError, OSError; for an answer that does not fit the request is left again.
         """
         with self._lock:
             pending = self._pending()
@@ -112,14 +112,19 @@ class Enroller:
             answer = stick / f"{self._identity.unit}{ANSWER_SUFFIX}"
             if pending is None:
                 return False
-            if answer.is_file():
-                with answer.open("rb") as file:
-                    self._take(decode(file.read(MAX_BYTES + 1), EnrolmentAnswer), pending.token)
-                remove_file(answer)
-                request.unlink(missing_ok=True)
-            else:
+            if not answer.is_file():
                 replace_file(request, [self._request(pending.token)], 0o644)
                 log.info("%s: left a request for a certificate", stick)
+                return True
+            try:
+                with answer.open("rb") as file:
+                    self._take(decode(file.read(MAX_BYTES + 1), EnrolmentAnswer), pending.token)
+            except EdgeError:
+                # One to an earlier request, as after a new card: the office is to answer this one.
+                replace_file(request, [self._request(pending.token)], 0o644)
+                raise
+            remove_file(answer)
+            request.unlink(missing_ok=True)
             return True
 
     def _step(self) -> None:

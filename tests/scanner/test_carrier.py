@@ -3,13 +3,13 @@
 import base64
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edge.bundle import read_bundle, receipt_ranges, write_bundle, write_receipt
-from edge.errors import BundleError
+from edge.errors import BundleError, EnrolmentError
 from edge.messages import Scan
 from edge.scanner.__main__ import main
 from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_receipt
@@ -30,7 +30,12 @@ TRUSTED = Verifier(CENTRE.public_key)
 class Unit:
     """An outbox, a place where sticks are plugged in, and what the light says."""
 
-    def __init__(self, folder: Path, centre: Verifier | None = TRUSTED) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        centre: Verifier | None = TRUSTED,
+        serve: Callable[[Path], bool] = lambda stick: False,
+    ) -> None:
         self.folder = folder
         self.outbox = Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0)
         self.key = open_signer(folder / "unit.key")
@@ -44,6 +49,7 @@ class Unit:
             centre,
             self,
             FakeClock(),
+            serve=serve,
         )
 
     def put(self, count: int) -> None:
@@ -101,6 +107,21 @@ def test_a_stick_goes_round_and_the_unit_forgets_what_the_centre_has(
     unit.carrier.step()
 
     assert [scan.seq for scan in unit.outbox.oldest(10)] == [251, 252, 253]
+
+
+def test_scans_are_carried_though_an_answer_on_the_stick_does_not_fit(tmp_path: Path) -> None:
+    def serve(stick: Path) -> bool:
+        raise EnrolmentError("the answer is no certificate for this unit")
+
+    unit = Unit(tmp_path, serve=serve)
+    unit.put(2)
+    stick = unit.plug_in()
+
+    unit.carrier.step()
+
+    assert [scan.seq for scan in at_the_centre(stick, tmp_path)] == [1, 2]
+    assert unit.shown == [Signal.NOT_CARRIED]
+    unit.outbox.close()
 
 
 def test_a_stick_is_served_once_for_each_time_it_is_plugged_in(unit: Unit) -> None:

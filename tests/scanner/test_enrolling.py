@@ -381,6 +381,7 @@ def test_a_foreign_answer_on_a_stick_is_refused_and_changes_nothing(
     answer = tmp_path / "cho-1-c.certificate.json"
     unit.enroller.serve(tmp_path)
     request = (unit.folder / "request.json").read_bytes()
+    left = tmp_path / "cho-1-c.request.json"
     for content in (
         b"",
         b"{}",
@@ -391,8 +392,11 @@ def test_a_foreign_answer_on_a_stick_is_refused_and_changes_nothing(
         ),
     ):
         answer.write_bytes(content)
+        left.write_bytes(b"of an earlier token")
         with pytest.raises(EdgeError):
             unit.enroller.serve(tmp_path)
+        # So that the office answers what the unit asks now.
+        assert msgspec.json.decode(left.read_bytes())["unit"] == "cho-1-c"
     assert (unit.folder / "request.json").read_bytes() == request
     assert not (unit.folder / NEXT).exists()
 
