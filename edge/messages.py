@@ -42,15 +42,23 @@ Label = Annotated[str, Meta(pattern=_whole("[a-z0-9_-]{1,40}"))]
 Hex8 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{8}"))]
 Hex16 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{16}"))]
 Hex32 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{32}"))]
+# The calendar's days alone, leap days in leap years: whoever calculates with a time that came in
+# need not ask again whether there is one. A second that is 60 no clock of ours says.
+_DAY = (
+    "(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)"
+    "|(?:0[13578]|1[02])-31)"
+)
+_LEAP_YEAR = "[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00"
+_HOUR = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}"
 Utc = Annotated[
     str,
     Meta(
-        pattern=_whole(
-            r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{3}Z"
-        ),
+        pattern=_whole(f"(?:{_DAY}|(?:{_LEAP_YEAR})-02-29)T{_HOUR}Z"),
         description="UTC, ISO 8601 with milliseconds",
     ),
 ]
+#: The pattern of free text. A database's text cannot hold the character NUL.
+FREE_TEXT = _whole("[^\\u0000]*")
 # 2^53: what every JSON reader keeps exact.
 Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_992)]
 Sequence = Annotated[int, Meta(ge=1, le=9_007_199_254_740_992)]
@@ -224,7 +232,7 @@ class Status(Message, frozen=True, kw_only=True):
     birth: Count
     place: Name
     direction: Direction
-    software: Annotated[str, Meta(max_length=40)]
+    software: Annotated[str, Meta(max_length=40, pattern=FREE_TEXT)]
     #: The revision of the desired settings by which it runs.
     config: Hex16 = "0" * 16
     epoch: Hex16
@@ -268,11 +276,11 @@ class Machine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Update(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How it is with the newest version of the software that the unit heard of."""
 
-    version: Annotated[str, Meta(max_length=40)]
+    version: Annotated[str, Meta(max_length=40, pattern=FREE_TEXT)]
     #: "waiting" for a time at which nobody comes; "rolled_back": it did not reach scanning, and the
     #: one before is in place again; "failed": it was refused, or cannot be put in place.
     state: Literal["waiting", "installed", "rolled_back", "failed"]
-    reason: Annotated[str, Meta(max_length=300)] = ""
+    reason: Annotated[str, Meta(max_length=300, pattern=FREE_TEXT)] = ""
     at: Utc
 
 
@@ -347,9 +355,9 @@ class Health(Message, frozen=True, kw_only=True):
     frame_age_s: Annotated[float, Meta(ge=0)] | None = None
     frame_rate: Annotated[float, Meta(ge=0)] | None = None
     machine: Machine = Machine()
-    software: Annotated[str, Meta(max_length=40)] = ""
+    software: Annotated[str, Meta(max_length=40, pattern=FREE_TEXT)] = ""
     #: What came of the last set-up code since the machine's start; "" for none.
-    setup: Annotated[str, Meta(max_length=SETUP_CHARACTERS)] = ""
+    setup: Annotated[str, Meta(max_length=SETUP_CHARACTERS, pattern=FREE_TEXT)] = ""
     #: How its last update ended; null if there never was one.
     update: Update | None = None
     #: What ended the run before this one; "power" is anything that left no word.
@@ -360,7 +368,7 @@ class Health(Message, frozen=True, kw_only=True):
     #: anew, the service started anew, the machine. After "exhausted" somebody must go there.
     repair: Literal["none", "camera", "service", "reboot", "exhausted"] = "none"
     #: Why the service or the machine was last started anew for its camera; "" if it is well again.
-    repair_reason: Annotated[str, Meta(max_length=200)] = ""
+    repair_reason: Annotated[str, Meta(max_length=200, pattern=FREE_TEXT)] = ""
     #: Of a unit on a vehicle; null elsewhere.
     on_board: OnBoard | None = None
     #: Made while there was no connection, and sent when there was one.
@@ -525,9 +533,9 @@ class Answer(Message, frozen=True, kw_only=True):
     to: Annotated[str, Meta(pattern=_whole("[0-9a-f]{16}|[0-9a-f]{32}"))]
     state: Literal["executing", "successful", "failed"]
     at: Utc
-    reason: Annotated[str, Meta(max_length=500)] = ""
+    reason: Annotated[str, Meta(max_length=500, pattern=FREE_TEXT)] = ""
     #: What a self-test or diagnostics found.
-    detail: Annotated[str, Meta(max_length=30_000)] = ""
+    detail: Annotated[str, Meta(max_length=30_000, pattern=FREE_TEXT)] = ""
 
 
 def revision_of(settings: dict[str, dict[str, Any]]) -> str:

@@ -1,6 +1,11 @@
 """What travels: each message comes back as it went, and anything else is refused with a reason."""
 
+import copy
+import itertools
 import random
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,10 +25,14 @@ from edge.messages import (
     Health,
     Message,
     MissingRange,
+    OnBoard,
     Scan,
     SignedCommand,
     SignedConfig,
     Status,
+    Stop,
+    Update,
+    Utc,
     check_of,
     fit_together,
     read_scans,
@@ -61,6 +70,38 @@ MESSAGES: list[Message] = [
         about="command", to="c" * 32, state="failed", at="2021-07-02T01:31:00.000Z", reason="late"
     ),
 ]
+
+#: What units send, with every text in it.
+FULL: list[Message] = [
+    CORRECTED,
+    a_status(),
+    a_health(
+        setup="tốt",
+        repair_reason="no frames",
+        update=Update(version="1.1", state="waiting", reason="open", at=CORRECTED.at),
+        on_board=OnBoard(
+            trip="02-0700",
+            gps="fix",
+            stops=(Stop(since=CORRECTED.at, until=CORRECTED.at, latitude=14, longitude=108),),
+        ),
+        oldest=CORRECTED.at,
+        certificate_ends=CORRECTED.at,
+    ),
+    Answer(
+        about="command",
+        to="c" * 32,
+        state="failed",
+        at=CORRECTED.at,
+        reason="line one\nline two",
+        detail="{}",
+    ),
+]
+
+
+class Timed(msgspec.Struct):
+    """A time as messages have it."""
+
+    at: Utc
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
@@ -103,6 +144,9 @@ def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: s
         ("document", "passport"),
         ("at", "yesterday"),
         ("at", "2021-07-02T01:30:00Z"),
+        ("at", "2026-02-31T01:30:00.000Z"),
+        ("at", "2026-19-39T29:59:69.000Z"),
+        ("corrected", "2026-02-29T01:30:00.000Z"),
         ("corrected", "yesterday"),
         ("clock", "sundial <script>"),
         ("trip", "=HYPERLINK()"),
@@ -121,6 +165,64 @@ def test_a_field_out_of_bounds_is_refused_without_repeating_it(field: str, value
         assert hostile not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_time_is_taken_if_the_calendar_has_it_and_not_otherwise() -> None:
+    hours = ("00:00:00.000Z", "23:59:59.999Z", "24:00:00.000Z", "12:60:00.000Z", "12:00:60.000Z")
+    days = itertools.product((0, 1, 1900, 2000, 2024, 2026, 2100, 9999), range(20), range(40))
+    for (year, month, day), hour in itertools.product(days, hours):
+        at = f"{year:04}-{month:02}-{day:02}T{hour}"
+        if is_taken(at) != is_time(at):
+            pytest.fail(at)
+
+
+def is_taken(at: str) -> bool:
+    try:
+        msgspec.convert({"at": at}, Timed)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    # Newer Pythons take this for the next day's beginning.
+    return "T24" not in text
+
+
+def places_of_text(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    """Where in *value* there is text."""
+    if isinstance(value, str):
+        yield path
+    elif isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places_of_text(part, (*path, key))
+
+
+def with_text(value: Any, path: tuple[object, ...], text: str) -> Any:
+    """*value* with *text* behind what is at *path*."""
+    if not path:
+        return value + text
+    changed = copy.copy(value)
+    changed[path[0]] = with_text(value[path[0]], path[1:], text)
+    return changed
+
+
+@pytest.mark.parametrize("message", FULL, ids=lambda m: type(m).__name__)
+def test_no_text_of_a_unit_holds_what_a_database_does_not_take(message: Message) -> None:
+    fields = msgspec.to_builtins(message)
+    places = list(places_of_text(fields))
+    assert len(places) > 5
+
+    for path in places:
+        with pytest.raises(BadMessage):
+            type(message).decode(msgspec.json.encode(with_text(fields, path, "\0")))
+    if isinstance(message, Health):
+        with pytest.raises(BadMessage):
+            Health.decode(msgspec.json.encode(fields | {"refused": {"pay\0": 1}}))
 
 
 def test_no_mutation_of_a_message_does_more_than_be_refused() -> None:

@@ -10,7 +10,17 @@ from edge.clock import SystemClock
 from edge.collector.connecting import subscriptions
 from edge.collector.service import Collector, confirmed_ranges
 from edge.errors import StorageError
-from edge.messages import Again, Confirmed, ConfirmedRange, MissingRange, check_of, scans_message
+from edge.messages import (
+    Again,
+    Answer,
+    Confirmed,
+    ConfirmedRange,
+    Message,
+    MissingRange,
+    Update,
+    check_of,
+    scans_message,
+)
 from edge.mqtt import BrokerSettings, Connection
 from edge.sealing import Signer, Verifier
 from edge.signed import is_confirmed
@@ -219,6 +229,35 @@ def test_a_collector_says_how_far_it_lags_and_what_waits(tmp_path: Path) -> None
     assert collector.totals.youngest_s == 16 * 60 + 40
     assert collector.totals.in_hand == 0
     assert collector.totals.unconfirmed == 0
+    storage.close()
+
+
+def test_what_no_database_takes_is_set_aside_and_ends_nothing(database_url: str) -> None:
+    connection, storage = FakeConnection(), Storage(database_url)
+    collector = Collector(connection, storage, FakeClock(), key=KEY)  # type: ignore[arg-type]
+    connection.come_up()
+    at = "2021-07-02T01:31:00.000Z"
+    hostile: list[tuple[str, Message]] = [
+        ("status", a_status(software="1.0\0")),
+        ("health", a_health(software="1.0\0")),
+        ("health", a_health(setup="\0")),
+        ("health", a_health(repair_reason="\0")),
+        ("health", a_health(refused={"\0": 1})),
+        ("health", a_health(update=Update(version="\0", state="failed", at=at))),
+        ("health", a_health(update=Update(version="", state="failed", reason="\0", at=at))),
+        ("answer", Answer(about="command", to="c" * 32, state="failed", at=at, reason="\0")),
+        ("answer", Answer(about="command", to="c" * 32, state="failed", at=at, detail="\0")),
+        ("scan", a_scan(2, clock="ntp", at="2026-02-31T01:31:00.000Z")),
+        ("scan", a_scan(3, clock="ntp", at="2026-19-39T29:59:69.000Z")),
+    ]
+    for channel, message in hostile:
+        connection.deliver(topic("pleiku", "cong-1", channel), message.encode())
+    connection.deliver(topic("pleiku", "cong-1", "scan"), a_scan(1).encode())
+    eventually(lambda: collector.totals.stored == 1, "stored", turn=lambda: collector.step(0))
+
+    assert storage.count_set_aside() == len(hostile)
+    (payload,) = connection.on("confirmed")
+    assert [(r.first, r.last) for r in Confirmed.decode(payload).ranges] == [(1, 1)]
     storage.close()
 
 
