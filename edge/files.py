@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,21 @@ def write_new(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         raise
+
+
+def read_small(path: Path, most_bytes: int = 65_536) -> bytes:
+    """What is in *path*, which may be another user's: a file, of no more than *most_bytes*.
+
+    Raises OSError; also for a link, and for a pipe or a device, on none of which it waits.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"more than {most_bytes} bytes", str(path))
+    return content
 
 
 def move_file(old: Path, new: Path) -> None:

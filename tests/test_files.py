@@ -1,11 +1,12 @@
 """Files that are there whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edge.files import replace_file, wipe_file
+from edge.files import read_small, replace_file, wipe_file
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -54,3 +55,18 @@ def test_wiping_a_link_leaves_alone_what_it_points_to(tmp_path: Path) -> None:
 
     assert not (tmp_path / "link").is_symlink()
     assert (tmp_path / "theirs").read_bytes() == b"theirs"
+
+
+def test_anothers_file_is_read_if_it_is_one_and_small(tmp_path: Path) -> None:
+    file, pipe, link = tmp_path / "file", tmp_path / "pipe", tmp_path / "link"
+    file.write_bytes(b"x" * 100)
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+
+    assert read_small(file, 100) == b"x" * 100
+    with pytest.raises(OSError, match="more than 99"):
+        read_small(file, 99)
+    # Neither waited for nor read without an end.
+    for path in (pipe, link, Path("/dev/zero")):
+        with pytest.raises(OSError):  # noqa: PT011
+            read_small(path)

@@ -212,13 +212,17 @@ class Desired:
 
 
 def wished_settings(own: Path, path: Path) -> ScannerSettings:
-    """The settings in force by the file *own* and the desired ones in *path*, for another service.
+    """The settings of the file *own*, with when updates are wished for by *path*: for root.
 
-    Raises ConfigError for the unit's own.
+    The scanner writes *path*, and whoever has taken it over; so nothing but what the centre may
+    set of updates is taken from it. Raises ConfigError for the unit's own.
     """
     tables = config.read(own)
+    wished = RecordFile(path, _Record).read().settings
+    updates = {"update": wished["update"]} if "update" in wished else {}
     try:
-        return _over(tables, RecordFile(path, _Record).read().settings, own)
+        check_allowed(updates)
+        return _over(tables, updates, own)
     except ConfigError:
         return config.check(tables, ScannerSettings, str(own))
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from edge.clock import Clock
+from edge.files import read_small
 
 #: Where systemd has the folder of the service.
 PULSE = Path("/run/edge-scanner/pulse.json")
@@ -86,6 +87,6 @@ def is_scanning(path: Path = PULSE) -> bool:
 def read_pulse(path: Path) -> Beat:
     """What the file says; an empty beat if there is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Beat)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(read_small(path), type=Beat)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Beat()

@@ -6,9 +6,12 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from edge.files import replace_file
+from edge.files import read_small, replace_file
 
 log = logging.getLogger(__name__)
+
+#: Larger than any record: desired settings, and those before them, each in one message.
+MOST_BYTES = 262_144
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -25,7 +28,7 @@ class RecordFile(Generic[R]):
     def read(self) -> R:
         """What was kept last; a new record if there is none, or none that can be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=self._kind)
+            return msgspec.json.decode(read_small(self._path, MOST_BYTES), type=self._kind)
         except FileNotFoundError:
             pass
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:

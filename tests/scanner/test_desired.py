@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from edge.messages import Answer, Config, revision_of
-from edge.scanner.desired import NONE, TRIAL_S, TRIAL_STARTS, Desired
+from edge.scanner.desired import NONE, TRIAL_S, TRIAL_STARTS, Desired, wished_settings
 from edge.scanner.settings import ScannerSettings
 from tests.fakes import FakeClock
 
@@ -296,3 +297,25 @@ def test_older_settings_played_again_are_passed_over_also_after_they_were_taken_
         assert not unit.desired.wants_start
     assert unit.settings.camera.frame_rate == 10.0
     assert unit.settings.broker.url == "mqtt://192.0.2.1:1883"
+
+
+@pytest.mark.parametrize(
+    ("tables", "window"),
+    [
+        ({"update": {"window": "11:30-12:30"}}, "11:30-12:30"),
+        ({"update": {"window": "11:30-12:30"}, "unit": {"id": "another"}}, "11:30-12:30"),
+        ({"update": {"window": "11:30-12:30", "url": "http://evil.example/u"}}, "01:00-04:00"),
+        ({"update": {"window": "11:30-12:30", "what": 1}}, "01:00-04:00"),
+    ],
+)
+def test_root_takes_no_more_from_the_scanners_file_than_when_updates_are_wished_for(
+    unit: Unit, tables: dict[str, Any], window: str
+) -> None:
+    path = unit.folder / "desired.json"
+    path.write_bytes(msgspec.json.encode({"settings": tables}))
+
+    settings = wished_settings(unit.own, path)
+
+    assert settings.update.window == window
+    assert settings.update.url == ""
+    assert settings.unit.id == unit.settings.unit.id

@@ -43,3 +43,13 @@ def test_a_scanner_that_was_not_started_by_systemd_tells_nobody(
     assert not is_scanning(tmp_path / PULSE.name)
     # A folder that is full or gone stops no scanning.
     Pulse("1.2", FakeClock(), tmp_path / "gone").frame(0)
+
+
+def test_what_a_scanner_that_was_taken_over_puts_there_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / PULSE.name
+    os.mkfifo(path)
+    assert read_pulse(path).pid == 0
+
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert read_pulse(path).pid == 0

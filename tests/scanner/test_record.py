@@ -1,5 +1,6 @@
 """What a unit remembers, over restarts and power cuts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
 def test_what_is_missing_or_spoilt_begins_anew(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "kept.json").write_bytes(content)
+
+    assert RecordFile(tmp_path / "kept.json", Kept).read() == Kept()
+
+
+def test_what_another_put_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "kept.json")
 
     assert RecordFile(tmp_path / "kept.json", Kept).read() == Kept()
 
