@@ -82,13 +82,23 @@ def add(deployment: Deployment, files: list[Path]) -> list[str]:
 def stage(
     deployment: Deployment, version: str, ring: Ring, now: datetime, *, downgrade: bool = False
 ) -> None:
-    """Make *version* that of *ring* and of nobody else, and publish it. Raises ProvisionError."""
+    """Make *version* that of *ring* and of nobody else, and publish it. Raises ProvisionError.
+
+    With a newer version that somebody is to have, an older one is a way back no longer: units take
+    a way back before anything else, and would never have the newer one.
+    """
     _check(deployment, ring)
     known = read_releases(deployment)
     if not any((deployment.folder / UPDATES).glob(f"{PACKAGE}_{version}_*.deb")):
         known.find(version)
     release = Release(version=version, ring=ring, downgrade=downgrade)
-    others = tuple(other for other in known.releases if other.version != version)
+    others = tuple(
+        msgspec.structs.replace(other, downgrade=False)
+        if other.downgrade and ring != Ring() and _is_newer(version, other.version)
+        else other
+        for other in known.releases
+        if other.version != version
+    )
     with deployment.changing():
         _write(deployment, Releases(releases=(*others, release)))
         _publish(deployment, now)
@@ -109,6 +119,11 @@ def read_releases(deployment: Deployment) -> Releases:
         return Releases()
     except msgspec.DecodeError as err:
         raise ProvisionError(f"{path}: not a list of releases: {err}") from None
+
+
+def _is_newer(version: str, than: str) -> bool:
+    words = ["dpkg", "--compare-versions", version, "gt", than]
+    return subprocess.run(words, check=False).returncode == 0
 
 
 def _about(file: Path) -> tuple[str, str, str]:

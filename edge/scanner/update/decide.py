@@ -99,6 +99,8 @@ class Decision:
             self._check_age(apt)
             chosen = self._choose(apt)
             if chosen is None:
+                if not problem.reason:
+                    self._forget_passing()
                 return False
             version = chosen.version
             why = self._why_not_now(chosen)
@@ -166,6 +168,13 @@ class Decision:
         for package in found:
             if package.name.startswith(f"{PACKAGE}_"):
                 package.rename(held / package.name)
+
+    def _forget_passing(self) -> None:
+        """What was wrong with a source is no longer, and what waited was withdrawn."""
+        last = self._record.last
+        if last and (last.state == "waiting" or (last.state == "failed" and not last.version)):
+            self._record.last = None
+            self._file.write(self._record)
 
     def _tell(self, version: str, state: Ended, reason: str) -> None:
         if self._record.tell(version, state, reason, self._clock.now()):

@@ -5,15 +5,19 @@ does not rely on it, and judges the copy that this leaves.
 """
 
 import glob
+import hashlib
 import logging
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from edge.errors import UpdateError, UpdateRefused
+from edge.files import read_small
+from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.update.apt import PACKAGE, STATUS, Apt, architecture, choose
 
@@ -23,8 +27,8 @@ log = logging.getLogger(__name__)
 STICK = "edge-updates"
 #: Within the folder of what was fetched: a small repository, and what was wrong.
 MIRROR, PROBLEM = "mirror", "problem.json"
-#: Longer than any that we write.
-PROBLEM_BYTES = 65_536
+#: Beside them, for the next look.
+BROUGHT = "brought.json"
 #: Left free of the disk: scans come first.
 KEEP_FREE_BYTES = 256 << 20
 
@@ -49,29 +53,40 @@ class Present:
     status: Path = STATUS
 
 
+class _Brought(Struct, frozen=True, kw_only=True):
+    """What was left in the mirror, so that it is not downloaded again while it waits."""
+
+    #: SHA-256 of the signed list.
+    release: str = ""
+    versions: tuple[str, ...] = ()
+    #: SHA-256 of each package, by its name in the mirror.
+    sums: dict[str, str] = {}
+
+
 def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) -> str:
     """Leave what is for this unit in *folder*; gives its version, "" if there is nothing new.
 
-    Raises UpdateError where no source
-    could be asked; what is forged or cannot be installed is left there as a Problem.
+    All sources are asked, and the one that was signed last says what there is: on an older stick
+    lies what has been withdrawn since. Where none answers, what was left before stays, as it may
+    wait for its hour. Raises UpdateError where no source could be asked; what is forged or cannot
+    be installed is left there as a Problem.
     """
     (folder / PROBLEM).unlink(missing_ok=True)
-    sources = _sources(settings)
+    answered: list[tuple[datetime, Apt]] = []
     trouble: UpdateError | None = None
-    for number, source in enumerate(sources):
+    for number, source in enumerate(_sources(settings)):
         # What apt remembers of one source is no use for another.
         apt = Apt(folder / f"apt-{number}", source, key, present.status)
         try:
-            version = _fetch_one(apt, settings, folder, present)
+            apt.update()
+            answered.append((apt.signed_at(), apt))
         except UpdateRefused as err:
             _tell(folder, Problem(reason=str(err)))
-            continue
         except UpdateError as err:
             trouble = err
-            continue
-        if version:
-            return version
-    shutil.rmtree(folder / MIRROR, ignore_errors=True)
+    if answered:
+        _, newest = max(answered, key=lambda each: each[0])
+        return _bring(newest, settings, folder, present)
     if trouble is not None:
         raise trouble
     return ""
@@ -80,9 +95,8 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
 def read_problem(folder: Path) -> Problem:
     """What was wrong with what is in *folder*: text of whoever is at the other end."""
     try:
-        with (folder / PROBLEM).open("rb") as file:
-            return msgspec.json.decode(file.read(PROBLEM_BYTES), type=Problem)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(read_small(folder / PROBLEM), type=Problem)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Problem()
 
 
@@ -97,27 +111,56 @@ def _sources(settings: ScannerSettings) -> list[str]:
     return [*found, settings.update.url] if settings.update.url else found
 
 
-def _fetch_one(apt: Apt, settings: ScannerSettings, folder: Path, present: Present) -> str:
-    apt.update()
-    installed = present.installed
+def _bring(apt: Apt, settings: ScannerSettings, folder: Path, present: Present) -> str:
+    installed, unit = present.installed, settings.unit
     candidates = apt.candidates(architecture())
-    unit = settings.unit
     chosen = choose(candidates, unit.id, unit.area, installed, present.failed)
-    if chosen is None:
-        return ""
-    # Twice: once in apt's own folder, once for root to look at.
-    _check_room(folder, 2 * chosen.package_bytes)
-    try:
-        packages = _download(apt, chosen.version, folder / "new")
+    versions: tuple[str, ...] = ()
+    if chosen is not None:
+        versions = (chosen.version,)
         if present.held != installed and any(each.version == installed for each in candidates):
             # So that there is a way back.
-            packages += _download(apt, installed, folder / "old")
+            versions += (installed,)
+    version = versions[0] if versions else ""
+    release = hashlib.sha256(apt.signed()).hexdigest()
+    if _is_here(folder, release, versions):
+        return version
+    packages: list[Path] = []
+    try:
+        if chosen is not None:
+            # Twice: once in apt's own folder, once for root to look at.
+            _check_room(folder, 2 * chosen.package_bytes)
+        for number, each in enumerate(versions):
+            packages += _download(apt, each, folder / f"new-{number}")
     except UpdateError as err:
-        _tell(folder, Problem(version=chosen.version, reason=str(err)))
+        _tell(folder, Problem(version=version, reason=str(err)))
         return ""
+    # Where nothing is for this unit as well: so root learns how old the newest list is.
     _lay_out(apt, packages, folder / MIRROR)
-    log.info("%s %s is here", PACKAGE, chosen.version)
-    return chosen.version
+    sums = {path.name: _sum(path) for path in (folder / MIRROR).glob("*.deb")}
+    brought = _Brought(release=release, versions=versions, sums=sums)
+    RecordFile(folder / BROUGHT, _Brought, mode=0o644).write(brought)
+    if version:
+        log.info("%s %s is here", PACKAGE, version)
+    return version
+
+
+def _is_here(folder: Path, release: str, versions: tuple[str, ...]) -> bool:
+    """Whether the mirror holds just this, undamaged."""
+    known = RecordFile(folder / BROUGHT, _Brought).read()
+    if (known.release, known.versions) != (release, versions):
+        return False
+    mirror = folder / MIRROR
+    try:
+        whole = all(_sum(mirror / name) == known.sums[name] for name in known.sums)
+        return whole and _sum(mirror / "InRelease") == release and (mirror / "Packages").is_file()
+    except OSError:
+        return False
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(apt: Apt, version: str, to: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edge.provision import releases
 from edge.provision.deployment import Deployment, utc_now
 from edge.ring import Ring
 from edge.scanner.settings import ScannerSettings
+from edge.scanner.update.apt import Apt
 from edge.scanner.update.decide import OWN, SHIPPED, SOFTWARE, TRIAL, Decision, held_version
 from edge.scanner.update.fetch import MIRROR, Present, fetch
 from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Record, record_file
@@ -54,7 +56,7 @@ class Unit:
         status.touch()
         self.present = Present(installed="1.0", held="", failed={}, status=status)
         self.machine = HEALTHY
-        self.hours = ""
+        self.hours = self.url = ""
         self.released("1.0", EVERYBODY)
 
     def released(self, version: str, ring: Ring, *, downgrade: bool = False) -> None:
@@ -80,7 +82,7 @@ class Unit:
             },
             "broker": {"url": "mqtt://localhost"},
             "carry": {"sticks": f"{self.stick.parent}/*"},
-            "update": {"hours": self.hours, "window": "00:00-00:00"},
+            "update": {"hours": self.hours, "window": "00:00-00:00", "url": self.url},
         }
         return msgspec.convert(table, ScannerSettings)
 
@@ -174,6 +176,21 @@ def test_no_unit_goes_back_unless_a_release_says_so(unit: Unit) -> None:
     assert unit.record().version == "1.0"
 
 
+def test_after_a_way_back_the_next_release_reaches_the_unit(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    unit.released("1.0", EVERYBODY, downgrade=True)
+    # Withdrawing the bad one leaves the way back.
+    unit.released("1.1", Ring())
+    unit.present = replace(unit.present, installed="1.1", held="1.1")
+    assert unit.fetch() == "1.0"
+    unit.present = replace(unit.present, installed="1.0", held="1.0")
+
+    unit.released("1.2", EVERYBODY)
+
+    assert unit.fetch() == "1.2"
+    assert not [each for each in releases.read_releases(unit.deployment).releases if each.downgrade]
+
+
 def test_a_version_that_failed_is_not_taken_again(unit: Unit) -> None:
     unit.released("1.1", EVERYBODY)
     unit.present = replace(unit.present, failed={"1.1": "it ended by itself 3 times"})
@@ -260,6 +277,89 @@ def test_a_unit_without_stick_and_server_asks_nobody(unit: Unit) -> None:
 
     assert unit.fetch() == ""
     assert not unit.decide()
+
+
+def test_what_waits_stays_when_the_stick_is_pulled_or_the_server_is_away(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    unit.hours = "00:00-00:00"
+    assert unit.fetch() == "1.1"
+    assert not unit.decide()
+
+    shutil.rmtree(unit.stick / "edge-updates")
+    assert unit.fetch() == ""
+    unit.url = "http://127.0.0.1:9/updates"
+    with pytest.raises(UpdateError):
+        unit.fetch()
+
+    unit.hours = ""
+    assert unit.decide()
+    assert unit.record().version == "1.1"
+
+
+def test_what_waits_is_downloaded_once(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloaded: list[str] = []
+    download = Apt.download
+
+    def counted(apt: Apt, version: str) -> list[Path]:
+        downloaded.append(version)
+        return download(apt, version)
+
+    monkeypatch.setattr(Apt, "download", counted)
+    unit.released("1.1", EVERYBODY)
+    assert [unit.fetch() for _ in range(3)] == ["1.1"] * 3
+    assert downloaded == ["1.1", "1.0"]
+
+    # Damaged by a power cut, it is fetched anew.
+    (unit.folder / FETCHED / MIRROR / "edge-scanner_1.1_all.deb").write_bytes(b"half")
+    assert unit.fetch() == "1.1"
+    assert downloaded == ["1.1", "1.0"] * 2
+    assert unit.decide()
+
+
+def test_a_withdrawn_version_of_an_older_stick_is_not_taken(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    releases.stage(unit.deployment, "1.1", EVERYBODY, utc_now() - timedelta(minutes=1))
+    unit.copy()
+    shutil.copytree(unit.stick, unit.stick.parent / "an older stick")
+    unit.released("1.1", Ring())
+
+    # Both in at once: the newest list counts.
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+    # Alone: this unit has seen a newer one, though that had nothing for it.
+    shutil.rmtree(unit.stick)
+    assert unit.fetch() == "1.1"
+    # apt too keeps the newer list that it has, until somebody clears its folder.
+    assert not unit.decide()
+    shutil.rmtree(unit.folder / "apt")
+    with pytest.raises(UpdateError, match="older"):
+        unit.decide()
+
+
+def test_trouble_that_passed_is_told_no_longer(unit: Unit) -> None:
+    shutil.copy(unit.deployment.folder / "updates/Packages", unit.stick / "edge-updates/InRelease")
+    assert unit.fetch() == ""
+    assert not unit.decide()
+    assert unit.told()[:2] == ("", "failed")
+
+    unit.copy()
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+    assert unit.record().last is None
+
+
+def test_a_disk_too_full_to_fetch_is_told(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.scanner.update.fetch.KEEP_FREE_BYTES", 1 << 60)
+    unit.released("1.1", EVERYBODY)
+
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+    version, state, reason = unit.told()
+    assert (version, state) == ("1.1", "failed")
+    assert "MB are needed" in reason
 
 
 def test_no_room_is_told_before_anything_is_downloaded(unit: Unit) -> None:
