@@ -14,7 +14,7 @@ from edge.dashboard import local_time
 from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import Right
 from edge.dashboard.web import Ask
-from edge.dashboard.words import EYES, detail_text
+from edge.dashboard.words import CLOCKS, EYES, WAYS, detail_text
 
 ASSETS = Path(str(resources.files("edge.dashboard") / "assets"))
 THEME_COOKIE = "edge-theme"
@@ -50,6 +50,8 @@ class Pages:
         self._environment.globals |= {
             "asset": partial(_asset_path, _asset_marks()),
             "EYES": EYES,
+            "WAYS": WAYS,
+            "CLOCKS": CLOCKS,
             "why_refused": why_refused,
             "detail_text": detail_text,
             "day_of": local_time.local_day,

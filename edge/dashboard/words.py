@@ -17,6 +17,20 @@ EYES: dict[str, tuple[str, str]] = {
     "off": ("lệch hướng", "off its aim"),
 }
 
+#: Which way a scan was.
+WAYS: dict[str, tuple[str, str]] = {
+    "in": ("vào", "in"),
+    "out": ("ra", "out"),
+    "both": ("không rõ hướng", "either way"),
+}
+#: What set a clock.
+CLOCKS: dict[str, tuple[str, str]] = {
+    "ntp": ("máy chủ thời gian (NTP)", "time server (NTP)"),
+    "rtc": ("đồng hồ có pin (RTC)", "battery clock (RTC)"),
+    "gnss": ("vệ tinh (GNSS)", "satellites (GNSS)"),
+    "none": ("chưa đặt giờ", "not set"),
+}
+
 
 def in_language(words: tuple[str, str], language: str) -> str:
     """The one of *words* that is of *language*."""

@@ -253,7 +253,7 @@ def test_commands_and_what_became_of_them_are_shown(deployment: Deployment) -> N
 
     page = deployment.client("technician").get("/units/cong-1").text
 
-    assert "tự kiểm tra: <strong>không được</strong> (no camera)" in page
+    assert "tự kiểm tra: <strong>thất bại</strong> (no camera)" in page
     assert "<script>alert" not in page
     assert 'id="commands"' not in deployment.client("technician").get("/units/cong-2").text
 

@@ -80,7 +80,7 @@ def test_a_shorter_time_is_obeyed_within_the_hour_and_kept_on_record(
 
 
 def test_a_trial_that_erases_nothing_says_so(deployment: Deployment, tmp_path: Path) -> None:
-    assert "Chưa có bộ thu nào báo" in deployment.client("operator").get("/set-up").text
+    assert "Chưa có máy chủ thu nhận nào báo" in deployment.client("operator").get("/set-up").text
     deployment.add_scans(
         OWN_PLACE,
         "cong-1",

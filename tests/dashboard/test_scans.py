@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from html import unescape
 from pathlib import Path
 from random import Random
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -18,6 +19,7 @@ from edge.dashboard.local_time import HO_CHI_MINH, local_day
 from edge.dashboard.pages import scans as scan_pages
 from edge.storage.rows import Report, StoredScan
 from edge.storage.storage import Storage
+from edge.tables import write_table
 from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
 from tests.fakes import a_health, a_scan
 
@@ -129,6 +131,8 @@ def test_in_is_in_alone_and_what_has_no_direction_is_a_column(deployment: Deploy
         page = client.get(path).text
         assert ">Không rõ hướng</th>" in page, path
         assert "direction=in%2Cboth" not in page, path
+        # Which way a bar of a chart goes is said with it.
+        assert "vào (gồm không rõ hướng), lên trên" in page or 'class="chart"' not in page, path
 
 
 def test_rows_tell_of_units_and_clocks_and_of_nobody(deployment: Deployment) -> None:
@@ -184,12 +188,63 @@ def test_a_file_has_all_rows_and_no_cell_that_acts(deployment: Deployment) -> No
 def test_too_many_for_a_file_are_refused_before_they_are_read(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan_pages, "IN_A_FILE", 4)
+    monkeypatch.setattr(scan_pages, "IN_A_FILE", {"csv": 5, "xlsx": 4})
     deployment.add_scans(OWN_PLACE, "cong-1", ins=5)
     client = deployment.client("operator")
+    assert client.get(f"/scans/csv?place={OWN_PLACE}").status_code == 200
+    assert client.get(f"/scans/xlsx?place={OWN_PLACE}").status_code == 400
+    page = client.get(f"/scans?place={OWN_PLACE}").text
+    assert ("/scans/csv" in page, "/scans/xlsx" in page) == (True, False)
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1)
 
     assert client.get(f"/scans/csv?place={OWN_PLACE}").status_code == 400
     assert "/scans/csv" not in client.get(f"/scans?place={OWN_PLACE}").text
+
+
+def test_one_file_is_made_at_a_time(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=5)
+    client, other = deployment.client("operator"), deployment.client("manager")
+    statuses: list[int] = []
+
+    def write_meanwhile(*arguments: Any) -> int:
+        statuses.append(other.get(f"/scans/csv?place={OWN_PLACE}").status_code)
+        return write_table(*arguments)
+
+    monkeypatch.setattr(scan_pages, "write_table", write_meanwhile)
+    assert client.get(f"/scans/xlsx?place={OWN_PLACE}").status_code == 200
+    assert statuses == [429]
+    monkeypatch.setattr(scan_pages, "write_table", write_table)
+    assert other.get(f"/scans/csv?place={OWN_PLACE}").status_code == 200
+
+
+def test_some_hours_are_asked_of_a_month_at_most(deployment: Deployment) -> None:
+    client = deployment.client("operator")
+    asked = f"place={OWN_PLACE}&first=2021-01-01&last=2021-07-02"
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=1)
+
+    assert "01/01/2021 – 02/07/2021" in client.get(f"/scans?{asked}").text
+    assert "02/06/2021 – 02/07/2021" in client.get(f"/scans?{asked}&since=4&until=90").text
+
+
+def test_a_file_speaks_the_language_of_whoever_asks(deployment: Deployment) -> None:
+    add_all_kinds(deployment)
+    path = f"/scans/csv?place={OWN_PLACE}&first=2021-06-30&last=2021-07-02"
+
+    def words(client: TestClient) -> set[str]:
+        text = client.get(path).content.decode("utf-8-sig")
+        return {row[column] for row in list(csv.reader(io.StringIO(text)))[1:] for column in (5, 9)}
+
+    client = deployment.client("operator")
+    vietnamese = {"vào", "ra", "không rõ hướng"}
+    assert words(client) == vietnamese | {
+        "máy chủ thời gian (NTP)",
+        "đồng hồ có pin (RTC)",
+        "chưa đặt giờ",
+    }
+    client.cookies.set("edge-language", "en")
+    assert {"in", "out", "either way"} <= words(client)
 
 
 def test_a_count_whose_rows_were_erased_says_so(deployment: Deployment) -> None:

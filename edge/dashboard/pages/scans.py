@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from threading import Lock
 from typing import BinaryIO, Literal, cast
 
 from starlette.responses import Response, StreamingResponse
@@ -17,6 +18,7 @@ from edge.dashboard.pages.place import day_asked
 from edge.dashboard.pages.reports import FILE_TYPES
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
+from edge.dashboard.words import CLOCKS, WAYS
 from edge.register import Place
 from edge.storage import counts, scan_list
 from edge.storage.counts import DIRECTIONS, QUARTERS, Count
@@ -26,9 +28,10 @@ from edge.storage.scan_list import START, Chosen, Key, ScanRow
 from edge.tables import Cell, write_table
 
 ON_A_PAGE = 100
-#: So many rows at most are put into a file.
-IN_A_FILE = 100_000
-MOST_DAYS = 366
+#: So many rows at most are put into a file; those of an XLSX take many times the work.
+IN_A_FILE = {"csv": 100_000, "xlsx": 20_000}
+#: So many days at most are looked through; of some hours of each, every count of a day is read.
+MOST_DAYS, MOST_DAYS_OF_HOURS = 366, 31
 #: A file stays in memory up to this size, in bytes.
 IN_MEMORY = 2_000_000
 
@@ -78,6 +81,7 @@ class ScanPages:
 
     def __init__(self, show: Pages, database: Database, places: Places) -> None:
         self._show, self._database, self._places = show, database, places
+        self._one_file = Lock()
 
     def pages(self) -> list[Page]:
         """Their routes."""
@@ -133,16 +137,33 @@ class ScanPages:
         with self._database.reading() as connection:
             register = self._places.all(connection)
             found = self._behind(ask, asked, register)
-        if sum(count.of(asked.directions) for count in found.values()) > IN_A_FILE:
+        most = IN_A_FILE[form]
+        if sum(count.of(asked.directions) for count in found.values()) > most:
             return self._show.message(
                 ask,
                 ask.say("Quá nhiều lượt cho một tệp", "Too many scans for a file"),
                 ask.say(
-                    f"Một tệp chứa tối đa {IN_A_FILE} lượt. Hãy chọn ít ngày hơn.",
-                    f"A file holds {IN_A_FILE} scans at most. Choose fewer days.",
+                    f"Một tệp {form.upper()} chứa tối đa {most} lượt. Hãy chọn ít ngày hơn.",
+                    f"A file of {form.upper()} holds {most} scans at most. Choose fewer days.",
                 ),
                 400,
             )
+        if not self._one_file.acquire(blocking=False):
+            return self._show.message(
+                ask,
+                ask.say("Hãy đợi một chút", "Wait a little"),
+                ask.say(
+                    "Đang lập một tệp khác. Hãy thử lại sau một phút.",
+                    "Another file is being made. Try again in a minute.",
+                ),
+                429,
+            )
+        try:
+            return self._made(ask, asked, form, register)
+        finally:
+            self._one_file.release()
+
+    def _made(self, ask: Ask, asked: Asked, form: str, register: dict[str, Place]) -> Response:
         out = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by _content
         rows = scan_list.everything(self._database, _chosen(asked, asked.place))
         name = register[asked.place].name if asked.place in register else asked.place
@@ -187,12 +208,12 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("Mã địa điểm", "Place id"),
     ("Địa điểm", "Place"),
     ("Thiết bị", "Unit"),
-    ("Số lượt của thiết bị", "Unit's scan number"),
+    ("Số thứ tự lượt quét", "Unit's scan number"),
     ("Đợt số", "Epoch"),
     ("Hướng", "Direction"),
     ("Chuyến", "Trip"),
     ("Lúc quét (giờ Việt Nam)", "Scanned at (Viet Nam time)"),
-    ("Độ chắc của giờ", "Certainty of the time"),
+    ("Độ tin cậy của giờ quét", "Certainty of the time"),
     ("Nguồn giờ", "Clock set by"),
     ("Loại giấy tờ", "Document"),
     ("Xác nhận lúc (giờ Việt Nam)", "Confirmed at (Viet Nam time)"),
@@ -206,11 +227,11 @@ def _cells(ask: Ask, place: str, name: str, row: ScanRow) -> tuple[Cell, ...]:
         row.unit,
         row.seq,
         row.epoch,
-        row.direction,
+        ask.say(*WAYS.get(row.direction, (row.direction,) * 2)),
         row.trip,
         f"{local(row.time):%Y-%m-%d %H:%M:%S}",
         ask.say(*QUALITIES.get(row.time_quality, (row.time_quality,) * 2)),
-        row.clock,
+        ask.say(*CLOCKS.get(row.clock, (row.clock,) * 2)),
         ask.say(*DOCUMENTS.get(row.document, (row.document,) * 2)),
         f"{local(row.received):%Y-%m-%d %H:%M:%S}",
     )
@@ -223,10 +244,11 @@ def _asked(ask: Ask) -> Asked:
     since, until = _number(ask.query("since"), 0), _number(ask.query("until"), QUARTERS)
     if since >= until:
         since, until = 0, QUARTERS
+    most = MOST_DAYS if (since, until) == (0, QUARTERS) else MOST_DAYS_OF_HOURS
     wanted = ask.query("direction").split(",")
     return Asked(
         ask.query("place")[:64],
-        max(first, last - timedelta(days=MOST_DAYS - 1)),
+        max(first, last - timedelta(days=most - 1)),
         last,
         since,
         until,
