@@ -14,7 +14,7 @@ from edge.scanner.pulse import is_scanning
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import SETTINGS, UPDATES_KEY
 from edge.scanner.update.apt import installed_version
-from edge.scanner.update.decide import TRIAL, Decision, held_version
+from edge.scanner.update.decide import TRIAL, Decision, whole_version
 from edge.scanner.update.fetch import Present, fetch
 from edge.scanner.update.record import FETCHED, FOLDER, HELD, record_file
 from edge.scanner.update.trial import Trial, UnitMachine
@@ -39,8 +39,9 @@ def _fetch() -> int:
         log.info("this unit's card brought no key for updates")
         return 0
     settings = config.load(ROOT / SETTINGS, ScannerSettings)
-    failed = record_file(FOLDER).read().failed
-    present = Present(installed_version(), held_version(FOLDER / HELD), failed)
+    record = record_file(FOLDER).read()
+    held = whole_version(FOLDER / HELD, record.held)
+    present = Present(installed_version(), held, record.failed)
     fetch(settings, FOLDER / FETCHED, ROOT / UPDATES_KEY, present)
     return 0
 

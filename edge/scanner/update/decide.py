@@ -26,7 +26,7 @@ from edge.scanner.update.apt import (
     installed_version,
 )
 from edge.scanner.update.conditions import why_not_now
-from edge.scanner.update.fetch import MIRROR, read_problem
+from edge.scanner.update.fetch import MIRROR, read_problem, sum_of
 from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Ended, record_file
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Decision:
         """Have the package of *version*, to go back to. Raises UpdateError."""
         held = self._folder / HELD
         held.mkdir(exist_ok=True)
-        if held_version(held) == version:
+        if whole_version(held, self._record.held) == version:
             return
         try:
             found = apt.download(version)
@@ -168,6 +168,8 @@ class Decision:
         for package in found:
             if package.name.startswith(f"{PACKAGE}_"):
                 package.rename(held / package.name)
+                self._record.held = sum_of(held / package.name)
+                self._file.write(self._record)
 
     def _forget_passing(self) -> None:
         """What was wrong with a source is no longer, and what waited was withdrawn."""
@@ -190,6 +192,15 @@ def held_version(held: Path) -> str:
         if done.returncode == 0:
             return done.stdout.strip()
     return ""
+
+
+def whole_version(held: Path, known: str) -> str:
+    """As `held_version`; "" too for a package that is not what it was, by its SHA-256 *known*."""
+    try:
+        sums = [sum_of(path) for path in held.glob(f"{PACKAGE}_*.deb")]
+    except OSError:
+        return ""
+    return "" if known and sums != [known] else held_version(held)
 
 
 def make_guard(folder: Path, root: Path) -> None:

@@ -137,7 +137,7 @@ def _bring(apt: Apt, settings: ScannerSettings, folder: Path, present: Present) 
         return ""
     # Where nothing is for this unit as well: so root learns how old the newest list is.
     _lay_out(apt, packages, folder / MIRROR)
-    sums = {path.name: _sum(path) for path in (folder / MIRROR).glob("*.deb")}
+    sums = {path.name: sum_of(path) for path in (folder / MIRROR).glob("*.deb")}
     brought = _Brought(release=release, versions=versions, sums=sums)
     RecordFile(folder / BROUGHT, _Brought, mode=0o644).write(brought)
     if version:
@@ -152,13 +152,14 @@ def _is_here(folder: Path, release: str, versions: tuple[str, ...]) -> bool:
         return False
     mirror = folder / MIRROR
     try:
-        whole = all(_sum(mirror / name) == known.sums[name] for name in known.sums)
-        return whole and _sum(mirror / "InRelease") == release and (mirror / "Packages").is_file()
+        whole = all(sum_of(mirror / name) == known.sums[name] for name in known.sums)
+        return whole and sum_of(mirror / "InRelease") == release and (mirror / "Packages").is_file()
     except OSError:
         return False
 
 
-def _sum(path: Path) -> str:
+def sum_of(path: Path) -> str:
+    """The SHA-256 of the file *path*, in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -42,6 +42,10 @@ class Record(Struct, kw_only=True):
     reason: str = ""
     #: Versions that did not reach scanning, and why; not taken again.
     failed: dict[str, str] = field(default_factory=dict)
+    #: The version whose trial was cut short, which is tried once more.
+    cut: str = ""
+    #: SHA-256 of the package that is held to go back to; "" if nobody has looked.
+    held: str = ""
     #: When the newest repository was signed that was ever believed, in seconds since 1970: an older
     #: one may be somebody's who wants us back at what it says.
     signed_at: float = 0.0

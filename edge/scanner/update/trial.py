@@ -7,6 +7,7 @@ the next start goes on where it was, before the scanner starts.
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,6 +21,7 @@ from edge.errors import UpdateError
 from edge.scanner.pulse import PULSE, read_pulse
 from edge.scanner.update.apt import PACKAGE
 from edge.scanner.update.decide import remove_guard
+from edge.scanner.update.fetch import sum_of
 from edge.scanner.update.record import HELD, NEW, Ended, record_file
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,9 @@ MOST_ENDS = 3
 #: So often may the power, or whatever else, cut a trial short; then it is back to what was.
 MOST_STARTS = 5
 LOOK_S = 0.5
-#: How long another dpkg is waited for.
+#: How long another dpkg is waited for, and what is said while there is one.
 LOCKED_S = 300.0
+_LOCKED = re.compile(r"locked by another process|unable to (?:acquire|lock)")
 
 SCANNER = "edge-scanner.service"
 
@@ -50,11 +53,15 @@ class Seen:
     frames: int = 0
 
 
+class Busy(UpdateError):
+    """Another dpkg is at work, for longer than one waits; nothing was done."""
+
+
 class Machine(Protocol):
     """What a trial does to the machine."""
 
     def install(self, packages: list[Path]) -> str:
-        """Put *packages* in place; why it failed, "" if it did not."""
+        """Put *packages* in place; why it failed, "" if it did not. Raises Busy."""
         ...
 
     def seen(self) -> Seen:
@@ -116,16 +123,29 @@ class Trial:
             self._ready()
         record.boot = boot
         if record.starts > MOST_STARTS and record.phase != "back":
-            self._turn_back(f"it was cut short {record.starts - 1} times")
+            # A night of power cuts says nothing of the version; two such trials may.
+            again, record.cut = record.cut == record.version, record.version
+            self._turn_back(f"it was cut short {record.starts - 1} times", for_good=again)
         self._file.write(record)
 
     def _install(self) -> None:
-        why = self._machine.install(sorted((self._folder / NEW).glob("*.deb")))
+        record = self._record
+        try:
+            why = self._machine.install(sorted((self._folder / NEW).glob("*.deb")))
+        except Busy as err:
+            # Another time, and it was no fault of the version; but half of it may be in place.
+            half = record.starts > 1
+            record.starts -= 1
+            record.phase = "installing" if half else "idle"
+            self._tell("waiting", str(err))
+            if half:
+                raise
+            return
         if why:
             self._turn_back(why)
         else:
-            self._record.phase = "trial"
-            self._file.write(self._record)
+            record.phase = "trial"
+            self._file.write(record)
 
     def _judge(self) -> str:
         """Why the new version is no good; "" if it scans."""
@@ -151,19 +171,26 @@ class Trial:
                 return f"{lacks} within {TRIAL_S:.0f} s"
             self._pause(LOOK_S)
 
-    def _turn_back(self, why: str) -> None:
+    def _turn_back(self, why: str, *, for_good: bool = True) -> None:
         record = self._record
         log.error("%s: %s; going back to %s", record.version, why, record.before)
         record.phase, record.reason = "back", why
-        record.fail(record.version, why)
+        if for_good:
+            record.fail(record.version, why)
         self._file.write(record)
 
     def _go_back(self) -> None:
         record = self._record
-        why = self._machine.install(sorted((self._folder / HELD).glob(f"{PACKAGE}_*.deb")))
+        try:
+            why = self._machine.install(_packages_of(self._folder / HELD, record.before))
+        except Busy as err:
+            why = str(err)
         if why:
+            why = f"cannot go back to {record.before}, trying again: {why}"
+            # Before the next try, which may be as vain: somebody has to come.
+            self._tell("failed", f"{record.reason}; {why}" if record.reason else why)
             self._ready()
-            raise UpdateError(f"cannot go back to {record.before}, trying again: {why}")
+            raise UpdateError(why)
         self._end("rolled_back", record.reason)
 
     def _finish(self) -> None:
@@ -175,15 +202,29 @@ class Trial:
             os.sync()
             (held / f"{package.name}.new").rename(held / package.name)
             before = [path for path in before if path.name != package.name]
+            self._record.held = sum_of(held / package.name)
         self._end("installed", "")
         for path in before:
             path.unlink()
 
     def _end(self, state: Ended, reason: str) -> None:
+        self._record.phase = "idle"
+        self._tell(state, reason)
+
+    def _tell(self, state: Ended, reason: str) -> None:
         record = self._record
         record.tell(record.version, state, reason, self._clock.now())
-        record.phase = "idle"
         self._file.write(record)
+
+
+def _packages_of(held: Path, version: str) -> list[Path]:
+    """The package of *version* in *held*; its name may say an epoch in apt's way or not at all."""
+    wanted = version.rpartition(":")[2]
+    return [
+        path
+        for path in sorted(held.glob(f"{PACKAGE}_*.deb"))
+        if path.name.split("_")[1].rpartition("%3a")[2] == wanted
+    ]
 
 
 class UnitMachine:
@@ -219,7 +260,7 @@ class UnitMachine:
 
 
 def _dpkg(*words: str) -> str:
-    """Run dpkg; why it failed, "" if it did not."""
+    """Run dpkg; why it failed, "" if it did not. Raises Busy."""
     until = time.monotonic() + LOCKED_S
     while True:
         done = subprocess.run(
@@ -239,7 +280,9 @@ def _dpkg(*words: str) -> str:
         said = done.stdout.strip()
         if done.returncode == 0:
             return ""
-        if "lock" not in said or time.monotonic() >= until:
+        if _LOCKED.search(said) and time.monotonic() >= until:
+            raise Busy(f"another dpkg has been at work for {LOCKED_S:.0f} s")
+        if not _LOCKED.search(said):
             log.error("dpkg %s: %s", words[0], said[-2000:])
             return f"dpkg: {' '.join(said.splitlines()[-3:])}"
         time.sleep(2)

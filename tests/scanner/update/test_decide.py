@@ -18,7 +18,15 @@ from edge.provision.deployment import Deployment, utc_now
 from edge.ring import Ring
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.update.apt import Apt
-from edge.scanner.update.decide import OWN, SHIPPED, SOFTWARE, TRIAL, Decision, held_version
+from edge.scanner.update.decide import (
+    OWN,
+    SHIPPED,
+    SOFTWARE,
+    TRIAL,
+    Decision,
+    held_version,
+    whole_version,
+)
 from edge.scanner.update.fetch import MIRROR, Present, fetch
 from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Record, record_file
 from tests.fakes import FakeClock
@@ -174,6 +182,27 @@ def test_no_unit_goes_back_unless_a_release_says_so(unit: Unit) -> None:
     shutil.copy(a_package(unit.stick, "1.1"), unit.folder / HELD)
     assert unit.decide()
     assert unit.record().version == "1.0"
+
+
+def test_a_damaged_way_back_is_fetched_anew(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+    assert unit.decide()
+    (package,) = (unit.folder / HELD).iterdir()
+    whole = package.read_bytes()
+    record = unit.record()
+    assert record.held == hashlib.sha256(whole).hexdigest()
+    assert whole_version(unit.folder / HELD, record.held) == "1.0"
+    record.phase = "idle"
+    record_file(unit.folder).write(record)
+
+    # Its head can still be read.
+    package.write_bytes(whole[:-1])
+    assert held_version(unit.folder / HELD) == "1.0"
+    assert whole_version(unit.folder / HELD, record.held) == ""
+
+    assert unit.decide()
+    assert package.read_bytes() == whole
 
 
 def test_after_a_way_back_the_next_release_reaches_the_unit(unit: Unit) -> None:

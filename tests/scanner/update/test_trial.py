@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import UpdateError
 from edge.scanner.update.record import HELD, NEW, Record, record_file
-from edge.scanner.update.trial import MOST_STARTS, TRIAL_S, Seen, Trial
+from edge.scanner.update.trial import MOST_STARTS, TRIAL_S, Busy, Seen, Trial
 from tests.fakes import FakeClock
 
 OLD, GOOD = "1.0", "1.1"
@@ -30,6 +30,7 @@ class FakeUnit:
         self.blind: set[str] = set()
         self.ending: set[str] = set()
         self.refused = ""
+        self.busy = False
         self.cleaned = 0
         self.restarted_at = 0.0
         self.steps_left = 10_000
@@ -45,6 +46,8 @@ class FakeUnit:
         self.step()
         if not packages:
             return "its package is gone"
+        if self.busy:
+            raise Busy("another dpkg has been at work for 300 s")
         if self.refused and GOOD in packages[0].name:
             return self.refused
         self.whole = False
@@ -171,7 +174,12 @@ def test_without_its_old_package_it_goes_on_trying_to_go_back(bench: Bench) -> N
     with pytest.raises(UpdateError, match="its package is gone"):
         bench.go_on()
 
-    assert bench.record().phase == "back"
+    record = bench.record()
+    assert record.phase == "back"
+    # The centre hears of it meanwhile.
+    assert record.last is not None
+    assert (record.last.version, record.last.state) == (GOOD, "failed")
+    assert f"cannot go back to {OLD}" in record.last.reason
     (bench.folder / "kept").rename(bench.folder / HELD / f"edge-scanner_{OLD}_all.deb")
     bench.go_on()
     assert bench.ended() == "rolled_back"
@@ -233,15 +241,61 @@ def test_the_scanner_waits_for_a_whole_package_after_a_power_cut(bench: Bench) -
     assert all(whole)
 
 
-def test_a_version_during_which_the_power_always_goes_is_given_up(bench: Bench) -> None:
+def cut_short(bench: Bench) -> None:
+    """Let the power go at each start of a trial, until it is given up."""
+    record = bench.record()
+    record.phase, record.version, record.starts = "installing", GOOD, 0
+    record_file(bench.folder).write(record)
     for number in range(MOST_STARTS):
         bench.unit.steps_left = 1
         with pytest.raises(PowerCut):
             bench.go_on()
         bench.clock.boot_again(f"{number:032x}")
     bench.unit.steps_left = 10_000
+    bench.go_on()
+
+
+def test_a_version_during_which_the_power_always_goes_has_a_second_trial(bench: Bench) -> None:
+    cut_short(bench)
+    assert bench.ended() == "rolled_back"
+    assert not bench.record().failed
+
+    cut_short(bench)
+    assert bench.ended() == "rolled_back"
+    assert "cut short" in bench.record().failed[GOOD]
+
+
+def test_while_another_dpkg_is_at_work_it_waits_and_nothing_has_failed(bench: Bench) -> None:
+    bench.unit.busy = True
 
     bench.go_on()
 
-    assert bench.ended() == "rolled_back"
-    assert "cut short" in bench.record().failed[GOOD]
+    assert bench.ended() == "waiting"
+    assert not bench.record().failed
+    assert bench.unit.installed == OLD
+    assert bench.ready
+    assert bench.unit.cleaned
+
+
+def test_half_of_a_version_is_not_left_for_another_dpkg(bench: Bench) -> None:
+    bench.unit.steps_left = 1
+    with pytest.raises(PowerCut):
+        bench.go_on()
+    bench.unit.steps_left, bench.unit.busy = 10_000, True
+    for _ in range(2 * MOST_STARTS):
+        with pytest.raises(Busy):
+            bench.go_on()
+        assert bench.record().phase == "installing"
+
+    bench.unit.busy = False
+    bench.go_on()
+    assert bench.ended() == "installed"
+
+
+def test_another_package_that_lies_there_is_not_gone_back_to(bench: Bench) -> None:
+    bench.unit.broken.add(GOOD)
+    (bench.folder / HELD / "edge-scanner_0.9_all.deb").write_bytes(b"")
+
+    bench.go_on()
+
+    assert bench.unit.installed == OLD
