@@ -132,7 +132,7 @@ class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     url: UpdatesUrl = ""
     hours: Hours = ""
-    window: Hours = "01:00-04:00"
+    window: Hours = ""
 
 
 #: What may be wished for; () for a whole table. Who a unit is, its keys, its legal basis and where

@@ -43,8 +43,6 @@ repeat = true
 frame_rate = 5.0
 [indicator]
 kind = "terminal"
-[update]
-window = "00:00-00:00"
 """
 
 
@@ -274,10 +272,10 @@ def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
     is_done(centre.command("update"))
     centre.until_told(GOOD, "waiting")
     assert "the place is open" in outcome(machine)["reason"]
-    # The place closes.
-    drop_in = machine.root / "etc/edge/scanner.d/closed.toml"
+    # It is open day and night, so its office sets a window.
+    drop_in = machine.root / "etc/edge/scanner.d/window.toml"
     drop_in.parent.mkdir()
-    drop_in.write_text('[update]\nhours = ""\n')
+    drop_in.write_text('[update]\nwindow = "00:00-00:00"\n')
     update(machine)
     until_ended(machine)
     assert outcome(machine)["state"] == "installed", outcome(machine)

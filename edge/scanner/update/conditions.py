@@ -9,6 +9,8 @@ from edge.unit_settings import UpdateSettings
 
 #: It must be over when the place opens.
 BEFORE_OPENING = timedelta(minutes=15)
+#: The window of a unit with neither hours nor a window.
+NIGHT = "01:00-04:00"
 
 
 def why_not_now(
@@ -16,18 +18,19 @@ def why_not_now(
 ) -> str:
     """Why nothing may be put in place at *moment*; "" if it may.
 
+    A window that somebody set counts instead of the hours: a bus has no power but while it runs.
     *needed_bytes* must be free on the disk, of which *machine* tells.
     """
     if moment.clock == "none":
         return "the clock is not set, so it cannot be told whether the place is open"
     local = datetime.fromisoformat(moment.at).astimezone(VIETNAM)
-    if settings.hours:
+    if settings.hours and not settings.window:
         if is_open(settings.hours, local):
             return f"the place is open: {settings.hours}"
         if is_open(settings.hours, local + BEFORE_OPENING):
             return f"the place opens soon: {settings.hours}"
-    elif not is_open(settings.window, local):
-        return f"it waits for its window: {settings.window or 'none'}"
+    elif not is_open(settings.window or NIGHT, local):
+        return f"it waits for its window: {settings.window or NIGHT}"
     if machine.under_voltage:
         return "the supply is too weak: another adapter, a shorter cable"
     if machine.throttled:

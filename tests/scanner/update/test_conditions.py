@@ -13,10 +13,13 @@ HOURS = "mon-sat 05:00-18:00"
 NEEDED = 500 << 20
 
 
-def why_not(at: str, clock: Source = "ntp", hours: str = HOURS, **machine: Any) -> str:
+def why_not(
+    at: str, clock: Source = "ntp", hours: str = HOURS, window: str = "", **machine: Any
+) -> str:
     moment = Moment(at=at, boot="b" * 32, uptime_ms=1, clock=clock)
     facts = {"disk_free_bytes": 10 * NEEDED, "under_voltage": False, "throttled": False} | machine
-    return why_not_now(UpdateSettings(hours=hours), moment, Machine(**facts), NEEDED)
+    settings = UpdateSettings(hours=hours, window=window)
+    return why_not_now(settings, moment, Machine(**facts), NEEDED)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,13 @@ def test_never_while_people_come(at: str, why: str) -> None:
 def test_a_place_whose_hours_nobody_knows_has_its_night() -> None:
     assert why_not("2026-11-25T19:00:00.000Z", hours="") == ""
     assert "window" in why_not("2026-11-25T15:00:00.000Z", hours="")
+
+
+def test_a_window_that_was_set_counts_instead_of_the_hours() -> None:
+    # 11:45 and 23:00 in Vietnam.
+    noon, night = "2026-11-25T04:45:00.000Z", "2026-11-25T16:00:00.000Z"
+    assert why_not(noon, window="11:30-12:30") == ""
+    assert why_not(night, window="11:30-12:30") == "it waits for its window: 11:30-12:30"
 
 
 @pytest.mark.parametrize(

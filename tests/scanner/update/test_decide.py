@@ -90,7 +90,11 @@ class Unit:
             },
             "broker": {"url": "mqtt://localhost"},
             "carry": {"sticks": f"{self.stick.parent}/*"},
-            "update": {"hours": self.hours, "window": "00:00-00:00", "url": self.url},
+            "update": {
+                "hours": self.hours,
+                "window": "" if self.hours else "00:00-00:00",
+                "url": self.url,
+            },
         }
         return msgspec.convert(table, ScannerSettings)
 
