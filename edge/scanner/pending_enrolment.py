@@ -6,6 +6,8 @@ and removes it when it has its certificate. A later one replaces it.
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +16,7 @@ from msgspec import Struct
 
 from edge.enrolment_token import EnrolmentUrl, Token
 from edge.errors import EdgeError
-from edge.files import replace_file
+from edge.files import replace_file, wipe_file
 from edge.messages import Name
 
 #: The folder of the unit's identity, and in it what is pending.
@@ -39,12 +41,47 @@ def pend(pending: PendingEnrolment, root: Path = Path("/")) -> None:
 
     Raises OSError.
     """
-    folder = root / IDENTITY
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / PENDING, [msgspec.json.encode(pending)], 0o600)
-    folder.chmod(0o700)
-    for owned in (folder / PENDING, folder):
-        os.chown(owned, *scanner_user(), follow_symlinks=False)
+    path = root / IDENTITY
+    if path.is_symlink():
+        path.unlink()
+    path.mkdir(parents=True, exist_ok=True)
+    with _held(path) as (handle, folder):
+        replace_file(folder / PENDING, [msgspec.json.encode(pending)], 0o600)
+        os.fchmod(handle, 0o700)
+        os.chown(folder / PENDING, *scanner_user(), follow_symlinks=False)
+        os.fchown(handle, *scanner_user())
+
+
+def wipe_identity(root: Path) -> None:
+    """Wipe what is in the identity's folder; a link in its place goes, and not what it points to.
+
+    Raises OSError.
+    """
+    path = root / IDENTITY
+    if path.is_symlink():
+        path.unlink()
+    if not path.exists():
+        return
+    with _held(path) as (_, folder):
+        for file in sorted(folder.iterdir()):
+            if file.is_symlink() or file.is_file():
+                wipe_file(file)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[tuple[int, Path]]:
+    """The folder *path*, open, and a path by which it stays this folder.
+
+    It lies in a folder of the scanner's, who could put a link in its place while root is at work.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield handle, Path(f"/proc/self/fd/{handle}")
+    except OSError as err:
+        # For people, by its name.
+        raise OSError(err.errno, err.strerror, str(path)) from err
+    finally:
+        os.close(handle)
 
 
 def read_pending(folder: Path) -> PendingEnrolment | None:

@@ -33,7 +33,7 @@ from edge.errors import CardError, ConfigError, EdgeError
 from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
 from edge.scanner.outbox import read_outbox
-from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend
+from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend, wipe_identity
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 
 #: Beside the card file, for whoever looks at the card on a laptop or a phone.
@@ -52,8 +52,8 @@ _RECEIPTS = "etc/edge/receipts.pub"
 #: By which root believes updates.
 UPDATES_KEY = "etc/edge/updates.asc"
 WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
-#: What nobody but this unit may have, and what it believes; files or folders.
-SECRETS = (IDENTITY, _AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
+#: What it believes, and whose secrets it is to seal; files or folders.
+SECRETS = (_AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
 _SERIAL = "proc/device-tree/serial-number"
 _RADIOS = "var/lib/systemd/rfkill"
 _RADIO_SWITCH = "dev/rfkill"
@@ -267,8 +267,7 @@ def _apply(card: Card, files: list[UnitFile], root: Path) -> None:
     state = read_state(root)
     if state is not None and card.unit is not None and state.unit != card.unit.id:
         # What another unit was given is not shown in the name of this one.
-        for foreign in sorted((root / IDENTITY).glob("*")):
-            wipe_file(foreign)
+        wipe_identity(root)
     # Before the settings: whoever reads those finds with what to enrol.
     if card.unit is not None and card.enrolment.token is not None:
         pending = PendingEnrolment(

@@ -17,6 +17,7 @@ from edge.mqtt import Connection
 from edge.scanner.credentials import open_identity
 from edge.scanner.disk import Disk, at_rest, explained
 from edge.scanner.held import SEGMENT_SCANS, Held
+from edge.scanner.pending_enrolment import wipe_identity
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import SECRETS, SETTINGS, STATE, WIFI, read_state
 from edge.scanner.setup_by_code import APPLYING
@@ -72,6 +73,7 @@ def empty(settings: UnsetSettings | None, root: Path = Path("/")) -> None:
     """Empty a unit that may be; None if its settings are gone already. Raises EdgeError."""
     key = [] if settings is None else [Path(settings.carry.key_file)]
     try:
+        wipe_identity(root)
         for path in (root / WIFI, *key, *_files(root, (APPLYING, *SECRETS))):
             wipe_file(path)
         if settings is not None and Path(settings.outbox.folder).exists():

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from edge.scanner.pending_enrolment import (
     PendingEnrolment,
     pend,
     read_pending,
+    wipe_identity,
 )
 from tests.power import PowerCut, power_for
 
@@ -45,6 +47,26 @@ def test_whenever_the_power_goes_the_former_or_the_new_is_pending(tmp_path: Path
             assert read_pending(root / IDENTITY) == SECOND
             return
     raise AssertionError("it takes more steps than were tried")
+
+
+@pytest.mark.parametrize("work", [lambda root: pend(FIRST, root), wipe_identity])
+def test_a_link_in_the_place_of_the_folder_leads_root_nowhere(
+    tmp_path: Path, work: Callable[[Path], None]
+) -> None:
+    # The folder above belongs to the scanner.
+    other = tmp_path / "etc/edge"
+    other.mkdir(parents=True, mode=0o755)
+    (other / "scanner.toml").write_text("kept")
+    folder = tmp_path / IDENTITY
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(other)
+
+    work(tmp_path)
+
+    assert [path.name for path in other.iterdir()] == ["scanner.toml"]
+    assert (other / "scanner.toml").read_text() == "kept"
+    assert other.stat().st_mode & 0o777 == 0o755
+    assert not folder.is_symlink()
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
