@@ -65,12 +65,20 @@ class Ledger:
         self._lock = _lock(path)
         self._newest: dict[str, IssuedRecord] = {}
         self._used: dict[str, tuple[str, str]] = {}
+        self._serials: dict[str, list[str]] = {}
         for record in read_issued(path):
             self._know(record)
 
     def newest(self, unit: str) -> IssuedRecord | None:
         """What *unit* was given last."""
         return self._newest.get(unit)
+
+    def is_replaced(self, unit: str, serial: str) -> bool:
+        """Whether the certificate *serial* of *unit* was given here, and two or more after it.
+
+        One after it may be on trial at the unit still, or its answer was lost.
+        """
+        return serial in self._serials.get(unit, [])[:-2]
 
     def used_by(self, nonce: str) -> tuple[str, str] | None:
         """Unit and key for which the token with that *nonce* was used; None if it was not."""
@@ -88,6 +96,7 @@ class Ledger:
 
     def _know(self, record: IssuedRecord) -> None:
         self._newest[record.unit] = record
+        self._serials.setdefault(record.unit, []).append(record.serial)
         if record.nonce:
             self._used[record.nonce] = (record.unit, record.key)
 

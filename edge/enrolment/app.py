@@ -55,10 +55,13 @@ class Endpoint:
         return await self._answer(request, self._enrolment.enrol)
 
     async def _renew(self, request: Request) -> Response:
-        shown = _common_name(getattr(request.state, "peer", None))
+        peer = getattr(request.state, "peer", None)
+        shown, serial = _common_name(peer), _serial(peer)
         if not shown:
             return _refuse(403, "to renew, show the certificate that is to be renewed")
-        return await self._answer(request, lambda asked: self._enrolment.renew(asked, shown))
+        return await self._answer(
+            request, lambda asked: self._enrolment.renew(asked, shown, serial)
+        )
 
     async def _answer(
         self, request: Request, give: Callable[[EnrolmentRequest], EnrolmentAnswer]
@@ -105,6 +108,11 @@ def _common_name(peer: Any) -> str:
     parts = [pair for level in (peer or {}).get("subject", ()) for pair in level]
     names = [value for key, value in parts if key == "commonName"]
     return str(names[0]) if len(parts) == len(names) == 1 else ""
+
+
+def _serial(peer: Any) -> str:
+    """Its serial number in lower hexadecimal digits, as the ledger has it; "" without one."""
+    return str((peer or {}).get("serialNumber", "")).lower().lstrip("0")
 
 
 def _later(wait_s: float) -> Response:

@@ -70,13 +70,20 @@ class Enrolment:
                 )
             return self._give(asked, token.nonce.hex(), now)
 
-    def renew(self, asked: EnrolmentRequest, shown: str) -> EnrolmentAnswer:
-        """A new certificate for the unit whose present one was *shown*. Raises as `enrol`."""
+    def renew(self, asked: EnrolmentRequest, shown: str, serial: str) -> EnrolmentAnswer:
+        """A new certificate for the unit *shown* by its present one, of that *serial* (in
+        hexadecimal digits). Raises as `enrol`."""
         if asked.unit != shown or asked.token:
             raise EnrolmentError(
                 "a certificate is renewed for the unit that shows it, and no other"
             )
         with self._lock:
+            if self._ledger.is_replaced(asked.unit, serial):
+                # An old key, or a copy of one, must not renew itself for ever.
+                raise EnrolmentError(
+                    f"unit {asked.unit} has newer certificates than the one shown; if its key was"
+                    " copied, revoke it; else make its card or set-up code anew"
+                )
             return self._give(asked, "", self._now())
 
     def _give(self, asked: EnrolmentRequest, nonce: str, now: datetime) -> EnrolmentAnswer:

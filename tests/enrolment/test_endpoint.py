@@ -80,6 +80,11 @@ def test_a_certificate_is_renewed_for_the_unit_that_shows_it_alone(
     assert status == 200, said
     new = an_identity(tmp_path / "new.pem", key, said["certificate"])
     assert endpoint.renew("xe-2", make_request("xe-2")[0], new)[0] == 200
+    # Two have followed the first: its key, or a copy of it, is shut out.
+    status, said = endpoint.renew("xe-2", make_request("xe-2")[0], own)
+    assert status == 403
+    assert "newer certificates" in said["error"]
+    own = new
     assert endpoint.renew("xe-3", make_request("xe-3")[0], own)[0] == 403
     assert endpoint.renew("xe-2", make_request("xe-3")[0], own)[0] == 403
     assert endpoint.post(RENEW_PATH, a_request("xe-2", request))[0] == 403
