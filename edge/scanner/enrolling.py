@@ -44,6 +44,8 @@ RENEW_SPREAD = 1 / 30
 #: Waits between two attempts; a refusal is not asked about again at once.
 WAIT_S, WAIT_MAX_S, REFUSED_S = 5.0, 3600.0, 60.0
 TIMEOUT_S = 15.0
+#: From a start on, so long may the clock wait for a time server before it is trouble.
+CLOCKLESS_S = 3600.0
 #: How the endpoint answers who is to be given nothing, whenever he asks.
 FORBIDDEN = 403
 
@@ -72,7 +74,7 @@ class Enroller:
         self._identity, self._url, self._tls, self._clock = identity, url, tls, clock
         self._lock = threading.Lock()
         self._attempts = 0
-        self._next_attempt = clock.monotonic()
+        self._began = self._next_attempt = clock.monotonic()
         self._asked: bytes | None = None
         self._refused = False
         #: What was said of a token that was given up.
@@ -135,7 +137,10 @@ class Enroller:
             return
         due = pending is not None or self._renewal_is_due()
         if not due:
-            self.trouble = self._trouble_without()
+            trouble = self._trouble_without()
+            if trouble and trouble != self.trouble:
+                log.warning("%s", trouble)
+            self.trouble = trouble
             return
         if token != self._asked:
             self._asked, self._attempts, self._refused = token, 0, False
@@ -198,6 +203,13 @@ class Enroller:
             return (
                 f"the certificate ended on {known.not_after:%Y-%m-%d}: scans are kept, but cannot"
                 " be sent until the unit has a new card or set-up code"
+            )
+        waited_s = self._clock.monotonic() - self._began
+        if self._url and waited_s >= CLOCKLESS_S and self._clock.now().clock == "none":
+            return (
+                "nothing has set this unit's clock, so its certificate, until"
+                f" {known.not_after:%Y-%m-%d}, is not renewed in time: let it reach a time server,"
+                " give it a GPS receiver, or renew it by edge-collector command rotate_keys"
             )
         return self._given_up
 

@@ -21,7 +21,7 @@ from edge.provision.codes import make_codes
 from edge.provision.deployment import utc_now
 from edge.provision.machines import enrolment_url
 from edge.scanner.credentials import LOOK_S, Credentials
-from edge.scanner.enrolling import REFUSED_S, RENEW_SHARE, WAIT_MAX_S, Enroller
+from edge.scanner.enrolling import CLOCKLESS_S, REFUSED_S, RENEW_SHARE, WAIT_MAX_S, Enroller
 from edge.scanner.identity import NEXT, PRESENT, REQUEST, Identity
 from edge.scanner.pending_enrolment import IDENTITY, PENDING, PendingEnrolment, pend, read_pending
 from edge.scanner.settings import ScannerSettings
@@ -225,6 +225,27 @@ def test_a_spoilt_byte_costs_no_more_than_the_key_under_way(
     (unit.folder / PENDING).write_bytes(b'{"v": 1, "unit": "\xff"}')
     unit.enroller.step()
     assert "damaged" in unit.enroller.trouble
+
+
+def test_a_unit_whose_clock_nothing_sets_says_that_it_cannot_renew(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-a")
+    unit.enrol()
+    unit.clock.synchronized = False
+    unit.clock.advance(CLOCKLESS_S - 10)
+    unit.enroller.step()
+    assert unit.enroller.trouble == ""
+
+    unit.clock.advance(10)
+    unit.enroller.step()
+
+    assert "nothing has set this unit's clock" in unit.enroller.trouble
+    # What it says helps: this needs no clock.
+    unit.enroller.rotate()
+    issued = unit.issued()
+    unit.enroller.step()
+    assert unit.issued() == issued + 1
 
 
 def test_a_unit_that_is_refused_its_first_certificate_lets_it_be_seen(
