@@ -105,6 +105,9 @@ def set_up(boot: Path, root: Path = Path("/")) -> Setup | None:
         move_file(folder / FILE, folder / APPLIED)
         wipe_file(folder / APPLIED)
         return tell(boot, Setup(True, _what_it_is(card), settings))
+    except EdgeError:
+        # Some of them are OSErrors, too, and say already what is wrong.
+        raise
     except OSError as err:
         raise EdgeError(f"cannot set up: {err.filename or boot}: {err.strerror}") from err
 

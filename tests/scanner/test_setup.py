@@ -207,6 +207,17 @@ def test_a_card_that_is_refused_changes_nothing_and_says_why(machine: Machine, w
     assert done.text in said
 
 
+def test_an_outbox_that_cannot_be_looked_into_is_said_to_be(machine: Machine) -> None:
+    machine.insert(a_card())
+    machine.start()
+    (machine.root / "var/lib/edge/outbox").mkdir()
+    another = CardUnit(id="xe-2", area="pleiku", place="cho-1", direction="in")
+    machine.insert(a_card("xe-2", number=2, unit=another))
+
+    with pytest.raises(EdgeError, match="no outbox is here"):
+        machine.start()
+
+
 def test_a_card_can_give_the_unit_another_door(machine: Machine) -> None:
     machine.insert(a_card())
     machine.start()
