@@ -165,7 +165,7 @@ def _paper(report: Report) -> bytes:
                 _n(total.count.both),
             )
         ],
-        (1,) * 7,
+        (4, 5, 4, 4, 4, 4, 4),
         ("L",) * 7,
         11,
     )

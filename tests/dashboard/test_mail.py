@@ -327,6 +327,7 @@ def test_set_up_shows_what_waits_and_why(tmp_path: Path) -> None:
     page = _page(made)
     assert "1 thư đang chờ gửi" in page
     assert "localhost port 1 does not take it" in page
+    assert "Thư gần nhất" not in page, "none went yet"
 
 
 def _new(folder: Path, name: str) -> Path:
