@@ -158,8 +158,8 @@ PATTERNS: dict[Signal, Pattern] = {
             Step(0.1, yellow=True, tone_hz=MIDDLE_HZ),
             Step(1.5),
         ),
-        "Vẫn ghi nhận, nhưng không gửi được: chứng thư đã hết hạn hoặc chưa được cấp",
-        "Counts, but cannot send: its certificate has ended, or it was given none",
+        "Vẫn ghi nhận nhưng không gửi được vì thiếu chứng thư còn hạn",
+        "Counts, but cannot send: it has no valid certificate (ended, or none was given)",
         repeats=True,
     ),
     # Light: all, flashing. Sound: very long.
