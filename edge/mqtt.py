@@ -48,9 +48,11 @@ BACKOFF_MIN_S = 0.5
 GREETING_S = 10.0
 #: A connection that lasts this long was a good one: the next loss starts with a short wait again.
 STABLE_S = 30.0
-#: So many connections in a row that ended sooner than that look like two clients under one name,
-#: each of which the broker ends for the other.
-SHORT_CONNECTIONS = 4
+#: So many connections that the broker closed within so long look like two clients under one name,
+#: each of which it closes for the other. Both must see it: one of the two may hold each connection
+#: for as long as the other waits to try again, which is BACKOFF_MAX_S.
+CLOSED_BY_BROKER = 4
+CLOSED_WITHIN_S = 300.0
 #: On the second broker, the first is looked for after this long, and again each time.
 RETURN_S = 600.0
 _NO_IDENTITY = "this unit has no certificate yet; scans are kept, and sent once it has one"
@@ -137,7 +139,7 @@ class Connection:
         self._heard_at = 0.0
         self._asked_at = 0.0
         self._return_at = 0.0
-        self._short_connections = 0
+        self._closed_at: deque[float] = deque(maxlen=CLOSED_BY_BROKER)
         self._reason = ""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         #: Whether the broker has greeted us and granted the subscriptions.
@@ -170,8 +172,10 @@ class Connection:
 
     @property
     def suspects_double(self) -> bool:
-        """Whether our connections end so soon that another client may run under our name."""
-        return self._short_connections >= SHORT_CONNECTIONS
+        """Whether the broker closes us so often that another client may run under our name."""
+        now = self._clock.monotonic()
+        often = len(self._closed_at) == CLOSED_BY_BROKER
+        return often and now - self._closed_at[0] <= CLOSED_WITHIN_S
 
     @property
     def in_flight(self) -> int:
@@ -359,7 +363,6 @@ class Connection:
             return
         if now - self._connected_at >= STABLE_S:
             self._attempts = 0
-            self._short_connections = 0
         if self._at and now >= self._return_at:
             self._return_at = now + RETURN_S
             if self._addresses[0].is_reachable(self._settings.connect_timeout_s):
@@ -372,12 +375,10 @@ class Connection:
         return self._identity is not None and self._identity.calls_for_another()
 
     def _lost(self, why: str) -> None:
-        if self.connected:
-            short = self._clock.monotonic() - self._connected_at < STABLE_S
-            self._short_connections = self._short_connections + 1 if short else 0
-        elif self._short_connections and why == self._reason:
-            # NATS does not even greet one of two that take over from each other quickly.
-            self._short_connections += 1
+        # NATS does not even greet one of two that take over from each other quickly; but a broker
+        # that never greeted us has another reason.
+        if why == self._reason and (self.connected or self._closed_at):
+            self._closed_at.append(self._clock.monotonic())
         self._drop()
         if self.suspects_double:
             why += f"; if the network is good, another client may run as {self._client_id!r}"
@@ -574,7 +575,7 @@ class Connection:
     ) -> None:
         # Only MQTT 5 tells why.
         if reason == "Session taken over":
-            self._short_connections = SHORT_CONNECTIONS
+            self._closed_at.extend([self._clock.monotonic()] * CLOSED_BY_BROKER)
 
 
 class _Client(paho.Client):
