@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,12 +19,16 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edge import cli
 from edge.config import secret_path
 from edge.errors import ConfigError
+from edge.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
 START_S = 15.0
+#: How long a service waits between two of its own turns.
+TURN_S = 0.5
 #: How long requests may take to end when the service is told to stop.
 END_S = 5.0
 #: A connection of which a client's certificate may be asked lasts no longer: who says nothing on it
@@ -114,6 +119,29 @@ class Server:
         self._server.should_exit = True
         self._thread.join(END_S + 1)
         self._socket.close()
+
+
+def serve(server: Server, command: str, turn: Callable[[], object] = lambda: None) -> int:
+    """Serve until we are told to stop, as *command*; gives the exit code.
+
+    *turn* is the service's own work: it is done every half second, and systemd hears of each. A
+    server that ends by itself gives 1, so that systemd starts us again. Raises ConfigError, and
+    whatever *turn* raises.
+    """
+    notifier = Notifier()
+    # From before anybody hears that we are ready: whoever does may tell us to stop at once.
+    with cli.stop_signals() as stopping:
+        server.start()
+        print(f"{command}: {server.url}", file=sys.stderr, flush=True)
+        notifier.ready(server.url)
+        while not stopping() and server.serves:
+            turn()
+            notifier.watchdog()
+            time.sleep(TURN_S)
+        told = stopping()
+        notifier.stopping()
+        server.stop()
+    return 0 if told else 1
 
 
 class _KnowingProtocol(H11Protocol):

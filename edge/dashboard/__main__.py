@@ -5,7 +5,6 @@ import getpass
 import json
 import secrets
 import sys
-import time
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +20,10 @@ from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
 from edge.errors import PeopleError
 from edge.register import read_register
-from edge.serving import Server
+from edge.serving import Server, serve
 from edge.storage.places import keep_register
-from edge.systemd import Notifier
 
 DEFAULT_CONFIG = Path("/etc/edge/dashboard.toml")
-TURN_S = 0.5
 
 
 def main(args: list[str] | None = None) -> int:
@@ -103,19 +100,7 @@ def _run(options: argparse.Namespace) -> int:
             key_file=web.key_file,
             proxies=web.proxies,
         )
-        notifier = Notifier()
-        server.start()
-        print(f"edge-dashboard: {server.url}", file=sys.stderr, flush=True)
-        notifier.ready(server.url)
-        with cli.stop_signals() as stopping:
-            while not stopping() and server.serves:
-                service.step()
-                notifier.watchdog()
-                time.sleep(TURN_S)
-            told = stopping()
-        notifier.stopping()
-        server.stop()
-    return 0 if told else 1
+        return serve(server, "edge-dashboard", service.step)
 
 
 def _people(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,11 +14,9 @@ from edge.enrolment.settings import EnrolmentSettings
 from edge.enrolment_ledger import Ledger
 from edge.errors import ConfigError
 from edge.sealing import read_key
-from edge.serving import Server
-from edge.systemd import Notifier
+from edge.serving import Server, serve
 
 DEFAULT_CONFIG = Path("/etc/edge-enrol/enrol.toml")
-TURN_S = 0.5
 
 
 def main(args: list[str] | None = None) -> int:
@@ -59,18 +56,7 @@ def _run(path: Path) -> int:
             key_file=web.key_file,
             clients_file=issuing.certificate_file,
         )
-        notifier = Notifier()
-        server.start()
-        print(f"edge-enrol: {server.url}", file=sys.stderr, flush=True)
-        notifier.ready(server.url)
-        with cli.stop_signals() as stopping:
-            while not stopping() and server.serves:
-                notifier.watchdog()
-                time.sleep(TURN_S)
-            told = stopping()
-        notifier.stopping()
-        server.stop()
-    return 0 if told else 1
+        return serve(server, "edge-enrol")
 
 
 def _read(file: str, beside: Path) -> bytes:

@@ -28,7 +28,7 @@ def command(folder: Path, *args: str, given: str = "") -> "subprocess.CompletedP
         input=given,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -58,7 +58,7 @@ def running(folder: Path) -> Iterator[str]:
         yield found.group(1)
     finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert "Traceback" not in output.read_text()
 
 
