@@ -5,10 +5,12 @@ numbers are missing at the centre then, and its audit names them; the receipt sa
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
+from edge.messages import Scan
 from edge.ranges import ranges_of
 from edge.scanner.outbox import Outbox
 
@@ -35,7 +37,8 @@ class Retention:
         """Erase what is past its time. Raises OutboxError or ChainError.
 
         Only by a clock that is set, of this unit and of the scan: a wrong one would erase what is
-        new. A scan without a known time is past it when a later one is, as numbers tell the order.
+        new. Numbers tell the order: a scan without a known time is past it when a later one is, and
+        none is that comes after one that is not, whatever its own clock says.
         """
         moment = self._clock.now()
         if moment.clock == "none":
@@ -43,10 +46,9 @@ class Retention:
         before = utc_text(utc_seconds(moment.at) - self._days * 86_400)
         while True:
             scans = self._outbox.oldest(AT_ONCE)
-            past = [scan.seq for scan in scans if scan.clock != "none" and scan.at < before]
-            if not past:
+            numbers = _past(scans, before, moment.at)
+            if not numbers:
                 return
-            numbers = [scan.seq for scan in scans if scan.seq <= past[-1]]
             ranges = list(ranges_of(numbers))
             # First the receipt: what is erased without one could not be told from what was lost.
             self._chain.append(
@@ -62,5 +64,20 @@ class Retention:
             )
             self._outbox.forget(ranges)
             log.warning("%d scans were not delivered within %d days", len(numbers), self._days)
-            if len(scans) < AT_ONCE:
+            if len(numbers) < AT_ONCE:
                 return
+
+
+def _past(scans: Sequence[Scan], before: str, now: str) -> list[int]:
+    """The numbers of those first of *scans*, the oldest there are, that were made before *before*.
+
+    What claims to be of the future has no known time.
+    """
+    past = 0
+    for place, scan in enumerate(scans, start=1):
+        if scan.clock == "none" or scan.at > now:
+            continue
+        if scan.at >= before:
+            break
+        past = place
+    return [scan.seq for scan in scans[:past]]

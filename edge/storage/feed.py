@@ -30,6 +30,18 @@ def read(database: Database, after: int, limit: int) -> list[FeedRow]:
         return [FeedRow(*row) for row in rows]
 
 
+def newest(database: Database) -> int:
+    """No row has a number above this, which never falls while *database* is what it was.
+
+    Whoever has read beyond it has read another one: this was put back from a backup since.
+    """
+    with database.reading() as connection:
+        if database.engine == "sqlite":
+            last = connection.exec_driver_sql("SELECT last FROM feed").scalar_one()
+            return int(last)
+        return _horizon(database, connection)
+
+
 def keep_growing(database: Database) -> None:
     """See that new numbers are above those there are, on whichever server the tables are now."""
     if database.engine != "postgresql":

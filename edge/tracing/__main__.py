@@ -100,6 +100,7 @@ def _run(options: argparse.Namespace) -> int:
             keys,
             tokens,
             lambda: _bases(settings, beside),
+            newest=lambda: feed.newest(storage),
             batch_scans=settings.index.batch_scans,
         )
         retention = Retention(

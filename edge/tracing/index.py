@@ -17,10 +17,19 @@ from edge.tracing.persons import Opened, PersonsOfBatch
 from edge.tracing.places import HOUR, PlaceFacts, Places
 from edge.tracing.visits import Bound, Direction, Quality, Sighting, Visit, visits
 
+# What the rows of `progress` say. How far the desk has come in storage...
+_REACHED = 1
+# ... which keys, and which legal bases, it had then...
+KEYS, BASES = 2, 3
+# ... and the highest number that a person ever had: it is no other person's, even once erased.
+_HIGHEST_PERSON = 4
+
 #: A sighting changes no visit that begins further away than this...
 TOUCHES_MS = 24 * HOUR
 #: ... and to make those anew, sightings as far away as this are looked at.
 LOOKS_MS = 48 * HOUR
+#: What was seen so long after the border of the retention was seen by a wrong clock, in the future.
+AHEAD_MS = 400 * 24 * HOUR
 
 
 @dataclass(frozen=True)
@@ -44,28 +53,31 @@ class Index:
     def position(self) -> str:
         """How far it has come in storage; "" at the beginning."""
         with self._database.reading("read how far the desk has come") as connection:
-            found = connection.execute(text("SELECT position FROM progress WHERE id = 1")).scalar()
-        return str(found or "")
+            return _progress(connection, _REACHED)
 
-    def know_keys(self, keys: Sequence[str], unopened: str) -> bool:
-        """Note which *keys* the desk has; whether to begin at the beginning of storage again.
+    def know(self, what: int, names: Sequence[str], left_out: str) -> bool:
+        """Note which KEYS or BASES the desk has; whether to begin at the beginning of storage.
 
-        That is so where a key is new and scans were left out for want of one, by the reason
-        *unopened*. What is indexed already only replaces itself.
+        That is so where one is new and scans were left out for want of it, by the reason
+        *left_out*. What is indexed already only replaces itself.
         """
-        with self._database.writing("note the desk's keys") as connection:
-            before = connection.execute(text("SELECT position FROM progress WHERE id = 2")).scalar()
-            connection.execute(_PUT_PROGRESS, {"id": 2, "position": ",".join(sorted(keys))})
-            if before is None or set(keys) <= set(str(before).split(",")):
+        with self._database.writing("note what the desk opens by") as connection:
+            before = set(_progress(connection, what).split(","))
+            if before != set(names):
+                _put_progress(connection, what, ",".join(sorted(names)))
+            if set(names) <= before:
                 return False
-            left_out = connection.execute(
-                text("SELECT count(*) FROM unused WHERE reason = :reason"), {"reason": unopened}
+            without = connection.execute(
+                text("SELECT count(*) FROM unused WHERE reason = :reason"), {"reason": left_out}
             ).scalar_one()
-            if not left_out:
-                return False
-            connection.execute(text("DELETE FROM unused"))
-            connection.execute(_PUT_PROGRESS, {"id": 1, "position": ""})
-            return True
+            if without:
+                _begin_anew(connection)
+            return bool(without)
+
+    def begin_anew(self) -> None:
+        """Go through storage from its beginning once more."""
+        with self._database.writing("begin anew") as connection:
+            _begin_anew(connection)
 
     def add(
         self,
@@ -80,17 +92,21 @@ class Index:
         """
         with self._database.writing("index a batch") as connection:
             if opened:
-                batch = PersonsOfBatch(connection, self._namesakes)
+                highest = int(_progress(connection, _HIGHEST_PERSON) or 0)
+                batch = PersonsOfBatch(connection, self._namesakes, highest)
                 persons = batch.persons(opened)
                 self._learn_names(connection, opened)
                 self._put(connection, batch, opened, persons)
             _count_unused(connection, unused)
-            connection.execute(_PUT_PROGRESS, {"id": 1, "position": position})
+            _put_progress(connection, _REACHED, position)
 
     def purge(self, before: int, keep: Sequence[int] = ()) -> Purged:
-        """Erase every sighting made before *before*, but those of the persons in *keep*."""
+        """Erase every sighting made before *before*, but those of the persons in *keep*.
+
+        What a wrong clock says was made in the future goes by when it came in.
+        """
         with self._database.writing("erase what is past its time") as connection:
-            return _erase(connection, "time < :before", "finish < :before", before, keep)
+            return _erase(connection, _PAST, _PAST_VISITS, before, keep)
 
     def erase_person(self, person: int) -> Purged:
         """Erase all of one person, at their wish."""
@@ -222,14 +238,18 @@ def _erase(
     connection: Connection, sightings: str, stays: str, before: int, keep: Sequence[int]
 ) -> Purged:
     kept = " AND person NOT IN :keep" if keep else ""
-    values: dict[str, Any] = {"before": before} | ({"keep": list(keep)} if keep else {})
 
     def delete(table: str, where: str) -> int:
-        statement = text(f"DELETE FROM {table} WHERE {where}{kept}")
+        statement = text(f"DELETE FROM {table} WHERE ({where}){kept}")
+        values: dict[str, Any] = {"before": before}
+        if ":ahead" in where:
+            values["ahead"] = before + AHEAD_MS
         if keep:
+            values["keep"] = list(keep)
             statement = statement.bindparams(bindparam("keep", expanding=True))
         return connection.execute(statement, values).rowcount
 
+    _note_highest_person(connection)
     gone_sightings, gone_visits = delete("sighting", sightings), delete("visit", stays)
     if not gone_sightings and not gone_visits:
         return Purged(0, 0, 0)
@@ -253,6 +273,36 @@ def _erase(
         )
     )
     return Purged(gone_sightings, gone_visits, identifiers)
+
+
+def _note_highest_person(connection: Connection) -> None:
+    """Before identifiers go: cases and releases name persons by numbers, and for longer."""
+    highest = connection.execute(text("SELECT max(number) FROM identifier")).scalar() or 0
+    if highest > int(_progress(connection, _HIGHEST_PERSON) or 0):
+        _put_progress(connection, _HIGHEST_PERSON, str(highest))
+
+
+def _begin_anew(connection: Connection) -> None:
+    connection.execute(text("DELETE FROM unused"))
+    _put_progress(connection, _REACHED, "")
+
+
+def _progress(connection: Connection, what: int) -> str:
+    """What is noted of *what*; "" for nothing."""
+    found = connection.execute(
+        text("SELECT position FROM progress WHERE id = :id"), {"id": what}
+    ).scalar()
+    return str(found or "")
+
+
+def _put_progress(connection: Connection, what: int, says: str) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO progress (id, position) VALUES (:id, :says)"
+            " ON CONFLICT (id) DO UPDATE SET position = excluded.position"
+        ),
+        {"id": what, "says": says},
+    )
 
 
 def _count_unused(connection: Connection, unused: Iterable[tuple[str, str, str]]) -> None:
@@ -287,9 +337,10 @@ def _visit(row: Any, place: str) -> Visit:
     )
 
 
-_PUT_PROGRESS = text(
-    "INSERT INTO progress (id, position) VALUES (:id, :position)"
-    " ON CONFLICT (id) DO UPDATE SET position = excluded.position"
+_PAST = "time < :before OR time > :ahead AND received < :before"
+_PAST_VISITS = (
+    "finish < :before OR start > :ahead AND NOT EXISTS"
+    " (SELECT 1 FROM sighting WHERE sighting.scan IN (visit.entry_scan, visit.exit_scan))"
 )
 _PUT_SIGHTING = text(
     "INSERT INTO sighting (scan, person, time, place, unit, trip, direction, quality, received,"

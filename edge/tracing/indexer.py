@@ -4,6 +4,7 @@ What is opened is in memory for a moment: tokens are computed, and the rest is d
 person is logged; what cannot be used is counted by unit and reason.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -12,7 +13,7 @@ from edge.clock import Moment, utc_seconds
 from edge.errors import EdgeError, SealError
 from edge.legal_basis import LegalBasis, why_not
 from edge.messages import DocumentKind
-from edge.tracing.index import Index
+from edge.tracing.index import BASES, KEYS, Index
 from edge.tracing.keys import KeyRing
 from edge.tracing.persons import Opened
 from edge.tracing.tokens import Tokens
@@ -66,6 +67,7 @@ class FedScan(Protocol):
 
 
 Feed = Callable[[int, int], Sequence[FedScan]]
+Bases = Callable[[], Sequence[LegalBasis] | None]
 
 
 class Unusable(EdgeError):
@@ -81,12 +83,17 @@ class Indexer:
         index: Index,
         keys: KeyRing,
         tokens: Tokens,
-        bases: Callable[[], Sequence[LegalBasis] | None],
+        bases: Bases,
         *,
+        newest: Callable[[], int],
         batch_scans: int,
     ) -> None:
-        """*feed* gives scans after a position. *bases*: None where no legal basis is asked for."""
+        """*feed* gives scans after a position; none has one above *newest*, which only grows.
+
+        *bases*: None where no legal basis is asked for.
+        """
         self._feed = feed
+        self._newest = newest
         self._index = index
         self._keys = keys
         self._tokens = tokens
@@ -97,11 +104,13 @@ class Indexer:
     def step(self) -> int:
         """Take in one batch; gives how many scans it had. Raises StorageError."""
         if self._position is None:
-            if self._index.know_keys(self._keys.ids, NO_KEY):
-                log.info("a key is new here: opening what could not be opened without it")
-            self._position = int(self._index.position() or 0)
+            self._position = self._begin()
         scans = self._feed(self._position, self._batch_scans)
         if not scans:
+            if self._newest() < self._position:
+                log.warning("storage is older than the index, as from a backup: beginning anew")
+                self._index.begin_anew()
+                self._position = 0
             return 0
         bases = self._bases()
         opened: list[Opened] = []
@@ -116,6 +125,23 @@ class Indexer:
         if unused:
             log.warning("%d of %d scans could not be used", len(unused), len(scans))
         return len(scans)
+
+    def look_again(self) -> None:
+        """Begin anew if a legal basis has come for which scans were left out; now and then.
+
+        A document may reach the desk later than the units that collect by it. Raises StorageError.
+        """
+        bases = [hashlib.sha256(basis.encode()).hexdigest() for basis in self._bases() or ()]
+        if self._index.know(BASES, bases, NO_BASIS):
+            log.info("a legal basis is new here: opening what could not be opened without it")
+            self._position = 0
+
+    def _begin(self) -> int:
+        """Where to go on in storage."""
+        if self._index.know(KEYS, self._keys.ids, NO_KEY):
+            log.info("a key is new here: opening what could not be opened without it")
+        self.look_again()
+        return int(self._index.position() or 0)
 
     def open(self, scan: FedScan, bases: Sequence[LegalBasis] | None) -> Opened:
         """What the index keeps of *scan*. Raises Unusable."""

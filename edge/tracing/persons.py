@@ -35,8 +35,12 @@ class Opened:
 class PersonsOfBatch:
     """The persons of one batch, found or made by their tokens."""
 
-    def __init__(self, connection: Connection, namesakes: set[tuple[bytes, int]]) -> None:
+    def __init__(
+        self, connection: Connection, namesakes: set[tuple[bytes, int]], highest: int
+    ) -> None:
+        """*highest*: no number up to this is given to anybody new."""
         self._connection = connection
+        self._highest = highest
         self._namesakes = namesakes
         #: token -> (number, person, kind)
         self._known: dict[bytes, tuple[int, int, str]] = {}
@@ -71,9 +75,8 @@ class PersonsOfBatch:
         return found
 
     def _look_up(self, tokens: set[bytes]) -> None:
-        self._next = 1 + (
-            self._connection.execute(text("SELECT max(number) FROM identifier")).scalar() or 0
-        )
+        newest = self._connection.execute(text("SELECT max(number) FROM identifier")).scalar() or 0
+        self._next = 1 + max(newest, self._highest)
         for row in rows_of(
             self._connection,
             "SELECT token, number, person, kind FROM identifier WHERE token IN :list",
@@ -167,7 +170,10 @@ class PersonsOfBatch:
         self._connection.execute(
             text(
                 "INSERT INTO case_person (case_id, person, ring) SELECT case_id, :person, ring"
-                " FROM case_person WHERE person = :other ON CONFLICT DO NOTHING"
+                " FROM case_person WHERE person = :other ON CONFLICT (case_id, person) DO UPDATE"
+                # Who is nearer stays so.
+                " SET ring = CASE WHEN excluded.ring < case_person.ring THEN excluded.ring"
+                " ELSE case_person.ring END"
             ),
             names,
         )

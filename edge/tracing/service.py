@@ -13,6 +13,8 @@ from edge.tracing.retention import Retention
 IDLE_S = 0.5
 #: How often to look for what is past its time, in seconds.
 RETENTION_S = 3600.0
+#: How often to look whether a legal basis has come, in seconds.
+BASES_S = 60.0
 
 
 class TracingService:
@@ -27,6 +29,7 @@ class TracingService:
         self._clock = clock
         self._busy = True
         self._next_retention = 0.0
+        self._next_look = clock.monotonic() + BASES_S
 
     def step(self) -> None:
         """One turn. Raises StorageError: the service ends then, and is started again."""
@@ -34,6 +37,9 @@ class TracingService:
         self._server.step(0.001 if self._busy else IDLE_S)
         self._busy = self._indexer.step() > 0
         now = self._clock.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + BASES_S
+            self._indexer.look_again()
         if now >= self._next_retention:
             self._next_retention = now + RETENTION_S
             self._retention.step()

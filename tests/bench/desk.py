@@ -148,6 +148,7 @@ def _measure(
         KeyRing([PRIVATE]),
         TOKENS,
         lambda: None,
+        newest=lambda: len(scans),
         batch_scans=options.batch,
     )
     began = time.process_time()

@@ -56,6 +56,27 @@ def test_a_scan_without_a_time_goes_with_a_later_one_and_not_before(
     assert erase(outbox, tmp_path) == [3]
 
 
+def test_one_scan_with_a_wrong_clock_takes_none_of_the_days_before_along(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    put(outbox, 25)
+    put(outbox, 3)
+    put(outbox, 18_000, "none")
+    # A new hardware clock was put in, and begins with the year of its maker.
+    put(outbox, 7_000, "rtc")
+    put(outbox, 1)
+
+    assert erase(outbox, tmp_path) == [2, 3, 4, 5]
+
+
+def test_a_scan_of_the_future_keeps_none_of_the_old(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, -400, "rtc")
+    put(outbox, 25)
+    put(outbox, 1)
+
+    assert erase(outbox, tmp_path) == [3]
+
+
 def test_a_unit_whose_clock_is_not_set_erases_nothing(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, 30)
 

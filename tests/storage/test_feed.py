@@ -50,6 +50,21 @@ def test_scans_come_as_they_were_stored_and_each_once(storage: Storage) -> None:
     assert [row.seq for row in storage.feed(position, 7)] == [31]
 
 
+def test_no_row_is_above_the_newest_number_which_never_falls(storage: Storage) -> None:
+    before = feed.newest(storage.database)
+    for day in range(1, 4):
+        put(storage, a_scan(day, clock="ntp", at=f"2021-07-{day:02}T01:00:00.000Z"))
+        _, position = follow(storage)
+        newest = feed.newest(storage.database)
+        assert position <= newest
+        assert before <= newest
+        before = newest
+    # Not even where the rows that came last are dropped.
+    storage.expire("2021-07-09")
+    assert follow(storage)[0] == []
+    assert feed.newest(storage.database) >= before
+
+
 def test_a_corrected_time_comes_once_more(storage: Storage) -> None:
     put(storage, *(a_scan(n, uptime_ms=n * 1000) for n in (1, 2)), a_scan(3, boot="c" * 32))
     _, position = follow(storage)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from sqlalchemy import text
 
 from edge.storage.database import Database
 from edge.tracing.answers import Certainty
+from edge.tracing.cases import Cases
 from edge.tracing.index import Index
 from edge.tracing.persons import Opened
 from edge.tracing.questions import Questions
 from edge.tracing.visits import Quality
+from edge.tracing.workers import Worker
 from tests.tracing.desk import TOKENS, at, local, seen, shown, stay, the_places
 
 A, B, C, D = "064190000001", "064190000002", "064190000003", "064190000004"
@@ -342,6 +345,50 @@ def test_one_person_can_be_erased(index: Index, questions: Questions) -> None:
     assert gone.sightings == 2
     assert questions.persons([TOKENS.token("pin", A).value]) == []
     assert questions.overlaps(who(questions, "pin", B), SINCE, UNTIL) == []
+
+
+@pytest.mark.parametrize("by", ["wish", "retention"])
+def test_the_number_of_someone_erased_is_never_anothers(
+    index: Index, questions: Questions, by: str
+) -> None:
+    """Cases and releases name persons by their numbers, for longer than the retention."""
+    index.add([*stay("08:00", "10:00", pin=A)], "1")
+    erased = who(questions, "pin", A)
+    if by == "wish":
+        index.erase_person(erased)
+    else:
+        index.purge(at("00:00", 20))
+
+    index.add([*stay("08:00", "10:00", day=21, pin=B)], "2")
+
+    assert who(questions, "pin", B) != erased
+
+
+def test_two_persons_of_a_case_who_are_one_keep_the_nearer_ring(
+    index: Index, questions: Questions, database: Database
+) -> None:
+    index.add([shown(seen("08:00"), "qrqg", qid="QA"), shown(seen("09:00"), pin=A)], "1")
+    cases = Cases(database)
+    case = cases.open("Ca bệnh số 5 tại chợ", [], Worker("lan", "", frozenset()), "2021-07-02")
+    cases.add_persons(case.id, [who(questions, "qid", "QA")], 2)
+    cases.add_persons(case.id, [who(questions, "pin", A)], 0)
+
+    index.add([shown(seen("10:00"), "qrqg", pin=A, qid="QA")], "2")
+
+    assert cases.persons(case.id) == {who(questions, "pin", A): 0}
+
+
+def test_what_a_wrong_clock_saw_in_the_future_is_erased_by_when_it_came(
+    index: Index, questions: Questions
+) -> None:
+    in_2099 = replace(seen("08:00"), time=4_070_908_800_000, received=at("08:00"))
+    index.add([shown(in_2099, pin=A), *stay("08:00", "10:00", day=21, pin=B)], "1")
+
+    gone = index.purge(at("00:00", 20))
+
+    assert (gone.sightings, gone.visits, gone.identifiers) == (1, 1, 1)
+    assert questions.persons([TOKENS.token("pin", A).value]) == []
+    assert questions.persons([TOKENS.token("pin", B).value])
 
 
 def test_the_index_holds_no_name_and_no_number(

@@ -67,6 +67,9 @@ class Storage:
         self.scans.append(replace(fed, **changes))  # type: ignore[arg-type]
         return self.scans[-1]
 
+    def newest(self) -> int:
+        return len(self.scans)
+
     def feed(self, after: int, limit: int) -> list[Fed]:
         return [scan for scan in self.scans if scan.position > after][:limit]
 
@@ -99,8 +102,25 @@ def an_indexer(
         read_keys(keys, storage.folder),
         TOKENS,
         lambda: bases,
+        newest=storage.newest,
         batch_scans=3,
     )
+
+
+def a_basis(place: str) -> LegalBasis:
+    return LegalBasis(
+        number="144/CV-THU",
+        issuer="Ban Chỉ đạo Mẫu",
+        places=(place,),
+        issued="2021-07-01T00:00:00.000Z",
+        start="2021-07-02T01:00:00.000Z",
+        end="2021-07-02T02:00:00.000Z",
+    )
+
+
+def sightings(database: Database) -> int:
+    with database.reading() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM sighting")).scalar_one())
 
 
 def unused(database: Database) -> dict[str, int]:
@@ -188,14 +208,7 @@ def test_a_key_that_comes_later_opens_what_was_left_out(
 
 
 def test_what_no_legal_basis_covers_is_not_opened(storage: Storage, database: Database) -> None:
-    basis = LegalBasis(
-        number="144/CV-THU",
-        issuer="Ban Chỉ đạo Mẫu",
-        places=("cho-1",),
-        issued="2021-07-01T00:00:00.000Z",
-        start="2021-07-02T01:00:00.000Z",
-        end="2021-07-02T02:00:00.000Z",
-    )
+    basis = a_basis("cho-1")
     storage.put(MAU, "00:59")
     storage.put(MAU, "01:30")
     storage.put(MAU, "02:00")
@@ -206,6 +219,65 @@ def test_what_no_legal_basis_covers_is_not_opened(storage: Storage, database: Da
         pass
 
     assert unused(database) == {indexing.NO_BASIS: 3}
+
+
+def test_a_legal_basis_that_comes_later_opens_what_was_left_out(
+    storage: Storage, database: Database
+) -> None:
+    # The units of the station had the document a day before the desk did.
+    bases = [a_basis("cho-1")]
+    storage.put(MAU, "01:10")
+    storage.put(MAU, "01:30", place="ben-xe")
+    indexer = an_indexer(storage, database, bases)
+    while indexer.step():
+        pass
+    assert unused(database) == {indexing.NO_BASIS: 1}
+
+    indexer.look_again()
+    assert indexer.step() == 0
+    bases.append(a_basis("ben-xe"))
+    indexer.look_again()
+    while indexer.step():
+        pass
+
+    assert unused(database) == {}
+    assert sightings(database) == 2
+
+
+def test_a_legal_basis_that_came_while_the_desk_was_off_opens_what_was_left_out(
+    storage: Storage, database: Database
+) -> None:
+    storage.put(MAU, "01:30", place="ben-xe")
+    before = an_indexer(storage, database, [a_basis("cho-1")])
+    while before.step():
+        pass
+
+    after = an_indexer(storage, database, [a_basis("cho-1"), a_basis("ben-xe")])
+    while after.step():
+        pass
+
+    assert unused(database) == {}
+    assert sightings(database) == 1
+
+
+def test_a_storage_that_was_put_back_from_a_backup_is_gone_through_anew(
+    storage: Storage, database: Database
+) -> None:
+    for minute in range(5):
+        storage.put(MAU, f"01:0{minute}")
+    indexer = an_indexer(storage, database)
+    while indexer.step():
+        pass
+    # Two are lost with the disk; of what comes now, numbers begin where those of the backup ended.
+    del storage.scans[3:]
+    storage.put(MAU, "02:00", direction="out")
+
+    assert indexer.step() == 0
+    while indexer.step():
+        pass
+
+    assert sightings(database) == 6
+    assert indexer.step() == 0
 
 
 def test_a_late_correction_of_the_time_replaces_the_scan(

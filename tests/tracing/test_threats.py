@@ -30,6 +30,7 @@ from edge.scanner.retention import RECEIPTS, Retention
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.sealing import Opener, Sealer, open_signer, read_key
+from edge.storage import feed
 from edge.storage.database import Database
 from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
@@ -338,6 +339,7 @@ class UsedDesk:
             KeyRing([PRIVATE]),
             Tokens(SECRET),
             lambda: None,
+            newest=lambda: feed.newest(self.storage.database),
             batch_scans=100,
         )
         assert indexer.step() == 6

@@ -82,7 +82,8 @@ CREATE TABLE visit (
 CREATE INDEX visit_person ON visit (person, start);
 CREATE INDEX visit_place ON visit (place, start, finish, person);
 
--- 1: how far the desk has come in storage. 2: which keys it had then.
+-- 1: how far the desk has come in storage. 2 and 3: which keys and which legal bases it had then.
+-- 4: the highest number that a person ever had.
 CREATE TABLE progress (
     id       INTEGER NOT NULL PRIMARY KEY,
     position TEXT    NOT NULL
