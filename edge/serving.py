@@ -26,7 +26,7 @@ from edge.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-START_S = 15.0
+START_S = 60.0
 #: How long a service waits between two of its own turns.
 TURN_S = 0.5
 #: How long requests may take to end when the service is told to stop.

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +15,7 @@ from edge.demo.broker import NatsBroker, free_port, listens
 from edge.mqtt import Connection
 from tests import postgresql
 from tests.connections import Connect
+from tests.fakes import eventually
 from tests.postgresql import PostgresqlServer
 
 #: A test that waits for a broker to deliver again does not wait for long.
@@ -65,10 +65,8 @@ class Mosquitto:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
-        while not listens(self.port):
-            assert time.monotonic() < deadline, "mosquitto did not start"
-            time.sleep(0.02)
+        eventually(lambda: listens(self.port), "mosquitto listens")
+        assert self._process.poll() is None, f"somebody else listens at {self.port}"
 
     def stop(self) -> None:
         if self._process is not None:

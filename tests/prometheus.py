@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from edge.demo.broker import free_port
+from tests.fakes import LIMIT_S
 
 FETCH_S = 120
 HOW = "no prometheus: apt install prometheus, or let apt-get download it"
@@ -68,7 +69,7 @@ class Prometheus:
         """What *expression* gives now; raises for one that is none."""
         query = urllib.parse.urlencode({"query": expression})
         url = f"http://127.0.0.1:{self._port}/api/v1/query?{query}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return found
 
@@ -93,4 +94,4 @@ def running(config: Path, folder: Path) -> Iterator[Prometheus]:
         yield Prometheus(port)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(LIMIT_S)

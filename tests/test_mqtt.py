@@ -11,7 +11,7 @@ from edge.errors import ConfigError
 from edge.mqtt import RETURN_S, Connection, LastWill
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
-from tests.fakes import FakeClock, eventually
+from tests.fakes import LIMIT_S, FakeClock, eventually
 
 
 def test_a_message_arrives_and_is_acknowledged(broker: Broker, connect: Connect) -> None:
@@ -59,9 +59,7 @@ def test_what_is_in_hand_already_is_not_received_a_second_time(
     sender.publish("t", b"1")
     (message,) = receive(receiver, 1)
 
-    eventually(
-        lambda: receiver.redelivered >= 2, "again", turn=lambda: receiver.step(0.05), limit_s=30
-    )
+    eventually(lambda: receiver.redelivered >= 2, "again", turn=lambda: receiver.step(0.05))
     assert receiver.take() == []
     receiver.ack(message)
     sender.publish("t", b"2")
@@ -128,7 +126,7 @@ def test_a_proper_goodbye_tells_no_will(broker: Broker, connect: Connect) -> Non
     until_connected(leaving)
 
     leaving.publish("t/bye", b"stopped", retain=True)
-    leaving.disconnect(2.0)
+    leaving.disconnect(LIMIT_S)
     other = connect(broker.url, "other")
     until_connected(other)
     other.publish("t/after", b"x")
@@ -155,7 +153,7 @@ def test_mqtt_5_works_where_the_broker_speaks_it(mosquitto: Broker, connect: Con
 
     first = receiver()
     until_connected(first)
-    first.disconnect(1.0)
+    first.disconnect(LIMIT_S)
     sender = connect(mosquitto.url, "sender", settings={"protocol": "5"})
     until_connected(sender)
     sender.publish("t", b"while away")
@@ -248,7 +246,7 @@ def greeted(server: socket.socket, connection: Connection) -> socket.socket:
     """The other end of *connection*, once it has been greeted as by a broker."""
     connection.step(0)
     peer, _ = server.accept()
-    peer.settimeout(10)
+    peer.settimeout(LIMIT_S)
     peer.recv(1000)
     peer.sendall(b"\x20\x02\x00\x00")
     until_connected(connection)

@@ -1,6 +1,7 @@
 """A broker for the demonstration: the NATS server from its Python wheel, with its MQTT listener."""
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -11,10 +12,14 @@ from typing import Any
 
 from edge.errors import BrokerError
 
-#: How long it may take to open its port.
-START_S = 15.0
+#: How long it may take to open its port, and to answer for the first time.
+START_S = 60.0
 #: How long it may take to answer a question; one without a leader does not answer.
 ANSWER_S = 3.0
+#: Ports to listen on. The system gives those from 32768 on to whoever connects somewhere, and one
+#: that was free a moment ago would be gone, or a server that is started again would find its own
+#: taken by one of those who wait for it.
+PORTS = range(20_000, 32_768)
 #: What is not acknowledged for so long comes again: the server's own default. It must be longer
 #: than a collector takes for MAX_ACK_PENDING messages on its worst day, of up to twenty scans each;
 #: and nothing is won by less, since units send again by themselves what a killed collector had in
@@ -78,7 +83,7 @@ class NatsBroker:
                 self.stop()
                 raise BrokerError(f"the NATS server did not start; its reason is in {self._log}")
             time.sleep(0.02)
-        bound_queue(self._client_port, self._queue_bytes)
+        self._bound_queue(deadline)
 
     def queue(self) -> dict[str, Any]:
         """What the queue of MQTT messages holds: `messages`, `bytes` and more."""
@@ -93,6 +98,17 @@ class NatsBroker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def _bound_queue(self, deadline: float) -> None:
+        while True:
+            try:
+                bound_queue(self._client_port, self._queue_bytes)
+                return
+            except BrokerError:
+                # On a busy machine the first answer may take longer.
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise
 
     def _settings(self) -> str:
         self._client_port = free_port()
@@ -134,29 +150,38 @@ def bound_queue(port: int, queue_bytes: int, replicas: int = 1) -> None:
 def ask_nats(port: int, what: str, question: dict[str, Any]) -> dict[str, Any]:
     """Ask a NATS server's API, as its own clients do. Raises BrokerError."""
     data = json.dumps(question).encode()
-    with (
-        socket.create_connection(("127.0.0.1", port), ANSWER_S) as sock,
-        sock.makefile("rb") as lines,
-    ):
-        sock.sendall(
-            b'CONNECT {"verbose":false}\r\nSUB _INBOX.edge 1\r\n'
-            b"PUB $JS.API.%b _INBOX.edge %d\r\n%b\r\n" % (what.encode(), len(data), data)
-        )
-        for line in lines:
-            word, *rest = line.split()
-            if word == b"MSG":
-                answer: dict[str, Any] = json.loads(lines.read(int(rest[-1])))
-                return answer
-            if word == b"-ERR":
-                break
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), ANSWER_S) as sock,
+            sock.makefile("rb") as lines,
+        ):
+            sock.sendall(
+                b'CONNECT {"verbose":false}\r\nSUB _INBOX.edge 1\r\n'
+                b"PUB $JS.API.%b _INBOX.edge %d\r\n%b\r\n" % (what.encode(), len(data), data)
+            )
+            for line in lines:
+                word, *rest = line.split()
+                if word == b"MSG":
+                    answer: dict[str, Any] = json.loads(lines.read(int(rest[-1])))
+                    return answer
+                if word == b"-ERR":
+                    break
+    except OSError as err:
+        raise BrokerError(f"the NATS server at port {port} does not answer: {err}") from err
     raise BrokerError(f"the NATS server at port {port} does not answer about {what}")
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A TCP port of this machine that nobody listens on, of PORTS. Raises BrokerError."""
+    # Drawn by the system's own lot: processes of one seed would draw the same.
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BrokerError(f"no port of {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def listens(port: int) -> bool:

@@ -16,7 +16,7 @@ from edge.messages import Confirmed
 from edge.storage.storage import Storage
 from edge.topics import topic
 from tests.end_to_end.parts import Service
-from tests.fakes import FakeClock, FakeConnection, a_scan, eventually
+from tests.fakes import LIMIT_S, FakeClock, FakeConnection, a_scan, eventually
 from tests.postgresql import PostgresqlServer
 
 
@@ -29,7 +29,7 @@ class Gated(Storage):
 
     def store(self, *batch: object, **how: object) -> int:
         new = super().store(*batch, **how)  # type: ignore[arg-type]
-        assert self.may_end.wait(30)
+        assert self.may_end.wait(LIMIT_S)
         return new
 
 
@@ -109,7 +109,7 @@ def test_one_of_two_dies_the_other_goes_on_and_takes_its_areas(
     one, two = a_collector("one", ["sim-1"]), a_collector("two", ["sim-2"])
     options = f"--broker {nats.url} --storage {url} --units 40 --areas 2 --rate 40 --seconds 8"
     fleet = subprocess.Popen(
-        [sys.executable, "-m", "edge.simulate", *options.split(), "--drain-s", "90", "--json"],
+        [sys.executable, "-m", "edge.simulate", *options.split(), "--drain-s", "300", "--json"],
         stdout=subprocess.PIPE,
     )
     storage = Storage(url)
@@ -117,12 +117,11 @@ def test_one_of_two_dies_the_other_goes_on_and_takes_its_areas(
         eventually(
             lambda: {row.area for row in storage.units() if row.scans} == {"sim-1", "sim-2"},
             "both store",
-            limit_s=60,
         )
         one.stop(signal.SIGKILL)
         two.stop()
         two = a_collector("two", ["sim-1", "sim-2"])
-        found = json.loads(fleet.communicate(timeout=120)[0])
+        found = json.loads(fleet.communicate(timeout=400)[0])
     finally:
         fleet.kill()
         two.stop()

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from edge.dashboard.rights import Role
 from edge.serving import Server
 from tests.dashboard.parts import Deployment
+from tests.fakes import LIMIT_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: Where pictures of the pages go; not part of the project.
@@ -48,7 +49,10 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("chromium is missing: sudo apt install chromium")
     with tempfile.TemporaryDirectory(prefix="edge-chromium-"), sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=list(_FLAGS), chromium_sandbox=False
+            executable_path=CHROMIUM,
+            args=list(_FLAGS),
+            chromium_sandbox=False,
+            timeout=1000 * LIMIT_S,
         )
         yield browser
         browser.close()
@@ -67,6 +71,7 @@ class Visitor:
             is_mobile=size == "phone",
             locale="vi-VN",
         )
+        self.context.set_default_timeout(1000 * LIMIT_S)
         host = urlsplit(url).netloc
         self.context.add_cookies(
             [

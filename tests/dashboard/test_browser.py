@@ -11,6 +11,7 @@ from edge.dashboard.rights import ROLES
 from edge.dashboard.settings import DashboardSettings, TracingSettings
 from tests.dashboard.browser import Visitor, chromium, served
 from tests.dashboard.parts import PASSWORD, Deployment, example_path
+from tests.fakes import LIMIT_S
 
 #: Words in the first column of tables that stand on more than one line.
 BROKEN_WORDS = """() => [...document.querySelectorAll("tbody th")].flatMap(cell => {
@@ -198,6 +199,7 @@ def test_a_register_is_handed_in_from_a_phone_and_seen_before_it_is_taken(
 def test_pages_are_whole_without_a_script(browser: Browser, shown: tuple[Deployment, str]) -> None:
     deployment, url = shown
     context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 740})
+    context.set_default_timeout(1000 * LIMIT_S)
     context.add_cookies(
         [{"name": "edge-session", "value": deployment.session("operator"), "url": url}]
     )
@@ -227,7 +229,7 @@ def test_now_follows_what_happens_without_being_loaded_again(
 
         deployment.add_units()
 
-        visitor.page.get_by_role("heading", name="cho-pleiku").wait_for(timeout=30_000)
+        visitor.page.get_by_role("heading", name="cho-pleiku").wait_for()
         assert visitor.page.evaluate("window.mark") == 1
         assert visitor.complaints == []
     deployment.close()

@@ -19,7 +19,7 @@ import pytest
 from edge.demo.broker import free_port
 from edge.register import Place, Register, write_register
 from tests.dashboard.parts import HOSTILE
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 
 
 def command(folder: Path, *args: str, given: str = "") -> "subprocess.CompletedProcess[str]":
@@ -52,13 +52,13 @@ def running(folder: Path) -> Iterator[str]:
         )
     address = re.compile(r"edge-dashboard: (https?://\S+)/")
     try:
-        eventually(lambda: address.search(output.read_text()), "the address", limit_s=60)
+        eventually(lambda: address.search(output.read_text()), "the address")
         found = address.search(output.read_text())
         assert found
         yield found.group(1)
     finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 0
+    assert process.wait(LIMIT_S) == 0
     assert "Traceback" not in output.read_text()
 
 

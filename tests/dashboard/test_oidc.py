@@ -21,7 +21,7 @@ from edge.errors import ConfigError, SignInError
 from tests.dashboard.browser import chromium, served
 from tests.dashboard.oidc_server import CLIENT, SECRET, OidcServer, User, serving
 from tests.dashboard.parts import HOSTILE, OWN_PLACE, PASSWORD, Deployment, token_in
-from tests.fakes import FakeClock
+from tests.fakes import LIMIT_S, FakeClock
 
 OURS = "http://testserver"
 
@@ -95,7 +95,7 @@ def approve(url: str, tmp_path: Path, user: str) -> str:
         {"user": user},
         verify=str(tmp_path / "ca.pem"),
         allow_redirects=False,
-        timeout=10,
+        timeout=LIMIT_S,
     )
     assert answer.status_code == 302, answer.text
     return answer.headers["location"].removeprefix(OURS)
@@ -344,6 +344,7 @@ def test_a_browser_goes_there_and_back_and_out_again(tmp_path: Path, server: Oid
     with served(made, port) as url, chromium() as browser:
         # The browser does not know the test's authority; our own service does.
         page = browser.new_context(ignore_https_errors=True).new_page()
+        page.set_default_timeout(1000 * LIMIT_S)
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
         page.goto(f"{url}/coverage")

@@ -156,12 +156,11 @@ def test_prometheus_scrapes_and_every_panel_has_something_to_draw(
                 except OSError:
                     return False
 
-            eventually(all_up, "both are scraped", limit_s=60)
+            eventually(all_up, "both are scraped")
             # A rate needs two looks.
             eventually(
                 lambda: all(prometheus.ask(expr) for expr in asked_for()),
                 "every panel has something",
-                limit_s=60,
             )
             (stored,) = prometheus.ask("edge_collector_stored_total")
             assert stored["value"][1] == "2"

@@ -11,7 +11,7 @@ from edge.dashboard.service import Beside, Service
 from edge.dashboard.settings import DashboardSettings
 from edge.errors import StorageError
 from tests.dashboard.parts import OTHER_PLACE, Deployment
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 
 
 def test_a_mail_server_that_says_nothing_holds_up_nothing_else(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_mail_server_that_says_nothing_holds_up_nothing_else(tmp_path: Path) -
         deployment.parts.alarms.begin(Finding("unit-offline", "x", OTHER_PLACE), now)
         service = Service(deployment.parts)
         service.step()
-        silent.settimeout(20)
+        silent.settimeout(LIMIT_S)
         # The mail is on its way: somebody has called.
         called, _ = silent.accept()
 

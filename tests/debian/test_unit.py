@@ -379,7 +379,6 @@ def until_ended(machine: Machine) -> None:
     eventually(
         lambda: machine.property(TRIAL, "ActiveState") == "inactive",
         "its service has ended",
-        limit_s=60,
     )
 
 

@@ -73,7 +73,7 @@ class Part:
         self.restart_at = None
         if self.program.ended() is None:
             self.kills += how is signal.SIGKILL
-            self.program.stop(how, limit_s=60)
+            self.program.stop(how)
 
     def watch(self, now: float) -> None:
         """If it has ended by itself, start it again after a short wait, as systemd would."""

@@ -16,6 +16,7 @@ from edge.messages import Identity
 from edge.scanner.documents import Refusal, classify
 from edge.sealing import make_key_pair
 from tests.drawing import draw
+from tests.fakes import LIMIT_S
 
 #: Invented people; nothing of them may ever be found outside a seal.
 SECRETS: list[str] = []
@@ -106,7 +107,7 @@ class Program:
         if self._process is not None:
             self._process.send_signal(what)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, limit_s: float = 20) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, limit_s: float = LIMIT_S) -> int:
         """Send it *how* and wait for its end; gives its exit code."""
         if self._process is None:
             return 0

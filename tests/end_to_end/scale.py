@@ -55,7 +55,7 @@ class Restarted:
         self._stopping.set()
         self._thread.join()
         if self._service.ended() is None:
-            self._service.stop(limit_s=60)
+            self._service.stop()
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.2):

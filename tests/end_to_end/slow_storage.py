@@ -168,7 +168,7 @@ def _play(
     collector = Service("collector", folder, _settings(queue, storage, options))
     collector.start()
     stack.callback(lambda: collector.stop(signal.SIGKILL))
-    eventually(lambda: "connected to" in collector.log.read_text(), "connected", limit_s=60)
+    eventually(lambda: "connected to" in collector.log.read_text(), "connected")
     before_kb = _peak_kb(collector)
     storage.slow_down(options.slow_s)
     fleet = _fleet(folder, queue, storage, options)

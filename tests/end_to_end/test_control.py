@@ -38,7 +38,7 @@ from tests.end_to_end.parts import (
     scanner_settings,
     write_frames,
 )
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 
 
 class Kept:
@@ -63,7 +63,7 @@ class Kept:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(LIMIT_S)
         if self.service.ended() is None:
             self.service.stop(signal.SIGKILL)
 
@@ -113,12 +113,12 @@ class Fleet:
             [sys.executable, "-m", "edge.collector", *config, *words],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=4 * LIMIT_S,
             check=False,
         )
 
     def command(self, action: str, unit: str) -> dict[str, Any]:
-        (row,) = self.centre("command", action, unit, "--by", "lan", "--wait", "60", "--json")
+        (row,) = self.centre("command", action, unit, "--by", "lan", "--wait", "120", "--json")
         return row
 
     def configs(self) -> dict[str, ConfigRow]:
@@ -144,8 +144,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     fleet = Fleet(tmp_path_factory.mktemp("fleet"))
     try:
         storage = fleet.folder / "storage.db"
-        eventually(storage.exists, "the collector has its storage", limit_s=90)
-        eventually(lambda: len(fleet.configs()) == 2, "both units are known", limit_s=90)
+        eventually(storage.exists, "the collector has its storage")
+        eventually(lambda: len(fleet.configs()) == 2, "both units are known")
         yield fleet
     finally:
         fleet.stop()
@@ -157,7 +157,7 @@ def a_second() -> None:
 
 def scans_go_on(fleet: Fleet, unit: str) -> None:
     before = fleet.beeps(unit)
-    eventually(lambda: fleet.beeps(unit) > before, f"{unit} goes on scanning", limit_s=60)
+    eventually(lambda: fleet.beeps(unit) > before, f"{unit} goes on scanning")
 
 
 def test_units_do_what_they_are_told_once_and_it_is_on_record(fleet: Fleet) -> None:
@@ -189,7 +189,7 @@ def test_units_do_what_they_are_told_once_and_it_is_on_record(fleet: Fleet) -> N
     # A group is commanded as one, and each of its units is on record.
     fleet.said("group", "thu", "--add", "cong-1", "cong-2", "--by", "lan")
     rows = fleet.centre(
-        "command", "identify", "group:thu", "--wait", "60", "--json", "--by", "minh"
+        "command", "identify", "group:thu", "--wait", "120", "--json", "--by", "minh"
     )
     assert {row["unit"]: row["state"] for row in rows} == dict.fromkeys(fleet.units, "successful")
 
@@ -257,8 +257,8 @@ def test_who_runs_the_broker_makes_no_unit_forget_a_scan(fleet: Fleet) -> None:
                 forged += 1
 
     fleet.collector.stop()
-    eventually(lambda: rogue.connected and forged >= 5, "forged", turn=forge, limit_s=60)
-    eventually(lambda: rogue.in_flight == 0, "the broker has them", turn=forge, limit_s=60)
+    eventually(lambda: rogue.connected and forged >= 5, "forged", turn=forge)
+    eventually(lambda: rogue.in_flight == 0, "the broker has them", turn=forge)
     rogue.close()
     fleet.collector.start()
     last = max(scan.seq for scan in seen)
@@ -271,7 +271,7 @@ def test_who_runs_the_broker_makes_no_unit_forget_a_scan(fleet: Fleet) -> None:
             storage.close()
         return rows >= set(range(1, last + 1))
 
-    eventually(all_are_rows, "every scan is a row", limit_s=90, turn=a_second)
+    eventually(all_are_rows, "every scan is a row", turn=a_second)
     assert "has not signed" in fleet.units["cong-2"].service.log.read_text()
 
 
@@ -283,7 +283,7 @@ def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_m
     def all_are(state: str) -> bool:
         return all(row.state == state for row in fleet.configs().values())
 
-    eventually(lambda: all_are("successful"), "all run by it", limit_s=90, turn=a_second)
+    eventually(lambda: all_are("successful"), "all run by it", turn=a_second)
     good = fleet.configs()["cong-1"].running
 
     began = time.monotonic()
@@ -291,7 +291,7 @@ def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_m
     fleet.centre("desired", "unit:cong-2", "broker.url=mqtt://127.0.0.1:9")
 
     # Two minutes and no more on a unit; this machine may be busy with other tests.
-    eventually(lambda: all_are("failed"), "taken back", limit_s=240, turn=a_second)
+    eventually(lambda: all_are("failed"), "taken back", limit_s=4 * LIMIT_S, turn=a_second)
 
     camera, broker = fleet.configs()["cong-1"], fleet.configs()["cong-2"]
     assert camera.reason.startswith("taken back"), camera
@@ -301,7 +301,7 @@ def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_m
     def all_run_by_it() -> bool:
         return all(row.running == good for row in fleet.configs().values())
 
-    eventually(all_run_by_it, "they run by what they had", limit_s=60, turn=a_second)
+    eventually(all_run_by_it, "they run by what they had", turn=a_second)
     for unit in fleet.units:
         scans_go_on(fleet, unit)
     assert "did you mean 'frame_rate'" in fleet.refused("desired", "all", "camera.frame_rat=9")

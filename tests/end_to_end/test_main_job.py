@@ -17,7 +17,7 @@ from edge.scanner.outbox import read_outbox
 from edge.scanner.sample import sample_script
 from edge.storage.storage import Storage
 from tests.end_to_end.parts import invented_cards, write_frames
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 
 
 def demo(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
@@ -25,7 +25,7 @@ def demo(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-m", "edge.demo", "--folder", str(folder), "--once", *more],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=4 * LIMIT_S,
         check=False,
     )
 
@@ -89,10 +89,10 @@ def test_ctrl_c_stops_everything_and_prints_totals(tmp_path: Path) -> None:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
     try:
-        eventually(lambda: b"confirmed" in output.read_bytes(), "a confirmed scan", limit_s=60)
+        eventually(lambda: b"confirmed" in output.read_bytes(), "a confirmed scan")
     finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT_S) == 0
 
     text = output.read_text()
     assert total(text, "still on the unit") == 0
@@ -119,13 +119,13 @@ def test_the_dashboard_shows_the_samples_scans_live(tmp_path: Path) -> None:
         )
     try:
         told = re.compile(r"dashboard: (\S+) \((\w+), (\S+)\)")
-        eventually(lambda: told.search(output.read_text()), "the address", limit_s=60)
+        eventually(lambda: told.search(output.read_text()), "the address")
         match = told.search(output.read_text())
         assert match
         url, name, password = match.groups()
         browser = build_opener(HTTPCookieProcessor())
         form = urlencode({"name": name, "password": password}).encode()
-        eventually(lambda: _opens(browser, f"{url}sign-in"), "a page", limit_s=60)
+        eventually(lambda: _opens(browser, f"{url}sign-in"), "a page")
         browser.open(f"{url}sign-in", form).read()
 
         def scans() -> int:
@@ -133,10 +133,10 @@ def test_the_dashboard_shows_the_samples_scans_live(tmp_path: Path) -> None:
             assert "Chợ Mẫu, cổng 1" in page
             return int(page.partition('<span class="big">')[2].partition("<")[0])
 
-        eventually(lambda: scans() >= 2, "two scans on the page", limit_s=60)
+        eventually(lambda: scans() >= 2, "two scans on the page")
     finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT_S) == 0
 
 
 def _opens(browser: OpenerDirector, url: str) -> bool:
@@ -202,6 +202,6 @@ def edge_scanner(*args: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-m", "edge.scanner", *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )

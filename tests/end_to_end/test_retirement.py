@@ -117,7 +117,7 @@ def test_a_unit_is_retired_by_its_centre_when_nothing_waits_and_the_office_sees_
     assert answer["state"] == "successful", answer
     assert answer["detail"].startswith("retired")
     # From here on root does it; systemd would stop the scanner first.
-    eventually((centre.run / "retire").exists, "it asks root", limit_s=120)
+    eventually((centre.run / "retire").exists, "it asks root")
     beeps = len(centre.beeps())
     assert centre.scanner.stop() == 0
     assert len(centre.beeps()) == beeps
@@ -144,7 +144,7 @@ def test_a_unit_is_retired_by_its_centre_when_nothing_waits_and_the_office_sees_
 def test_a_unit_that_is_wiped_by_hand_is_forgotten_by_the_broker_too(centre: Centre) -> None:
     eventually(lambda: centre.storage.exists() and centre.state() == "online", "there", limit_s=180)
     assert centre.scanner.stop() == 0
-    eventually(lambda: centre.state() == "stopped", "it said goodbye", limit_s=120)
+    eventually(lambda: centre.state() == "stopped", "it said goodbye")
 
     done = subprocess.run(
         centre.command("scanner", "wipe", UNIT, "--lose-scans"),

@@ -18,13 +18,16 @@ from tests.conftest import MOSQUITTO
 from tests.end_to_end.field import BrokerKind, Field
 from tests.end_to_end.network import Namespaces
 from tests.end_to_end.parts import identity_of, invented_cards
-from tests.fakes import a_scan, eventually
+from tests.fakes import LIMIT_S, a_scan, eventually
 
 FRAME_RATE = 20
-#: A unit at a gate is silent for no longer. What waits for a network does so for 5 s or more.
-SILENCE_S = 1.5
+#: A unit at a gate is silent for no longer: what waits for a network does so for 5 s or more. The
+#: machine of the test, with much else to do, may keep it from its turn for a moment.
+SILENCE_S = 4.0
+#: Of the frames that come. A unit that waits for the network in between reads far fewer.
+LEAST_SHARE = 0.3
 #: Back-off, the notice of a dead link and the draining together take less.
-CONFIRMED_S = 60
+CONFIRMED_S = 180
 UNIT = "cong-1"
 
 needs_namespaces = pytest.mark.skipif(
@@ -89,7 +92,7 @@ class Uplink:
             meanwhile()
             return now - began >= seconds
 
-        eventually(is_over, "the end", limit_s=seconds + 20)
+        eventually(is_over, "the end", limit_s=seconds + LIMIT_S)
         return Pace((beeps - before) / (time.monotonic() - began), longest)
 
     def confirm_all(self) -> None:
@@ -114,7 +117,7 @@ class Pace:
     def assert_steady(self) -> None:
         """The same as with a network, on a busy machine too."""
         assert self.longest_silence_s < SILENCE_S, self
-        assert self.beeps_a_second > 0.6 * FRAME_RATE, self
+        assert self.beeps_a_second > LEAST_SHARE * FRAME_RATE, self
 
 
 @pytest.fixture
@@ -223,12 +226,12 @@ def test_a_broker_that_accepts_and_never_answers(uplink: Uplink) -> None:
     uplink.trouble("reset")
     uplink.trouble("stall")
     pace = uplink.scan_for(12)
-    log = uplink.field.parts[UNIT].program.log.read_text()
+    log = uplink.field.parts[UNIT].program.log
+    # It gives up the reset connection and then, after ten seconds, the silent one.
+    eventually(lambda: log.read_text().count("trying again") == 2, "both given up")
     uplink.heal()
 
     pace.assert_steady()
-    # It has given up the reset connection and then the silent one.
-    assert log.count("trying again") == 2
     uplink.confirm_all()
 
 

@@ -15,7 +15,7 @@ from edge.enrolment_exchange import ENROL_PATH, RENEW_PATH
 from edge.provision.deployment import Deployment
 from edge.provision.layout import AUTHORITY, ENROLMENT
 from edge.sealing import Signer, read_key
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 
 
 class Endpoint:
@@ -49,7 +49,6 @@ class Endpoint:
         eventually(
             lambda: log.read_text().count("edge-enrol: https") > before,
             "the endpoint serves",
-            limit_s=60,
         )
         url = log.read_text().rpartition("edge-enrol: ")[2].split()[0]
         self.port = urlsplit(url).port or 0
@@ -72,7 +71,7 @@ class Endpoint:
     def stop(self) -> int:
         """As systemd would; gives its exit code."""
         self._process.terminate()
-        return self._process.wait(20)
+        return self._process.wait(LIMIT_S)
 
     def post(
         self, path: str, body: bytes, identity: Path | None = None
@@ -82,7 +81,7 @@ class Endpoint:
         if identity is not None:
             context.load_cert_chain(identity)
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=20, context=context
+            "127.0.0.1", self.port, timeout=LIMIT_S, context=context
         )
         try:
             connection.request("POST", path, body)

@@ -29,6 +29,7 @@ class DeploymentBroker:
             )
         port = deployment.settings.broker.port
         eventually(lambda: listens(port), "mosquitto listens")
+        assert self._process.poll() is None, self._log.read_text()
 
     def stop(self) -> None:
         """Kill it."""

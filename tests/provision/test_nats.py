@@ -98,16 +98,22 @@ def connected(*connections: Connection) -> None:
         )
 
 
-def heard(connection: Connection, *others: Connection) -> list[tuple[str, bytes]]:
-    """What comes in within some turns in which nothing more does."""
+def heard(
+    connection: Connection, *others: Connection, until: tuple[str, bytes] | None = None
+) -> list[tuple[str, bytes]]:
+    """What comes in, *until* that came, and then within some turns in which nothing more does."""
     found: list[tuple[str, bytes]] = []
     quiet = 0
-    while quiet < 10:
+
+    def turn() -> None:
+        nonlocal quiet
         for one in (connection, *others):
             one.step(0.05)
         new = [(message.topic, message.payload) for message in connection.take()]
         quiet = 0 if new else quiet + 1
-        found += new
+        found.extend(new)
+
+    eventually(lambda: quiet >= 10 and (until is None or until in found), f"{until}", turn=turn)
     return found
 
 
@@ -127,16 +133,16 @@ def test_each_writes_and_reads_its_own_and_nothing_of_another(site: Site) -> Non
         units["a"].publish(own("b", channel), b"false", retain=channel == "status")
     for channel in topics.TO_UNIT:
         units["a"].publish(own("a", channel), b"false")
-    said = heard(collector, units["a"])
+    last = (own("a", topics.TO_CENTRE[-1]), b"true")
+    said = heard(collector, units["a"], until=last)
     assert sorted(said) == sorted((own("a", channel), b"true") for channel in topics.TO_CENTRE)
 
     for name in ("a", "b"):
         for channel in topics.TO_UNIT:
             collector.publish(own(name, channel), name.encode())
     for name, unit in units.items():
-        assert sorted(heard(unit, collector)) == sorted(
-            (own(name, channel), name.encode()) for channel in topics.TO_UNIT
-        )
+        own_all = [(own(name, channel), name.encode()) for channel in topics.TO_UNIT]
+        assert sorted(heard(unit, collector, until=own_all[-1])) == sorted(own_all)
     for connection in (*units.values(), collector):
         connection.close()
 
@@ -176,8 +182,7 @@ def test_who_takes_the_session_of_another_reads_nothing_of_it(site: Site) -> Non
     connected(victim, collector)
     thief = site.connection("b")
     thief._client_id = "a"
-    for _ in range(40):
-        thief.step(0.05)
+    eventually(lambda: thief.connected, "he is let in", turn=lambda: thief.step(0.05))
 
     for channel in topics.TO_UNIT:
         collector.publish(own("a", channel), b"theirs")
@@ -191,6 +196,6 @@ def test_who_takes_the_session_of_another_reads_nothing_of_it(site: Site) -> Non
         turn=lambda: victim.step(0.05),
     )
     collector.publish(own("a", "confirmed"), b"mine")
-    assert (own("a", "confirmed"), b"mine") in heard(victim, collector)
+    heard(victim, collector, until=(own("a", "confirmed"), b"mine"))
     for connection in (victim, collector):
         connection.close()

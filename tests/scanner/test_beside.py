@@ -8,7 +8,7 @@ import pytest
 from edge.errors import EdgeError
 from edge.scanner import beside
 from edge.scanner.beside import Beside
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 
 
 @pytest.mark.parametrize("error", [ValueError("079123"), EdgeError("the card is full"), OSError()])
@@ -28,7 +28,7 @@ def test_a_turn_that_fails_is_told_once_and_another_is_taken(
         raise error
 
     with caplog.at_level(logging.ERROR), Beside("carrier", turn, pause_s=0.001) as work:
-        assert again.wait(20)
+        assert again.wait(LIMIT_S)
         assert work.alive()
 
     (line,) = caplog.messages

@@ -18,7 +18,7 @@ from edge.scanner.decoder import Frame
 from edge.scanner.pictures import ImageFolder, Webcam, open_v4l2
 from edge.scanner.sample import SampleGate
 from edge.unit_settings import CameraSettings
-from tests.fakes import FakeClock, eventually
+from tests.fakes import LIMIT_S, FakeClock, eventually
 
 
 def open_(source: object, **changes: Any) -> Camera:
@@ -417,7 +417,7 @@ def test_a_webcam_that_vanishes_is_an_error_each_time(device: FakeDevice) -> Non
     for _ in range(2):
         with pytest.raises(CameraError, match="'/dev/video0' is gone"):
             camera.capture()
-    assert device.released.wait(10)
+    assert device.released.wait(LIMIT_S)
 
 
 def test_a_webcam_that_hangs_is_an_error_in_time(device: FakeDevice) -> None:

@@ -19,7 +19,7 @@ from edge.scanner.pi_camera import PiCamera
 from edge.sealing import make_key_pair
 from edge.unit_settings import CameraSettings
 from tests import virtual_camera
-from tests.fakes import eventually
+from tests.fakes import LIMIT_S, eventually
 from tests.scanner.test_cameras import card, open_files
 from tests.virtual_camera import WITHIN_TREE, Releases, without_frames
 
@@ -104,7 +104,7 @@ def test_a_camera_that_vanished_is_said_to_be_so_and_is_had_when_it_is_back(
 ) -> None:
     def new_process() -> str:
         done = subprocess.run(
-            [sys.executable, "-c", ONE_FRAME], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", ONE_FRAME], capture_output=True, text=True, timeout=LIMIT_S
         )
         return (done.stdout + done.stderr).strip().splitlines()[-1]
 
@@ -128,7 +128,7 @@ def test_a_stop_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) 
     # For the sake of the tests that follow: a unit's process ends here.
     answers.set()
     assert camera._closing is not None
-    camera._closing.join(10)
+    camera._closing.join(LIMIT_S)
     camera.close()
 
 
@@ -195,7 +195,7 @@ def service(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]
 
 
 def wait_for(tmp_path: Path, what: bytes) -> None:
-    eventually(lambda: what in (tmp_path / "out").read_bytes(), str(what), limit_s=90)
+    eventually(lambda: what in (tmp_path / "out").read_bytes(), str(what))
 
 
 def test_the_service_ends_although_the_camera_hangs(
@@ -205,7 +205,7 @@ def test_the_service_ends_although_the_camera_hangs(
     wait_for(tmp_path, b"seq 1")
     process.terminate()
 
-    assert process.wait(30) == 1
+    assert process.wait(LIMIT_S) == 1
     assert "ending, to be started again" in (tmp_path / "out").read_text()
 
 
@@ -219,14 +219,13 @@ def test_the_service_goes_on_scanning_after_frames_stayed_away(
     eventually(
         lambda: (tmp_path / "out").read_bytes().count(b"opening it anew") >= 2,
         "a second opening",
-        limit_s=60,
     )
     (tmp_path / "loose").unlink()
 
     # Out of view for so long, the card counts again.
     wait_for(tmp_path, b"seq 2")
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT_S) == 0
 
 
 # What picamera2 says of it, and cannot help.

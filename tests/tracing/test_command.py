@@ -25,7 +25,7 @@ from edge.tables import read_table
 from edge.tracing.__main__ import main
 from edge.tracing.keys import make_keys
 from edge.tracing.shown import local_text
-from tests.fakes import a_scan, eventually
+from tests.fakes import LIMIT_S, a_scan, eventually
 
 A, B = "064190000001", "064190000002"
 PASSWORD = "mật khẩu rất dài"
@@ -89,7 +89,7 @@ audit_file = "{folder}/audit.jsonl"
 
     def start(self) -> None:
         self.launch()
-        eventually(self.answers, "the desk answers", limit_s=60)
+        eventually(self.answers, "the desk answers")
 
     def launch(self) -> None:
         log = (self.folder / "trace.log").open("ab")
@@ -113,7 +113,7 @@ audit_file = "{folder}/audit.jsonl"
             self.process.kill()
         else:
             self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(LIMIT_S)
         self.socket.unlink(missing_ok=True)
 
     def ask(self, worker: str, do: str, **arguments: Any) -> Any:

@@ -30,7 +30,7 @@ from edge.tracing.questions import Questions
 from edge.tracing.requests import RequestServer
 from edge.tracing.subjects import SubjectRequests, due_day
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
-from tests.fakes import FakeClock
+from tests.fakes import LIMIT_S, FakeClock
 from tests.tracing.desk import TOKENS, stay, the_places
 
 PRIVATE = bytes(range(32, 64))
@@ -472,8 +472,8 @@ def asked_as(uid: int, path: Path) -> str:
     said: Any = spawn.Queue()
     client = spawn.Process(target=open_a_case_as, args=(uid, path, said))
     client.start()
-    answer = str(said.get(timeout=60))
-    client.join(60)
+    answer = str(said.get(timeout=LIMIT_S))
+    client.join(LIMIT_S)
     return answer
 
 
