@@ -143,6 +143,10 @@ class UpdateRefused(UpdateError):
     """A repository that is not signed by the deployment, or not what was signed."""
 
 
+class UpdateStale(UpdateError):
+    """A signed list of packages that has ended, or is older than one that this unit has seen."""
+
+
 class CardError(EdgeError, ValueError):
     """A card file that cannot be used; nothing of it was applied."""
 

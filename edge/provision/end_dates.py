@@ -16,10 +16,15 @@ from edge.provision.layout import (
     collectors,
 )
 from edge.provision.machines import ALARM_DAYS, read_file
+from edge.provision.releases import valid_until
 
 #: A unit's own certificate is an alarm when less than this part of its life is left: it should have
 #: renewed it when a third was left.
 UNIT_ALARM_SHARE = 1 / 4
+
+#: The list of updates is an alarm when this part of its days is left.
+UPDATES_ALARM_SHARE = 1 / 3
+_SIGN = "edge-provision release renew, and copy updates/ to the web server and the USB sticks"
 
 #: "broker" renews whatever is an alarm there.
 _RENEW = (
@@ -58,6 +63,10 @@ def end_dates(deployment: Deployment, now: datetime) -> Iterator[EndDate]:
         ("endpoint's certificate", ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW),
     ):
         yield by(what, facts(read_file(folder / path)).not_after, days, cure)
+    if (until := valid_until(deployment)) is not None:
+        # Units take nothing new from it then; they go on with what they have.
+        left = deployment.settings.updates.valid_days * UPDATES_ALARM_SHARE
+        yield by("signed list of updates", until, left, _SIGN)
     lists = read_file(folder / BROKER / mosquitto.REVOCATIONS_FILE)
     late = "a list that has ended locks every unit out"
     yield by("lists of revocations", revocations_end(lists), ALARM_DAYS, f"{_RENEW}; {late}")

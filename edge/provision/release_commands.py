@@ -38,6 +38,7 @@ def add_release_commands(commands: "argparse._SubParsersAction[argparse.Argument
     )
     withdraw = _command(whats, "withdraw", _withdraw, "let no further unit take a version")
     withdraw.add_argument("version", metavar="VERSION")
+    _command(whats, "renew", _renew, "sign the list anew, as it is, in time")
     listed = _command(whats, "list", _list, "the versions and their units, the newest last")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -86,6 +87,13 @@ def _withdraw(options: argparse.Namespace) -> int:
     return 0
 
 
+def _renew(options: argparse.Namespace) -> int:
+    deployment = Deployment(options.config.parent)
+    releases.publish(deployment, utc_now())
+    print(_where(deployment))
+    return 0
+
+
 def _list(options: argparse.Namespace) -> int:
     for release in releases.read_releases(Deployment(options.config.parent)).releases:
         if options.json:
@@ -99,4 +107,7 @@ def _list(options: argparse.Namespace) -> int:
 def _where(deployment: Deployment) -> str:
     url = deployment.settings.updates.url
     to = f"the web server of {url}" if url else "a USB stick, as edge-updates"
-    return f"copy {deployment.folder / UPDATES} to {to}"
+    return (
+        f"copy {deployment.folder / UPDATES} to {to}; units believe it until"
+        f" {releases.valid_until(deployment):%Y-%m-%d}"
+    )

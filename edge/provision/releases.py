@@ -11,8 +11,8 @@ import hashlib
 import re
 import shutil
 import subprocess
-from datetime import datetime
-from email.utils import format_datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ PACKAGE = "edge-scanner"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.+~-]*")
 _ARCHITECTURES = ("all", "amd64", "arm64")
+_VALID_UNTIL = re.compile(r"(?m)^Valid-Until: (.+)$")
 
 
 class Release(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,6 +109,23 @@ def publish(deployment: Deployment, now: datetime) -> Path:
     """Write the index anew and sign it; gives the repository's folder. Raises ProvisionError."""
     with deployment.changing():
         return _publish(deployment, now)
+
+
+def valid_until(deployment: Deployment) -> datetime | None:
+    """Until when units believe what is published; None while nothing is. Raises ProvisionError.
+
+    What was published before there was such a date is to be published anew: as if it had ended.
+    """
+    path = deployment.folder / UPDATES / "InRelease"
+    try:
+        found = _VALID_UNTIL.search(path.read_text())
+        return parsedate_to_datetime(found[1]) if found else datetime.fromtimestamp(0, UTC)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as err:
+        raise ProvisionError(
+            f"{path}: not a list of releases ({err}); write it anew: edge-provision release renew"
+        ) from None
 
 
 def read_releases(deployment: Deployment) -> Releases:
@@ -186,7 +204,7 @@ def _publish(deployment: Deployment, now: datetime) -> Path:
     indices = {"Packages": index, "Packages.gz": gzip.compress(index, mtime=0)}
     for name, content in indices.items():
         replace_file(folder / name, [content], mode=0o644)
-    head = _release_text(deployment.settings.deployment.name, indices, now)
+    head = _release_text(deployment, indices, now)
     if not (deployment.folder / UPDATES_KEY).exists():
         # A deployment from before there were updates. Cards have the key from now on.
         private, public = deployment.folder / UPDATES_KEY, deployment.folder / UPDATES_PUBLIC
@@ -209,14 +227,18 @@ def _stanza(file: Path, releases: dict[str, Release]) -> str:
     )
 
 
-def _release_text(name: str, indices: dict[str, bytes], now: datetime) -> str:
+def _release_text(deployment: Deployment, indices: dict[str, bytes], now: datetime) -> str:
+    settings = deployment.settings
+    until = now + timedelta(days=settings.updates.valid_days)
     sums = "".join(
         f" {hashlib.sha256(content).hexdigest()} {len(content)} {path}\n"
         for path, content in indices.items()
     )
     return (
-        f"Origin: edge {name}\nLabel: {PACKAGE}\nSuite: edge\n"
+        f"Origin: edge {settings.deployment.name}\nLabel: {PACKAGE}\nSuite: edge\n"
         f"Date: {format_datetime(now, usegmt=True)}\n"
+        # Whoever holds the web server cannot keep units at an old list for longer.
+        f"Valid-Until: {format_datetime(until, usegmt=True)}\n"
         f"Architectures: {' '.join(_ARCHITECTURES)}\n"
         f"SHA256:\n{sums}"
     )

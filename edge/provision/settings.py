@@ -64,6 +64,7 @@ class UpdatesPlace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Where units find their updates."""
 
     url: UpdatesUrl = ""
+    valid_days: Annotated[int, Meta(ge=30, le=730)] = 180
 
 
 class ProvisionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

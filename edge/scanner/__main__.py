@@ -30,7 +30,7 @@ from edge.scanner.carrier import Carrier, read_centre
 from edge.scanner.clock_setting import set_clock
 from edge.scanner.credentials import Credentials
 from edge.scanner.decoder import Decoder
-from edge.scanner.desired import DESIRED, Desired
+from edge.scanner.desired import DESIRED, Desired, signed_wish, with_wished
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     diagnosing.add_command(commands, cli.common_again())
     commands.add_parser(
         "clock",
+        parents=[also],
         help="set the clock by the GPS receiver, as the scanner asks: edge-clock.service",
     )
     self_test.add_command(commands, cli.common_again())
@@ -376,6 +377,11 @@ def _read(options: argparse.Namespace) -> int:
 
 
 def _set_clock(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, ScannerSettings)
+    _, wished = signed_wish(options.config, settings)
+    gps = wished.settings.get("gps", {}) if wished is not None else {}
+    if not with_wished(options.config, {"gps": gps}).gps.source:
+        raise ConfigError("this unit has no GPS receiver: gps.source is not set")
     print(set_clock(SystemClock()))
     return 0
 

@@ -14,10 +14,12 @@ from msgspec import Struct, field
 
 from edge import config
 from edge.clock import Clock
-from edge.errors import ConfigError
+from edge.errors import BadMessage, ConfigError
 from edge.messages import Answer, Config, revision_of
 from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
+from edge.sealing import Verifier, read_key
+from edge.signed import read_order
 from edge.unit_settings import check_allowed
 
 log = logging.getLogger(__name__)
@@ -39,8 +41,11 @@ class _Record(Struct, kw_only=True):
     number: int = 0
     revision: str = NONE
     settings: Tables = field(default_factory=dict)
+    #: The message that brought them, for root, who believes nothing else.
+    signed: bytes = b""
     before_revision: str = NONE
     before_settings: Tables = field(default_factory=dict)
+    before_signed: bytes = b""
     #: A trial under way: since when, in which boot, how many starts it has seen.
     trial: bool = False
     boot: str = ""
@@ -68,8 +73,9 @@ class Desired:
 
     @property
     def revision(self) -> str:
-        """What is in force."""
-        return self._record.revision
+        """What is in force; NONE for what was kept without its signature, to be told again."""
+        record = self._record
+        return record.revision if record.signed or record.trial else NONE
 
     @property
     def on_trial(self) -> bool:
@@ -97,11 +103,11 @@ class Desired:
             log.error("the desired settings are left out: %s", err)
             return settings
 
-    def take(self, wished: Config, own: Path, *, well: bool) -> Answer | None:
+    def take(self, wished: Config, signed: bytes, own: Path, *, well: bool) -> Answer | None:
         """The centre wishes for *wished*; the answer, None if that is in force already.
 
-        *own* is the unit's own file; *well*: it has frames now, so that losing them would be due to
-        the new settings.
+        *signed* is the message that brought it. *own* is the unit's own file; *well*: it has frames
+        now, so that losing them would be due to the new settings.
         """
         record = self._record
         if wished.number < record.number:
@@ -109,6 +115,9 @@ class Desired:
             return None
         record.number = wished.number
         if wished.revision == record.revision:
+            if not record.signed:
+                record.signed = signed
+                self._write()
             return None if record.trial else self._answer(wished.revision, "successful")
         if wished.revision == record.refused:
             return self._answer(wished.revision, "failed", record.reason)
@@ -128,8 +137,10 @@ class Desired:
             number=wished.number,
             revision=wished.revision,
             settings=wished.settings,
+            signed=signed,
             before_revision=record.revision,
             before_settings=record.settings,
+            before_signed=record.signed,
             trial=True,
             boot=now.boot,
             since_ms=now.uptime_ms,
@@ -197,6 +208,7 @@ class Desired:
             number=record.number,
             revision=record.before_revision,
             settings=record.before_settings,
+            signed=record.before_signed,
             refused=record.revision,
             reason=reason,
             told=False,
@@ -211,20 +223,40 @@ class Desired:
         self._file.try_write(self._record)
 
 
-def wished_settings(own: Path, path: Path) -> ScannerSettings:
-    """The settings of the file *own*, with when updates are wished for by *path*: for root.
+def signed_wish(own: Path, settings: ScannerSettings) -> tuple[bytes, Config | None]:
+    """The public key of this unit's centre, and what that wishes for and is in force: for root.
 
-    The scanner writes *path*, and whoever has taken it over; so nothing but what the centre may
-    set of updates is taken from it. Raises ConfigError for the unit's own.
+    *settings* are those of the file *own*. What is in force the scanner has written down, or
+    whoever has taken it over; so nothing is believed but what the centre has signed. None where
+    there is nothing such, and no key where the unit knows none. Raises SealError.
     """
-    tables = config.read(own)
-    wished = RecordFile(path, _Record).read().settings
-    updates = {"update": wished["update"]} if "update" in wished else {}
+    key = config.secret_path(settings.carry.receipt_key_file, own.parent)
+    if not key.exists():
+        return b"", None
+    centre = read_key(key)
+    path = Path(settings.outbox.folder) / DESIRED
+    record = RecordFile(path, _Record).read()
+    if record.trial or not record.signed:
+        return centre, None
     try:
-        check_allowed(updates)
-        return _over(tables, updates, own)
+        order = read_order("config", record.signed, settings.unit.id, Verifier(centre))
+    except BadMessage as err:
+        log.warning("%s: what is in force was not wished for by the centre: %s", path, err)
+        return centre, None
+    return centre, order if isinstance(order, Config) else None
+
+
+def with_wished(own: Path, tables: Tables) -> ScannerSettings:
+    """The settings of the file *own* with *tables* of the centre's over them.
+
+    By the file alone where they cannot be; raises ConfigError for what is wrong with that.
+    """
+    given = config.read(own)
+    try:
+        check_allowed(tables)
+        return _over(given, tables, own)
     except ConfigError:
-        return config.check(tables, ScannerSettings, str(own))
+        return config.check(given, ScannerSettings, str(own))
 
 
 def _check(wished: Config, own: Path) -> None:

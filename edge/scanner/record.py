@@ -10,8 +10,9 @@ from edge.files import read_small, replace_file
 
 log = logging.getLogger(__name__)
 
-#: Larger than any record: desired settings, and those before them, each in one message.
-MOST_BYTES = 262_144
+#: Larger than any record: desired settings, and those before them, each with the message that
+#: brought it.
+MOST_BYTES = 524_288
 
 R = TypeVar("R", bound=msgspec.Struct)
 

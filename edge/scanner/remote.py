@@ -148,7 +148,7 @@ class Remote:
             self._payload = payload
             self._orders.take(order)
         else:
-            self._wish(order)
+            self._wish(order, payload)
 
     def _refuse(self, channel: str, payload: bytes, reason: str) -> None:
         now = self._clock.monotonic()
@@ -161,8 +161,8 @@ class Remote:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._orders.refuse(msgspec.json.decode(payload, type=_Asked).order.id, reason)
 
-    def _wish(self, wished: Config) -> None:
-        answer = self._desired.take(wished, self._own, well=self._sees())
+    def _wish(self, wished: Config, signed: bytes) -> None:
+        answer = self._desired.take(wished, signed, self._own, well=self._sees())
         if answer is not None:
             self._publisher.answer(answer)
 

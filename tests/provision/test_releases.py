@@ -1,7 +1,9 @@
 """The signed repository, as apt itself judges it, and which units a version is for."""
 
+import json
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,9 @@ class Apt:
             "APT::Sandbox::User": "root",
             "APT::Get::List-Cleanup": "0",
             "APT::Update::Error-Mode": "any",
+            # Some machines of builders say otherwise.
+            "Acquire::Check-Date": "true",
+            "Acquire::Check-Valid-Until": "true",
         }
         (self.folder / "status").touch()
         given = [f"-o{key}={value}" for key, value in options.items()]
@@ -115,6 +120,50 @@ def test_apt_refuses_what_was_changed(deployment: Deployment, tmp_path: Path, wh
 
     assert any(each.returncode for each in done)
     assert not (apt.folder / "edge-scanner_1.2_all.deb").exists()
+
+
+@pytest.mark.parametrize(("age_days", "believed"), [(179, True), (181, False)])
+def test_apt_believes_the_list_for_half_a_year(
+    deployment: Deployment, tmp_path: Path, age_days: int, believed: bool
+) -> None:
+    released(deployment, tmp_path, "1.2", "--all")
+    releases.publish(deployment, utc_now() - timedelta(days=age_days))
+    apt = Apt(tmp_path / "apt", deployment.folder / "updates", deployment.folder / "updates.asc")
+
+    assert (apt.run("update").returncode == 0) == believed
+
+
+def test_the_alarm_comes_long_before_the_list_ends_and_it_is_signed_anew(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+
+    def alarm() -> bool | None:
+        capsys.readouterr()
+        main(["check", "--json", *config])
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return next((x["alarm"] for x in lines if x["what"] == "signed list of updates"), None)
+
+    # Nothing was published yet.
+    assert alarm() is None
+    released(deployment, tmp_path, "1.2", "--all")
+    assert alarm() is False
+    before = (deployment.folder / "updates/Packages").read_bytes()
+    releases.publish(deployment, utc_now() - timedelta(days=121))
+    assert alarm() is True
+    assert main(["check", *config]) == 1
+    assert "edge-provision release renew" in capsys.readouterr().out
+
+    assert main(["release", "renew", *config]) == 0
+
+    until = f"{utc_now() + timedelta(days=180):%Y-%m}"
+    assert until in capsys.readouterr().out
+    assert alarm() is False
+    assert (deployment.folder / "updates/Packages").read_bytes() == before
+    # As it was before lists had an end.
+    path = deployment.folder / "updates/InRelease"
+    path.write_text(path.read_text().replace("Valid-Until", "Valid-Since"))
+    assert alarm() is True
 
 
 def test_a_version_is_for_the_units_of_its_ring_alone(

@@ -1,5 +1,6 @@
 """Desired settings: checked, tried, kept or taken back, over restarts and power cuts."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from edge.messages import Answer, Config, revision_of
-from edge.scanner.desired import NONE, TRIAL_S, TRIAL_STARTS, Desired, wished_settings
+from edge.scanner.desired import NONE, TRIAL_S, TRIAL_STARTS, Desired
 from edge.scanner.settings import ScannerSettings
+from edge.scanner.update.__main__ import settings_of_root
+from edge.sealing import Signer
+from edge.signed import sign_order
 from tests.fakes import FakeClock
 
 OWN = """
@@ -26,8 +30,11 @@ frame_rate = 12.0
 """
 
 
-def wish(**tables: dict[str, Any]) -> Config:
-    return Config(unit="cong-1", number=1, revision=revision_of(tables), settings=tables)
+CENTRE = Signer(bytes(31) + b"1")
+
+
+def wish(number: int = 1, /, **tables: dict[str, Any]) -> Config:
+    return Config(unit="cong-1", number=number, revision=revision_of(tables), settings=tables)
 
 
 class Unit:
@@ -48,7 +55,14 @@ class Unit:
         self.settings = self.desired.load(self.own)
 
     def take(self, wished: Config) -> Answer | None:
-        return self.desired.take(wished, self.own, well=self.well)
+        return self.desired.take(wished, sign_order(wished, CENTRE), self.own, well=self.well)
+
+    def keeps(self, wished: Config) -> None:
+        """Try *wished*, and find it good."""
+        self.take(wished)
+        self.step()
+        self.step()
+        assert self.desired.revision == wished.revision
 
     def step(self, seconds: float = 1.0) -> None:
         """A turn; ended by it, the service starts again."""
@@ -299,23 +313,110 @@ def test_older_settings_played_again_are_passed_over_also_after_they_were_taken_
     assert unit.settings.broker.url == "mqtt://192.0.2.1:1883"
 
 
-@pytest.mark.parametrize(
-    ("tables", "window"),
-    [
-        ({"update": {"window": "11:30-12:30"}}, "11:30-12:30"),
-        ({"update": {"window": "11:30-12:30"}, "unit": {"id": "another"}}, "11:30-12:30"),
-        ({"update": {"window": "11:30-12:30", "url": "http://evil.example/u"}}, ""),
-        ({"update": {"window": "11:30-12:30", "what": 1}}, ""),
-    ],
-)
-def test_root_takes_no_more_from_the_scanners_file_than_when_updates_are_wished_for(
-    unit: Unit, tables: dict[str, Any], window: str
+class Root:
+    """What root makes of what the scanner has left."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self.folder = unit.folder / "root"
+        self.folder.mkdir()
+
+    def window(self) -> str:
+        settings = settings_of_root(self._unit.own, self.folder)
+        assert settings.unit.id == "cong-1"
+        assert settings.update.url == ""
+        return settings.update.window
+
+
+@pytest.fixture
+def root(unit: Unit) -> Root:
+    unit.own.write_text(f'{OWN}[outbox]\nfolder = "{unit.folder}"\n')
+    public_key = base64.b64encode(CENTRE.public_key)
+    (unit.folder / "receipts.pub").write_bytes(public_key)
+    return Root(unit)
+
+
+def test_root_goes_by_what_the_centre_has_signed(unit: Unit, root: Root) -> None:
+    assert root.window() == ""
+    unit.keeps(wish(update={"window": "11:30-12:30"}, camera={"frame_rate": 9.0}))
+    assert root.window() == "11:30-12:30"
+
+    # On trial, and taken back: what was before counts.
+    unit.take(wish(update={"window": "13:30-14:30"}))
+    assert root.window() == "11:30-12:30"
+    unit.step()
+    unit.well = False
+    unit.step(TRIAL_S + 1)
+    assert root.window() == "11:30-12:30"
+
+    unit.well = True
+    unit.keeps(wish(2))
+    assert root.window() == ""
+
+
+@pytest.mark.parametrize("signed", [b"", b"not signed", b'{"order":{},"signature":""}'])
+def test_a_scanner_that_was_taken_over_makes_up_no_hours(
+    unit: Unit, root: Root, signed: bytes
 ) -> None:
-    path = unit.folder / "desired.json"
-    path.write_bytes(msgspec.json.encode({"settings": tables}))
+    tables = {"update": {"window": "00:00-00:00"}}
+    record = {"settings": tables, "revision": revision_of(tables), "signed": signed}
+    (unit.folder / "desired.json").write_bytes(msgspec.json.encode(record))
 
-    settings = wished_settings(unit.own, path)
+    assert root.window() == ""
 
-    assert settings.update.window == window
-    assert settings.update.url == ""
-    assert settings.unit.id == unit.settings.unit.id
+
+@pytest.mark.parametrize("other", [Signer(bytes(31) + b"2"), None])
+def test_what_another_signed_or_is_for_another_unit_sets_no_hours(
+    unit: Unit, root: Root, other: Signer | None
+) -> None:
+    wished = wish(update={"window": "00:00-00:00"})
+    if other is None:
+        wished = replace(wished, unit="cong-2")
+    record = {"signed": sign_order(wished, other or CENTRE)}
+    (unit.folder / "desired.json").write_bytes(msgspec.json.encode(record))
+
+    assert root.window() == ""
+
+
+def test_a_scanner_that_was_taken_over_brings_no_older_hours_back(unit: Unit, root: Root) -> None:
+    unit.keeps(wish(1, update={"window": "00:00-00:00"}))
+    assert root.window() == "00:00-00:00"
+    older = (unit.folder / "desired.json").read_bytes()
+    unit.keeps(wish(2, update={"window": "01:00-02:00"}))
+    assert root.window() == "01:00-02:00"
+
+    (unit.folder / "desired.json").write_bytes(older)
+    assert root.window() == "01:00-02:00"
+    (unit.folder / "desired.json").unlink()
+    assert root.window() == "01:00-02:00"
+
+    # Of another centre, as after a card of another deployment, nothing of that is left.
+    public_key = base64.b64encode(Signer(bytes(31) + b"2").public_key)
+    (unit.folder / "receipts.pub").write_bytes(public_key)
+    assert root.window() == ""
+
+
+def test_root_takes_nothing_that_no_unit_would_take(unit: Unit, root: Root) -> None:
+    others: tuple[dict[str, Any], ...] = ({"url": "http://evil.example/u"}, {"what": 1})
+    for number, update in enumerate(others, 1):
+        wished = wish(number, update={"window": "00:00-00:00"} | update)
+        record = {"signed": sign_order(wished, CENTRE)}
+        (unit.folder / "desired.json").write_bytes(msgspec.json.encode(record))
+
+        assert root.window() == ""
+
+
+def test_what_was_kept_without_its_signature_is_told_again(unit: Unit, root: Root) -> None:
+    wished = wish(update={"window": "11:30-12:30"})
+    record = {"settings": wished.settings, "revision": wished.revision}
+    (unit.folder / "desired.json").write_bytes(msgspec.json.encode(record))
+    unit.start()
+    assert unit.settings.update.window == "11:30-12:30"
+    assert unit.desired.revision == NONE
+
+    answer = unit.take(wished)
+
+    assert answer is not None
+    assert answer.state == "successful"
+    assert unit.desired.revision == wished.revision
+    assert root.window() == "11:30-12:30"

@@ -7,6 +7,7 @@ import pytest
 
 from edge.clock import Moment, utc_seconds, utc_text
 from edge.errors import ConfigError
+from edge.scanner.__main__ import main
 from edge.scanner.clock_setting import YEARS_S, set_clock
 from edge.scanner.gnss_clock import ASK_S, CLOCK, FIXES, GnssClock
 from edge.scanner.gps import Fix
@@ -156,3 +157,24 @@ def test_the_request_says_when_the_boot_began(machine: Machine) -> None:
 
     began = utc_seconds("2021-07-02T01:30:00.000Z")
     assert utc_text(asked["offset_ms"] / 1000) == utc_text(began)
+
+
+@pytest.mark.parametrize(
+    ("gps", "heard"), [("", False), ('[gps]\nsource = "/dev/serial0"\n', True)]
+)
+def test_a_scanner_without_a_receiver_cannot_have_the_clock_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], gps: str, heard: bool
+) -> None:
+    own = tmp_path / "scanner.toml"
+    own.write_text(
+        '[unit]\nid = "xe-1"\narea = "pleiku"\nplace = "xe-1"\ndirection = "both"\n'
+        f'tracing_key_file = "tracing.pub"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n{gps}'
+        f'[outbox]\nfolder = "{tmp_path}"\n'
+    )
+
+    assert main(["clock", "--config", str(own)]) == 1
+
+    said = capsys.readouterr().err
+    # Nobody has asked here, so that is as far as it comes.
+    assert ("nobody asks for the clock" in said) == heard
+    assert ("no GPS receiver" in said) != heard

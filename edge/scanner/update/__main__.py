@@ -1,6 +1,7 @@
 """What the three services of an update run: `python3 -m edge.scanner.update fetch|decide|trial`."""
 
 import argparse
+import hashlib
 import logging
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
-from edge.scanner.desired import DESIRED, wished_settings
+from edge.scanner.desired import signed_wish, with_wished
 from edge.scanner.machine import read_machine
 from edge.scanner.pulse import is_scanning
 from edge.scanner.settings import ScannerSettings
@@ -41,7 +42,12 @@ def _fetch() -> int:
     settings = config.load(ROOT / SETTINGS, ScannerSettings)
     record = record_file(FOLDER).read()
     held = whole_version(FOLDER / HELD, record.held)
-    present = Present(installed_version(), held, record.failed)
+    # By another key, as with a card of another deployment, what was seen is no measure.
+    ours = record.key == hashlib.sha256((ROOT / UPDATES_KEY).read_bytes()).hexdigest()
+    signed_at = record.signed_at if ours else 0.0
+    # What is in place of a version that failed, and cannot be taken back, is none to go by.
+    installed = record.before if record.stuck else installed_version()
+    present = Present(installed, held, record.failed, signed_at, record.stuck)
     fetch(settings, FOLDER / FETCHED, ROOT / UPDATES_KEY, present)
     return 0
 
@@ -49,8 +55,7 @@ def _fetch() -> int:
 def _decide() -> int:
     if not (ROOT / UPDATES_KEY).exists():
         return 0
-    own = config.load(ROOT / SETTINGS, ScannerSettings)
-    settings = wished_settings(ROOT / SETTINGS, Path(own.outbox.folder) / DESIRED)
+    settings = settings_of_root(ROOT / SETTINGS, FOLDER)
     decision = Decision(
         FOLDER,
         ROOT / UPDATES_KEY,
@@ -63,6 +68,23 @@ def _decide() -> int:
         subprocess.run(["systemctl", "daemon-reload"], check=True)
         subprocess.run(["systemctl", "start", "--no-block", TRIAL], check=True)
     return 0
+
+
+def settings_of_root(own: Path, folder: Path) -> ScannerSettings:
+    """The settings of the file *own*, with when the centre wishes for updates, as root knows it.
+
+    *folder* is root's own. Raises EdgeError.
+    """
+    settings = config.load(own, ScannerSettings)
+    centre, wished = signed_wish(own, settings)
+    file = record_file(folder)
+    record = file.read()
+    before = record.wish
+    update = record.believe(wished, settings.unit.id, centre)
+    # While a trial lasts the record is the trial's.
+    if record.wish != before and record.phase == "idle":
+        file.write(record)
+    return with_wished(own, {"update": update})
 
 
 def _trial() -> int:

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from edge.errors import UpdateError, UpdateRefused
+from edge.errors import UpdateError, UpdateRefused, UpdateStale
 from edge.ring import DOWNGRADE_FIELD, FIELD, Ring, read_ring
 
 PACKAGE = "edge-scanner"
@@ -22,6 +22,11 @@ _FORGED = re.compile(
     r"|clearsigned",
     re.IGNORECASE,
 )
+#: ... and of a list whose Valid-Until has passed.
+_ENDED = re.compile(r"\bis expired\b")
+#: A list is believed for no longer after it was signed, whether or not it says until when; as
+#: updates.valid_days of provision.toml, at most.
+MOST_VALID_S = 730 * 86_400
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Apt:
             "APT::Update::Error-Mode": "any",
             "APT::Get::AllowUnauthenticated": "false",
             "APT::Install-Recommends": "false",
+            "Acquire::Max-ValidTime": MOST_VALID_S,
             "Acquire::AllowInsecureRepositories": "false",
             "Acquire::AllowDowngradeToInsecureRepositories": "false",
             "Acquire::Languages": "none",
@@ -86,8 +92,17 @@ class Apt:
         self._config.write_text("".join(f'{key} "{value}";\n' for key, value in options.items()))
 
     def update(self) -> None:
-        """Read what the repository has. Raises UpdateRefused if it is not of our key."""
+        """Read what the repository has. Raises UpdateRefused if it is not of our key, UpdateStale
+        if it has ended."""
         self._get("update")
+
+    def check_age(self, seen: float) -> None:
+        """Raise UpdateStale if what was read was signed before *seen*, in seconds since 1970."""
+        if self.signed_at().timestamp() < seen:
+            raise UpdateStale(
+                f"{self._source}: its list is older than one that this unit has seen; copy the"
+                " office's folder updates there anew"
+            )
 
     def candidates(self, architecture: str) -> list[Candidate]:
         """Every version of ours for this machine."""
@@ -160,6 +175,11 @@ class Apt:
         said = done.stdout + done.stderr
         lines = [line for line in said.splitlines() if line.startswith(("E:", "W:", " edge-"))]
         why = f"{self._source}: {' '.join(lines) or f'apt-get {words[0]} failed'}"
+        if _ENDED.search(why):
+            raise UpdateStale(
+                f"{self._source}: its signed list has ended; at the office: edge-provision release"
+                " renew, and copy its folder updates there anew"
+            )
         raise UpdateRefused(why) if _FORGED.search(why) else UpdateError(why)
 
 

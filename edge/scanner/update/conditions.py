@@ -14,13 +14,18 @@ NIGHT = "01:00-04:00"
 
 
 def why_not_now(
-    settings: UpdateSettings, moment: Moment, machine: Machine, needed_bytes: int
+    settings: UpdateSettings, moment: Moment, machine: Machine, needed_bytes: int, *, scans: bool
 ) -> str:
     """Why nothing may be put in place at *moment*; "" if it may.
 
     A window that somebody set counts instead of the hours: a bus has no power but while it runs.
-    *needed_bytes* must be free on the disk, of which *machine* tells.
+    One that does not scan (not *scans*) is nobody's to wait for. *needed_bytes* must be free on the
+    disk, of which *machine* tells.
     """
+    return (_why_in_use(settings, moment) if scans else "") or _why_unfit(machine, needed_bytes)
+
+
+def _why_in_use(settings: UpdateSettings, moment: Moment) -> str:
     if moment.clock == "none":
         return "the clock is not set, so it cannot be told whether the place is open"
     local = datetime.fromisoformat(moment.at).astimezone(VIETNAM)
@@ -31,6 +36,10 @@ def why_not_now(
             return f"the place opens soon: {settings.hours}"
     elif not is_open(settings.window or NIGHT, local):
         return f"it waits for its window: {settings.window or NIGHT}"
+    return ""
+
+
+def _why_unfit(machine: Machine, needed_bytes: int) -> str:
     if machine.under_voltage:
         return "the supply is too weak: another adapter, a shorter cable"
     if machine.throttled:

@@ -27,7 +27,7 @@ from edge.scanner.update.apt import (
 )
 from edge.scanner.update.conditions import why_not_now
 from edge.scanner.update.fetch import MIRROR, read_problem, sum_of
-from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Ended, record_file
+from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, RESCUE, Ended, record_file
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,9 @@ class Decision:
 
         True if `systemctl start edge-update-trial` is next. Raises UpdateError.
         """
+        if self._record.stuck:
+            self._help()
+            return False
         if self._record.phase != "idle":
             log.info("%s is on trial already", self._record.version)
             return False
@@ -97,13 +100,13 @@ class Decision:
         try:
             apt.update()
             self._check_age(apt)
-            chosen = self._choose(apt)
+            chosen = self._choose(apt.candidates(architecture()), self._installed())
             if chosen is None:
                 if not problem.reason:
                     self._forget_passing()
                 return False
             version = chosen.version
-            why = self._why_not_now(chosen)
+            why = self._why_not_now(chosen, scans=True)
             if why:
                 self._tell(version, "waiting", why)
                 return False
@@ -113,23 +116,55 @@ class Decision:
             raise
         return True
 
-    def _choose(self, apt: Apt) -> Candidate | None:
-        unit = self._settings.unit
+    def _help(self) -> None:
+        """Leave a way out for a unit that cannot go back: the version of before, or a newer one.
+
+        The trial, which goes on trying, takes it and nothing else; and the record is the trial's.
+        Raises UpdateError.
+        """
+        record, mirror = self._record, self._folder / FETCHED / MIRROR
+        rescue = self._folder / RESCUE
+        if rescue.is_dir() or not mirror.is_dir():
+            return
+        apt = Apt(self._folder / "apt", f"copy:{mirror}", self._key, self._status)
+        apt.update()
+        apt.check_age(record.signed_at)
         candidates = apt.candidates(architecture())
-        return choose(candidates, unit.id, unit.area, self._installed(), self._record.failed)
+        if whole_version(self._folder / HELD, record.held) == record.before:
+            way_out = self._choose(candidates, record.before)
+        else:
+            known = (each for each in candidates if each.version == record.before)
+            way_out = next(known, None) or self._choose(candidates, record.before)
+        if way_out is None:
+            return
+        why = self._why_not_now(way_out, scans=self._scans())
+        if why:
+            log.warning("%s would help, but: %s", way_out.version, why)
+            return
+        new = rescue.with_name(rescue.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for package in apt.download(way_out.version):
+            package.rename(new / package.name)
+        os.sync()
+        new.rename(rescue)
+        log.warning("%s is to help this unit, which cannot go back", way_out.version)
+
+    def _choose(self, candidates: list[Candidate], installed: str) -> Candidate | None:
+        unit = self._settings.unit
+        return choose(candidates, unit.id, unit.area, installed, self._record.failed)
 
     def _check_age(self, apt: Apt) -> None:
+        apt.check_age(self._record.signed_at)
         signed_at = apt.signed_at().timestamp()
-        if signed_at < self._record.signed_at:
-            raise UpdateError("this repository is older than one that this unit has seen")
         if signed_at > self._record.signed_at:
             self._record.signed_at = signed_at
             self._file.write(self._record)
 
-    def _why_not_now(self, chosen: Candidate) -> str:
+    def _why_not_now(self, chosen: Candidate, *, scans: bool) -> str:
         needed = 2 * (chosen.package_bytes + chosen.installed_bytes) + MARGIN_BYTES
         update, now = self._settings.update, self._clock.now()
-        return why_not_now(update, now, self._machine(), needed)
+        return why_not_now(update, now, self._machine(), needed, scans=scans)
 
     def _prepare(self, apt: Apt, chosen: Candidate) -> None:
         before = self._installed()
@@ -224,5 +259,6 @@ def remove_guard(folder: Path, root: Path) -> None:
     """The trial is over."""
     (root / WANTS / TRIAL).unlink(missing_ok=True)
     (root / OWN / TRIAL).unlink(missing_ok=True)
-    shutil.rmtree(folder / NEW, ignore_errors=True)
+    for part in (NEW, RESCUE):
+        shutil.rmtree(folder / part, ignore_errors=True)
     shutil.rmtree(folder / GUARD, ignore_errors=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from edge.errors import UpdateError, UpdateRefused
+from edge.errors import UpdateError, UpdateRefused, UpdateStale
 from edge.files import read_small
 from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
@@ -49,6 +49,10 @@ class Present:
     held: str
     #: Versions that it does not take again, and why.
     failed: dict[str, str]
+    #: When the newest list was signed that it has ever believed, in seconds since 1970.
+    signed_at: float = 0.0
+    #: Whether it cannot go back to *installed* from a version that failed.
+    stuck: bool = False
     #: All that is installed, as dpkg keeps it.
     status: Path = STATUS
 
@@ -67,9 +71,9 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
     """Leave what is for this unit in *folder*; gives its version, "" if there is nothing new.
 
     All sources are asked, and the one that was signed last says what there is: on an older stick
-    lies what has been withdrawn since. Where none answers, what was left before stays, as it may
-    wait for its hour. Raises UpdateError where no source could be asked; what is forged or cannot
-    be installed is left there as a Problem.
+    lies what has been withdrawn since. Where none answers, or only with a list that is too old,
+    what was left before stays, as it may wait for its hour. Raises UpdateError where no source
+    could be asked; what is forged, too old or cannot be installed is left there as a Problem.
     """
     (folder / PROBLEM).unlink(missing_ok=True)
     answered: list[tuple[datetime, Apt]] = []
@@ -79,6 +83,7 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
         apt = Apt(folder / f"apt-{number}", source, key, present.status)
         try:
             apt.update()
+            apt.check_age(present.signed_at)
             answered.append((apt.signed_at(), apt))
         except UpdateRefused as err:
             _tell(folder, Problem(reason=str(err)))
@@ -87,7 +92,9 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
     if answered:
         _, newest = max(answered, key=lambda each: each[0])
         return _bring(newest, settings, folder, present)
-    if trouble is not None:
+    if isinstance(trouble, UpdateStale):
+        _tell(folder, Problem(reason=str(trouble)))
+    elif trouble is not None:
         raise trouble
     return ""
 
@@ -115,12 +122,11 @@ def _bring(apt: Apt, settings: ScannerSettings, folder: Path, present: Present) 
     installed, unit = present.installed, settings.unit
     candidates = apt.candidates(architecture())
     chosen = choose(candidates, unit.id, unit.area, installed, present.failed)
-    versions: tuple[str, ...] = ()
-    if chosen is not None:
-        versions = (chosen.version,)
-        if present.held != installed and any(each.version == installed for each in candidates):
-            # So that there is a way back.
-            versions += (installed,)
+    versions: tuple[str, ...] = (chosen.version,) if chosen is not None else ()
+    lacks = present.held != installed and (present.stuck or chosen is not None)
+    if lacks and any(each.version == installed for each in candidates):
+        # So that there is a way back.
+        versions += (installed,)
     version = versions[0] if versions else ""
     release = hashlib.sha256(apt.signed()).hexdigest()
     if _is_here(folder, release, versions):

@@ -4,18 +4,19 @@ Root writes it, the scanner reads it and tells the centre.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from edge.clock import Moment
-from edge.messages import Update
+from edge.messages import Config, Update
 from edge.scanner.record import RecordFile
 
 FOLDER = Path("/var/lib/edge-update")
 #: Below that folder: what the unprivileged service brought; the package of the version that runs;
-#: the verified packages that are put in place; the software that sees to it.
-FETCHED, HELD, NEW, GUARD = "fetched", "held", "new", "guard"
+#: the verified packages that are put in place; the software that sees to it; the verified packages
+#: that help a unit which cannot go back.
+FETCHED, HELD, NEW, GUARD, RESCUE = "fetched", "held", "new", "guard", "rescue"
 STATE = "state.json"
 #: So many versions that failed are remembered.
 MOST_FAILED = 20
@@ -23,6 +24,18 @@ _REASON = 300
 
 Phase = Literal["idle", "installing", "trial", "back"]
 Ended = Literal["waiting", "installed", "rolled_back", "failed"]
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """When the centre wishes this unit to be updated."""
+
+    #: Who wishes, and for whom: its public key in hexadecimal digits, and the unit's name.
+    centre: str
+    unit: str
+    #: Grows with each; one with a smaller number was taken back since.
+    number: int
+    #: The table [update] of its desired settings.
+    update: dict[str, Any]
 
 
 class Record(Struct, kw_only=True):
@@ -52,6 +65,24 @@ class Record(Struct, kw_only=True):
     #: By which key: with a new card of another deployment both begin anew.
     key: str = ""
     last: Update | None = None
+    #: The newest that root has believed: the scanner may keep from it what is newer, and can
+    #: neither make one up nor bring an older one back.
+    wish: Wish | None = None
+
+    def believe(self, wished: Config | None, unit: str, centre: bytes) -> dict[str, Any]:
+        """The table [update] by which this *unit* of that *centre* goes from now on.
+
+        *wished* is what the scanner has left of the centre's, verified; None for nothing.
+        """
+        known = self.wish
+        if known is not None and (known.centre, known.unit) != (centre.hex(), unit):
+            known = None
+        if wished is not None and (known is None or wished.number > known.number):
+            update = wished.settings.get("update", {})
+            number = wished.number
+            known = Wish(centre=centre.hex(), unit=unit, number=number, update=update)
+        self.wish = known
+        return known.update if known is not None else {}
 
     def tell(self, version: str, state: Ended, reason: str, moment: Moment) -> bool:
         """Remember how it is with *version*; False if that is known already."""
@@ -62,6 +93,13 @@ class Record(Struct, kw_only=True):
             return False
         self.last = now
         return True
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the way back was tried in vain, and goes on being tried."""
+        last = self.last
+        told = last is not None and (last.version, last.state) == (self.version, "failed")
+        return self.phase == "back" and told
 
     def fail(self, version: str, reason: str) -> None:
         """Never take *version* again."""

@@ -22,7 +22,7 @@ from edge.scanner.pulse import PULSE, read_pulse
 from edge.scanner.update.apt import PACKAGE
 from edge.scanner.update.decide import remove_guard
 from edge.scanner.update.fetch import sum_of
-from edge.scanner.update.record import HELD, NEW, Ended, record_file
+from edge.scanner.update.record import HELD, NEW, RESCUE, Ended, record_file
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class Trial:
             self._machine.clean()
             return
         self._begin()
+        if record.phase == "back":
+            self._take_help()
         if record.phase == "installing":
             self._install()
         if record.phase == "trial":
@@ -179,6 +181,33 @@ class Trial:
             record.fail(record.version, why)
         self._file.write(record)
 
+    def _take_help(self) -> None:
+        """Take what was found for a unit that cannot go back: its lost package, or another way on.
+
+        Each step may be done again after a power cut; what is lost by one is found again.
+        """
+        record, rescue = self._record, self._folder / RESCUE
+        if not record.stuck or not any(rescue.glob(f"{PACKAGE}_*.deb")):
+            return
+        if lost := _packages_of(rescue, record.before):
+            held = self._folder / HELD
+            held.mkdir(exist_ok=True)
+            record.held = sum_of(lost[0])
+            for old in held.glob("*.deb"):
+                old.unlink()
+            lost[0].rename(held / lost[0].name)
+            shutil.rmtree(rescue, ignore_errors=True)
+        else:
+            new = self._folder / NEW
+            shutil.rmtree(new, ignore_errors=True)
+            rescue.rename(new)
+            record.phase, record.version, record.reason = "installing", _version_in(new), ""
+            # As if begun before: what is in place is nothing to stay at while another dpkg works.
+            record.starts = 2
+            log.warning("cannot go back to %s: trying %s", record.before, record.version)
+        os.sync()
+        self._file.write(record)
+
     def _go_back(self) -> None:
         record = self._record
         try:
@@ -196,6 +225,7 @@ class Trial:
     def _finish(self) -> None:
         """What is in place now is what is gone back to the next time."""
         held = self._folder / HELD
+        held.mkdir(exist_ok=True)
         before = list(held.glob("*.deb"))
         for package in (self._folder / NEW).glob(f"{PACKAGE}_*.deb"):
             shutil.copyfile(package, held / f"{package.name}.new")
@@ -225,6 +255,12 @@ def _packages_of(held: Path, version: str) -> list[Path]:
         for path in sorted(held.glob(f"{PACKAGE}_*.deb"))
         if path.name.split("_")[1].rpartition("%3a")[2] == wanted
     ]
+
+
+def _version_in(folder: Path) -> str:
+    """Of which version the package in *folder* is, as apt has named it."""
+    (package,) = folder.glob(f"{PACKAGE}_*.deb")
+    return package.name.split("_")[1].replace("%3a", ":")
 
 
 class UnitMachine:

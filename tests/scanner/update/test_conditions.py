@@ -14,12 +14,17 @@ NEEDED = 500 << 20
 
 
 def why_not(
-    at: str, clock: Source = "ntp", hours: str = HOURS, window: str = "", **machine: Any
+    at: str,
+    clock: Source = "ntp",
+    hours: str = HOURS,
+    window: str = "",
+    scans: bool = True,
+    **machine: Any,
 ) -> str:
     moment = Moment(at=at, boot="b" * 32, uptime_ms=1, clock=clock)
     facts = {"disk_free_bytes": 10 * NEEDED, "under_voltage": False, "throttled": False} | machine
     settings = UpdateSettings(hours=hours, window=window)
-    return why_not_now(settings, moment, Machine(**facts), NEEDED)
+    return why_not_now(settings, moment, Machine(**facts), NEEDED, scans=scans)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,9 @@ def test_never_with_a_weak_supply_a_full_disk_or_an_unknown_time(
 
     assert why in said
     assert bool(said) == bool(why)
+
+
+def test_a_unit_that_does_not_scan_is_nobodys_to_wait_for() -> None:
+    assert why_not("2026-11-25T22:30:00.000Z", scans=False) == ""
+    assert why_not("2026-11-25T22:30:00.000Z", clock="none", scans=False) == ""
+    assert "supply" in why_not("2026-11-25T22:30:00.000Z", scans=False, under_voltage=True)

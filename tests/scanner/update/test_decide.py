@@ -28,7 +28,7 @@ from edge.scanner.update.decide import (
     whole_version,
 )
 from edge.scanner.update.fetch import MIRROR, Present, fetch
-from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, Record, record_file
+from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, RESCUE, Record, record_file
 from tests.fakes import FakeClock
 from tests.provision.debs import a_package
 from tests.provision.deployments import a_deployment
@@ -64,6 +64,7 @@ class Unit:
         status.touch()
         self.present = Present(installed="1.0", held="", failed={}, status=status)
         self.machine = HEALTHY
+        self.scans = True
         self.hours = self.url = ""
         self.released("1.0", EVERYBODY)
 
@@ -109,7 +110,7 @@ class Unit:
             self.settings,
             self.clock,
             machine=lambda: self.machine,
-            scans=lambda: True,
+            scans=lambda: self.scans,
             installed=lambda: self.present.installed,
             root=self.root,
             status=self.present.status,
@@ -303,6 +304,124 @@ def test_it_waits_while_the_place_is_open_and_says_so_once(unit: Unit) -> None:
     assert "supply" in unit.told()[2]
     unit.machine = HEALTHY
     assert unit.decide()
+
+
+def ended(unit: Unit, days: float) -> None:
+    """The stick has the list of so many days ago."""
+    releases.publish(unit.deployment, utc_now() - timedelta(days=days))
+    unit.copy()
+
+
+def test_a_list_that_has_ended_is_not_believed_and_what_waits_stays(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    unit.hours = "00:00-00:00"
+    assert unit.fetch() == "1.1"
+    assert not unit.decide()
+
+    ended(unit, 181)
+    shutil.rmtree(unit.folder / FETCHED / "apt-0")
+    assert unit.fetch() == ""
+    assert not unit.decide()
+    assert unit.record().last is not None
+    # Its problem is told, and then what waits.
+    assert unit.told()[:2] == ("1.1", "waiting")
+
+    # Root judges the same: a fetcher that was taken over cannot bring it.
+    for name in ("InRelease", "Packages"):
+        shutil.copy(unit.stick / "edge-updates" / name, unit.folder / FETCHED / MIRROR / name)
+    shutil.rmtree(unit.folder / "apt")
+    unit.hours = ""
+    with pytest.raises(UpdateError, match="has ended"):
+        unit.decide()
+    assert "release renew" in unit.told()[2]
+
+    ended(unit, 179)
+    key = hashlib.sha256((unit.deployment.folder / "updates.asc").read_bytes()).hexdigest()
+    record_file(unit.folder).write(Record(key=key))
+    assert unit.fetch() == "1.1"
+    assert unit.decide()
+
+
+def test_a_server_with_an_older_list_does_not_take_away_what_waits(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    assert unit.fetch() == "1.1"
+    unit.present = replace(unit.present, signed_at=utc_now().timestamp())
+    unit.released("1.1", Ring())
+    ended(unit, 1)
+    shutil.rmtree(unit.folder / FETCHED / "apt-0")
+
+    assert unit.fetch() == ""
+
+    assert (unit.folder / FETCHED / MIRROR / "edge-scanner_1.1_all.deb").exists()
+    assert unit.decide()
+
+
+def stuck(unit: Unit) -> None:
+    """1.1 has failed, and the package of 1.0 is lost."""
+    unit.present = replace(unit.present, stuck=True, failed={"1.1": "not scanning"})
+    key = hashlib.sha256((unit.deployment.folder / "updates.asc").read_bytes()).hexdigest()
+    record = Record(phase="back", version="1.1", before="1.0", failed={"1.1": "no"}, key=key)
+    record.tell("1.1", "failed", "cannot go back", unit.clock.now())
+    record_file(unit.folder).write(record)
+    unit.scans = False
+
+
+def rescued(unit: Unit) -> list[str]:
+    folder = unit.folder / RESCUE
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+
+def test_a_unit_that_cannot_go_back_is_brought_its_lost_package(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    stuck(unit)
+    before = (unit.folder / "state.json").read_bytes()
+    # Nobody passes while it does not scan.
+    unit.hours = "00:00-00:00"
+
+    unit.fetch()
+    assert not unit.decide()
+
+    assert rescued(unit) == ["edge-scanner_1.0_all.deb"]
+    # The trial alone writes there meanwhile.
+    assert (unit.folder / "state.json").read_bytes() == before
+    assert not unit.decide()
+
+
+def test_a_unit_that_cannot_go_back_takes_a_newer_version(unit: Unit) -> None:
+    unit.released("1.1", EVERYBODY)
+    for package in (unit.deployment.folder / "updates").glob("edge-scanner_1.0_*"):
+        package.unlink()
+    unit.copy()
+    stuck(unit)
+    assert unit.fetch() == ""
+    assert not unit.decide()
+    assert rescued(unit) == []
+
+    unit.released("1.2", EVERYBODY)
+    assert unit.fetch() == "1.2"
+    # With that which failed it scans a little: so it waits.
+    unit.scans, unit.hours = True, "00:00-00:00"
+    assert not unit.decide()
+    assert rescued(unit) == []
+    unit.scans = False
+    assert not unit.decide()
+
+    assert rescued(unit) == ["edge-scanner_1.2_all.deb"]
+
+
+def test_a_unit_whose_package_is_there_and_cannot_be_put_in_place_takes_a_newer_version(
+    unit: Unit,
+) -> None:
+    unit.released("1.1", EVERYBODY)
+    stuck(unit)
+    (unit.folder / HELD).mkdir()
+    shutil.copy(a_package(unit.stick, "1.0"), unit.folder / HELD)
+    unit.released("1.2", EVERYBODY)
+    unit.fetch()
+
+    assert not unit.decide()
+
+    assert rescued(unit) == ["edge-scanner_1.2_all.deb"]
 
 
 def test_a_unit_without_stick_and_server_asks_nobody(unit: Unit) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from edge.errors import UpdateError
-from edge.scanner.update.record import HELD, NEW, Record, record_file
+from edge.scanner.update.record import HELD, NEW, RESCUE, Record, record_file
 from edge.scanner.update.trial import MOST_STARTS, TRIAL_S, Busy, Seen, Trial
 from tests.fakes import FakeClock
 
-OLD, GOOD = "1.0", "1.1"
+OLD, GOOD, NEWER = "1.0", "1.1", "1.2"
 
 
 class PowerCut(Exception):
@@ -183,6 +183,104 @@ def test_without_its_old_package_it_goes_on_trying_to_go_back(bench: Bench) -> N
     (bench.folder / "kept").rename(bench.folder / HELD / f"edge-scanner_{OLD}_all.deb")
     bench.go_on()
     assert bench.ended() == "rolled_back"
+
+
+def stuck(bench: Bench) -> None:
+    """Let a version fail whose way back is lost."""
+    bench.unit.broken.add(GOOD)
+    (bench.folder / HELD / f"edge-scanner_{OLD}_all.deb").unlink()
+    with pytest.raises(UpdateError, match="its package is gone"):
+        bench.go_on()
+    assert bench.record().stuck
+
+
+def helped(bench: Bench, version: str) -> None:
+    """Root has found *version* for it."""
+    (bench.folder / RESCUE).mkdir()
+    (bench.folder / RESCUE / f"edge-scanner_{version}_all.deb").write_bytes(b"")
+
+
+def test_the_lost_package_of_before_is_gone_back_to_once_it_is_found(bench: Bench) -> None:
+    stuck(bench)
+    helped(bench, OLD)
+
+    bench.go_on()
+
+    assert bench.ended() == "rolled_back"
+    assert bench.unit.installed == OLD
+    assert bench.held() == [OLD]
+    assert not (bench.folder / RESCUE).exists()
+
+
+def test_a_newer_version_is_the_way_on_where_there_is_none_back(bench: Bench) -> None:
+    stuck(bench)
+    helped(bench, NEWER)
+
+    bench.go_on()
+
+    record = bench.record()
+    assert (record.phase, record.failed) == ("idle", {GOOD: "not scanning within 120 s"})
+    assert record.last is not None
+    assert (record.last.version, record.last.state) == (NEWER, "installed")
+    assert bench.unit.installed == NEWER
+    assert bench.held() == [NEWER]
+
+
+def test_a_way_on_that_is_no_good_either_waits_for_the_next(bench: Bench) -> None:
+    stuck(bench)
+    bench.unit.ending.add(NEWER)
+    helped(bench, NEWER)
+    with pytest.raises(UpdateError, match="its package is gone"):
+        bench.go_on()
+    record = bench.record()
+    assert record.stuck
+    assert set(record.failed) == {GOOD, NEWER}
+    assert record.last is not None
+    assert record.last.version == NEWER
+
+    helped(bench, "1.3")
+    bench.go_on()
+
+    assert bench.unit.installed == "1.3"
+    assert bench.record().phase == "idle"
+
+
+def test_a_way_on_is_not_left_half_way_for_another_dpkg(bench: Bench) -> None:
+    stuck(bench)
+    helped(bench, NEWER)
+    bench.unit.busy = True
+    with pytest.raises(Busy):
+        bench.go_on()
+    assert bench.record().phase == "installing"
+
+    bench.unit.busy = False
+    bench.go_on()
+    assert bench.unit.installed == NEWER
+
+
+@pytest.mark.parametrize("version", [OLD, NEWER])
+def test_the_power_may_go_at_any_step_of_being_helped(tmp_path: Path, version: str) -> None:
+    for cut_at in range(10_000):
+        folder = tmp_path / str(cut_at)
+        folder.mkdir()
+        bench = Bench(folder)
+        stuck(bench)
+        helped(bench, version)
+        bench.unit.steps_left = cut_at
+        try:
+            bench.go_on()
+        except PowerCut:
+            bench.clock.boot_again(f"{cut_at:032x}")
+            bench.unit.restarted_at = bench.clock.monotonic()
+            bench.unit.steps_left = 10_000
+            bench.go_on()
+            assert bench.record().phase == "idle"
+            assert bench.unit.installed == version
+            assert bench.unit.whole
+            assert bench.held() == [version]
+        else:
+            assert cut_at > 3
+            return
 
 
 def cut_everywhere(tmp_path: Path, prepare: Callable[[Bench], None], expected: str) -> int:
