@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 #: Where each library that stands between us and the world may be imported.
 HOMES = {
-    "paho": {"edge/mqtt.py"},
+    "paho": {"edge/mqtt_client.py"},
     "nacl": {"edge/sealing.py"},
     "cryptography": {"edge/certificates.py"},
     "pysequoia": {"edge/provision/openpgp.py"},

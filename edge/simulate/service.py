@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from edge import packets
 from edge.errors import BadMessage, BadPacket, ConfigError
 from edge.messages import Again, Confirmed, Scan, fit_together, scans_message
-from edge.mqtt import BACKOFF_MAX_S, BACKOFF_MIN_S
+from edge.reconnecting import BACKOFF_MAX_S, BACKOFF_MIN_S
 from edge.simulate import wire
 from edge.simulate.day import rush
 from edge.simulate.unit import SimulatedUnit

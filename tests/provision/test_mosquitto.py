@@ -54,9 +54,14 @@ class Site:
         self.broker = DeploymentBroker(self.deployment, folder)
 
     def connection(
-        self, name: str, issued: Issued | None = None, *, subscriptions: tuple[str, ...] = ()
+        self,
+        name: str,
+        issued: Issued | None = None,
+        *,
+        subscriptions: tuple[str, ...] = (),
+        client_id: str = "",
     ) -> Connection:
-        """A connection of ours as *name*."""
+        """A connection of ours as *name*, which may call itself by another *client_id*."""
         folder = self.folder / name.replace("/", "_")
         folder.mkdir(exist_ok=True)
         issued = issued or self.identities[name]
@@ -69,7 +74,9 @@ class Site:
             certificate_file="own.pem",
             key_file="own.key",
         )
-        return Connection(settings, folder, name, SystemClock(), subscriptions=subscriptions)
+        return Connection(
+            settings, folder, client_id or name, SystemClock(), subscriptions=subscriptions
+        )
 
     def collector(self, name: str = "collector") -> Connection:
         """That collector's, with the files that were made for it."""
@@ -235,10 +242,9 @@ def test_a_unit_cannot_read_anything_of_another(site: Site) -> None:
 
 
 def test_a_unit_cannot_take_the_session_of_another(site: Site) -> None:
-    other, unit = site.connection("b"), site.connection("a")
+    other, unit = site.connection("b"), site.connection("a", client_id="b")
     connect(other)
     session = other.session
-    unit._client_id = "b"
     connect(unit)
 
     unit.publish(own(site, "scan", "a"), b"x")

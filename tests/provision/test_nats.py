@@ -47,8 +47,10 @@ class Site:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(lambda: listens(self.port), "it listens")
 
-    def connection(self, name: str, subscriptions: Sequence[str] = ()) -> Connection:
-        """Of the unit *name*, or of the collector."""
+    def connection(
+        self, name: str, subscriptions: Sequence[str] = (), *, client_id: str = ""
+    ) -> Connection:
+        """Of the unit *name*, or of the collector; it may call itself by another *client_id*."""
         if name == "collector":
             folder = self.deployment.folder / "collector"
             files = ("collector.pem", "collector.key")
@@ -64,10 +66,14 @@ class Site:
             certificate_file=files[0],
             key_file=files[1],
         )
-        made = Connection(
-            settings, folder, name, SystemClock(), subscriptions=subscriptions, persistent=True
+        return Connection(
+            settings,
+            folder,
+            client_id or name,
+            SystemClock(),
+            subscriptions=subscriptions,
+            persistent=True,
         )
-        return made
 
     def reload(self) -> None:
         """What `systemctl reload` does."""
@@ -180,8 +186,7 @@ def test_who_takes_the_session_of_another_reads_nothing_of_it(site: Site) -> Non
     victim = site.connection("a", [own("a", channel) for channel in topics.TO_UNIT])
     collector = site.connection("collector")
     connected(victim, collector)
-    thief = site.connection("b")
-    thief._client_id = "a"
+    thief = site.connection("b", client_id="a")
     eventually(lambda: thief.connected, "he is let in", turn=lambda: thief.step(0.05))
 
     for channel in topics.TO_UNIT:
