@@ -235,6 +235,8 @@ class Status(Message, frozen=True, kw_only=True):
     software: Annotated[str, Meta(max_length=40, pattern=FREE_TEXT)]
     #: The revision of the desired settings by which it runs.
     config: Hex16 = "0" * 16
+    #: By which keys it knows its centre, the newest last; none believes whoever confirms.
+    centre: Annotated[tuple[Hex8, ...], Meta(max_length=2)] = ()
     epoch: Hex16
     #: The moment this was made, from which the centre learns when the boot began; for a last will
     #: that was before it connected.

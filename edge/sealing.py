@@ -89,22 +89,28 @@ class Signer:
 
 
 class Verifier:
-    """Tells whether a signature was made with one unit's key."""
+    """Tells whether a signature was made by one who has a key, or several."""
 
-    def __init__(self, public_key: bytes) -> None:
-        """*public_key*: 32 bytes, Ed25519. Raises SealError for anything else."""
+    def __init__(self, *public_keys: bytes) -> None:
+        """*public_keys*: 32 bytes each, Ed25519. Raises SealError for anything else."""
         try:
-            self._key = nacl.signing.VerifyKey(public_key)
+            self._keys = [nacl.signing.VerifyKey(key) for key in public_keys]
         except (nacl.exceptions.CryptoError, TypeError, ValueError) as err:
             raise SealError(f"not a public key of 32 bytes: {err}") from err
+        #: Short names of the keys.
+        self.ids = tuple(key_id(key) for key in public_keys)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Whether *signature* is one of *message* by our key's owner."""
-        try:
-            self._key.verify(message, signature)
-        except (nacl.exceptions.CryptoError, TypeError, ValueError):
-            return False
-        return True
+        """Whether *signature* is one of *message* by the owner of one of our keys."""
+        return any(_verifies(key, message, signature) for key in self._keys)
+
+
+def _verifies(key: nacl.signing.VerifyKey, message: bytes, signature: bytes) -> bool:
+    try:
+        key.verify(message, signature)
+    except (nacl.exceptions.CryptoError, TypeError, ValueError):
+        return False
+    return True
 
 
 def open_signer(path: Path) -> Signer:

@@ -14,6 +14,7 @@ from edge.errors import ConfigError
 from edge.messages import MOST_SCANS, Name
 from edge.opening_hours import Hours
 from edge.ring import UpdatesUrl
+from edge.succession import Succession
 from edge.trips import TripText
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -127,6 +128,16 @@ class PublisherSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     health_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 
+class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How scans are carried by hand where there is never a network, and whom the unit believes."""
+
+    sticks: str = "/media/*/*"
+    key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/unit.key"
+    receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
+    successions: Annotated[tuple[Succession, ...], Meta(max_length=50)] = ()
+    newest_key_only: bool = False
+
+
 class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where new versions of the software are found, and when they may be put in place."""
 
@@ -136,7 +147,7 @@ class UpdateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 #: What may be wished for; () for a whole table. Who a unit is, its keys, its legal basis and where
-#: its scans lie are not for the network to change.
+#: its scans lie are not for the network to change. Who its centre is, only that itself can change.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "unit": ("direction", "in_hours", "out_hours", "trip"),
     "broker": ("url", "fallback_url", "protocol", "keepalive_s", "connect_timeout_s"),
@@ -145,6 +156,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "outbox": ("max_mb", "keep_free_mb", "own_blocks"),
     "indicator": (),
     "publisher": (),
+    "carry": ("successions", "newest_key_only"),
     "vehicle": ("trips",),
     "gps": (),
     "update": ("hours", "window"),
@@ -164,6 +176,7 @@ class _Wished(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
+    carry: CarrySettings = field(default_factory=CarrySettings)
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
     gps: GpsSettings = field(default_factory=GpsSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.scanner.settings import CarrySettings
 from edge.systemd import Notifier
+from edge.unit_settings import CarrySettings
 
 UNITS = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
 

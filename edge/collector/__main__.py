@@ -1,7 +1,6 @@
 """The command `edge-collector`: reads its settings, opens things, and loops."""
 
 import argparse
-import base64
 import json
 import logging
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
-from edge.collector import audit
+from edge.collector import audit, keying
 from edge.collector.asking import requests
 from edge.collector.commanding import add_commands, run_command, run_desired, run_group
 from edge.collector.connecting import connect, leave
@@ -25,7 +24,6 @@ from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
 from edge.errors import BrokerError, BundleError
 from edge.mqtt import Connection
-from edge.sealing import Signer, key_id, open_signer
 from edge.storage.control import Control
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
@@ -70,11 +68,7 @@ def main(args: list[str] | None = None) -> int:
     imports.add_argument(
         "--accept-new-key", action="store_true", help="for a unit that was set up anew"
     )
-    commands.add_parser(
-        "key",
-        parents=[cli.common_again()],
-        help="the public key by which units know receipts and orders: their receipts.pub",
-    )
+    keying.add_command(commands)
     erases = commands.add_parser(
         "erase",
         parents=[cli.common_again()],
@@ -111,8 +105,8 @@ def _run(options: argparse.Namespace) -> int:
     clock = SystemClock()
     storage = _storage(settings, options)
     connection = connect(settings, options.config.parent, clock)
-    key = _signer(settings, options)
-    log.info("units know this collector by the key %s", key_id(key.public_key))
+    signers = keying.open_signers(settings, options.config.parent)
+    log.info("units know this collector by the key %s", signers.names)
     collector = Collector(
         connection,
         storage,
@@ -120,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
         batch_scans=settings.batch_scans,
         batch_wait_s=settings.batch_wait_ms / 1000,
         gap_ask_s=settings.gap_ask_s,
-        key=key,
+        signers=signers,
     )
     metrics = None
     if settings.metrics_file:
@@ -227,8 +221,9 @@ def _import(options: argparse.Namespace) -> int:
     if not files:
         return 1
     failed = len(files) < len(options.files)
-    key = _signer(settings, options)
+    signers = keying.open_signers(settings, options.config.parent)
     with closing(_storage(settings, options)) as storage:
+        signers.note(storage.believed_keys())
         scratch = storage.database.folder or Path(tempfile.gettempdir())
         for path in files:
             try:
@@ -237,7 +232,7 @@ def _import(options: argparse.Namespace) -> int:
                     storage,
                     SystemClock(),
                     scratch=scratch,
-                    key=key,
+                    signers=signers,
                     batch_scans=settings.batch_scans,
                     accept_new_key=options.accept_new_key,
                 )
@@ -266,12 +261,12 @@ def _erase_what_is_past(settings: CollectorSettings, storage: Storage) -> None:
 
 def _key(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    print(base64.b64encode(_signer(settings, options).public_key).decode())
-    return 0
-
-
-def _signer(settings: CollectorSettings, options: argparse.Namespace) -> Signer:
-    return open_signer(config.secret_path(settings.receipt_key_file, options.config.parent))
+    if options.new is None and not options.units:
+        print(keying.public_text(keying.newest_signer(settings, options.config.parent)))
+        return 0
+    with closing(_storage(settings, options, make=False)) as storage:
+        desired = Control(storage.database).desired("all")
+        return keying.run(settings, options, desired, storage.believed_keys())
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from typing import Any, get_args
 
 from edge import cli
 from edge.clock import Clock, SystemClock
+from edge.collector.signers import Signers
 from edge.errors import ControlError, SealError
 from edge.messages import Answer, CommandAction, Status
 from edge.mqtt import Connection
-from edge.sealing import Signer
 from edge.sessions import Sessions
 from edge.signed import Order, sign_order
 from edge.storage.control import OPEN, CommandRow, ConfigRow, Control
@@ -41,13 +41,13 @@ class Commander:
         connection: Connection | Sessions,
         control: Control,
         clock: Clock,
-        key: Signer | None,
+        signers: Signers | None,
     ) -> None:
-        """*key* is the centre's; None commands nobody."""
+        """*signers* are the centre's keys; None commands nobody."""
         self._connection = connection
         self._control = control
         self._clock = clock
-        self._key = key
+        self._signers = signers
         self._next_look = self._next_config_look = clock.monotonic()
 
     def step(self) -> None:
@@ -80,10 +80,10 @@ class Commander:
 
     def _send(self, area: str, channel: str, order: Order) -> bool:
         """Sign *order* and give it to the broker; False if that takes nothing. Raises SealError."""
-        if self._key is None:
+        if self._signers is None:
             raise SealError("this collector was started without a key to sign with")
         return self._connection.publish(
-            topic(area, order.unit, channel), sign_order(order, self._key)
+            topic(area, order.unit, channel), sign_order(order, self._signers.of(order.unit))
         )
 
     def heard(self, messages: Iterable[tuple[str, Answer | Status]]) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from edge.bundle import Bundle, read_bundle, receipt_ranges, write_receipt
 from edge.clock import Clock
+from edge.collector.signers import Signers
 from edge.errors import BundleError
 from edge.messages import Scan
-from edge.sealing import Signer, key_id
+from edge.sealing import key_id
 from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 
@@ -42,11 +43,11 @@ def import_bundle(
     clock: Clock,
     *,
     scratch: Path,
-    key: Signer,
+    signers: Signers,
     batch_scans: int = 500,
     accept_new_key: bool = False,
 ) -> Imported:
-    """Store the bundle *path* and write its receipt, signed with the centre's *key*, beside it.
+    """Store the bundle *path* and write its receipt, signed by the centre, beside it.
 
     Importing again is harmless.
 
@@ -60,6 +61,7 @@ def import_bundle(
         while batch := list(islice(scans, batch_scans)):
             new += _store(batch, bundle, storage, clock)
         # Committed. The receipt is made of what is rows now.
+        key = signers.of(bundle.header.unit)
         receipt = write_receipt(path, bundle.header, receipt_ranges(bundle.scans()), key)
         return Imported(
             bundle=str(path),

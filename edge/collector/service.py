@@ -16,10 +16,10 @@ from itertools import pairwise
 from edge.clock import Clock, utc_seconds
 from edge.collector.asking import Asker
 from edge.collector.commanding import Commander
+from edge.collector.signers import Signers
 from edge.errors import BadMessage, BadTopic, StorageError
 from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Status, check_of, read_scans
 from edge.mqtt import Connection, Received
-from edge.sealing import Signer
 from edge.sessions import Sessions
 from edge.signed import sign_confirmed
 from edge.storage.control import Control
@@ -35,6 +35,8 @@ RANGES_A_MESSAGE = 500
 QUIET_S = 0.004
 #: A transaction that takes longer will never end. The one that waits for a lock does not come near.
 HUNG_S = 120.0
+#: While units change to a new key of the centre, so often is looked which of them have.
+KEYS_S = 15.0
 
 
 @dataclass
@@ -86,20 +88,22 @@ class Collector:
         batch_scans: int = 500,
         batch_wait_s: float = 0.1,
         gap_ask_s: float = 300.0,
-        key: Signer | None = None,
+        signers: Signers | None = None,
     ) -> None:
-        """*key* is the centre's, with which all that units are told is signed.
+        """*signers* are the centre's keys, with which all that units are told is signed.
 
-        Without it units are commanded nothing, and only those confirm that know no centre's key.
+        Without any, units are commanded nothing, and only those believe a confirmation that know no
+        centre's key.
         """
-        self._key = key
+        self._signers = signers
+        self._next_look_at_keys = clock.monotonic()
         self._connection = connection
         self._storage = storage
         self._clock = clock
         self._batch_scans = batch_scans
         self._batch_wait_s = batch_wait_s
         self._asker = Asker(connection, storage, clock, gap_ask_s=gap_ask_s)
-        self._commander = Commander(connection, Control(storage.database), clock, key)
+        self._commander = Commander(connection, Control(storage.database), clock, self._signers)
         self._batches: deque[_Batch] = deque()
         self._session = -1
         self._thread = ThreadPoolExecutor(1, "storing")
@@ -112,6 +116,7 @@ class Collector:
 
         Raises StorageError if the database fails: what is in hand comes again after a restart.
         """
+        self._look_at_keys()
         self._connection.step(self._time_left(timeout_s))
         arrived = self._connection.take()
         if self._connection.session != self._session:
@@ -136,6 +141,14 @@ class Collector:
     def close(self) -> None:
         """Wait for what is being stored; it comes again all the same, as nobody has heard of it."""
         self._thread.shutdown()
+
+    def _look_at_keys(self) -> None:
+        if self._signers is None or self._signers.is_one:
+            return
+        now = self._clock.monotonic()
+        if now >= self._next_look_at_keys:
+            self._next_look_at_keys = now + KEYS_S
+            self._signers.note(self._storage.believed_keys())
 
     def _let_go(self) -> None:
         """What came by a connection that is gone the broker delivers again."""
@@ -209,8 +222,8 @@ class Collector:
                 message = Confirmed(
                     epoch=epoch, ranges=tuple(ranges[start : start + RANGES_A_MESSAGE])
                 )
-                if self._key is not None:
-                    message = sign_confirmed(message, unit, self._key)
+                if self._signers is not None:
+                    message = sign_confirmed(message, unit, self._signers.of(unit))
                 # If it is lost the unit sends again and is answered again.
                 if not self._connection.publish(topic(area, unit, "confirmed"), message.encode()):
                     self.totals.unconfirmed += 1

@@ -31,6 +31,9 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 500
     batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/receipts.key"
+    former_receipt_key_files: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=10)
+    ] = ()
     gap_ask_s: Annotated[float, Meta(ge=10, le=86_400)] = 300.0
     #: Numbers for Prometheus, read by node_exporter's textfile collector; "" for none.
     metrics_file: str = ""

@@ -197,7 +197,7 @@ def _scan(options: argparse.Namespace) -> int:
         )
         boots = Boots(folder / BOOTS, schedule)
         stack.callback(boots.close)
-        centre = read_centre(config.secret_path(settings.carry.receipt_key_file, beside))
+        centre = read_centre(settings.carry, beside)
         publisher = Publisher(
             connection,
             outbox,

@@ -16,6 +16,7 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+from edge import config
 from edge.bundle import RECEIPT_SUFFIX, SUFFIX, Bundle, bundle_in_place, read_receipt, write_bundle
 from edge.clock import Clock
 from edge.errors import BundleError, EdgeError
@@ -25,7 +26,8 @@ from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.sealing import Signer, Verifier, read_key
-from edge.unit_settings import UnitSettings
+from edge.succession import believed
+from edge.unit_settings import CarrySettings, UnitSettings
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +50,15 @@ def export(outbox: Path, to: Path, unit: UnitSettings, key: Signer, clock: Clock
         return write_bundle(to, unit.area, unit.id, epoch, scans, key, clock)
 
 
-def read_centre(path: Path) -> Verifier | None:
-    """Who tells receipts of the centre whose public key is in *path*; None if there is no file.
+def read_centre(carry: CarrySettings, beside: Path) -> Verifier | None:
+    """Who tells what is of the centre whose key *carry* names; None if there is no such file.
 
     Raises SealError for a file that holds no key.
     """
-    return Verifier(read_key(path)) if path.exists() else None
+    path = config.secret_path(carry.receipt_key_file, beside)
+    if not path.exists():
+        return None
+    return believed(read_key(path), carry.successions, newest_only=carry.newest_key_only)
 
 
 def take_receipt(outbox: Outbox, path: Path, unit: str, centre: Verifier | None) -> int:

@@ -16,6 +16,7 @@ from edge.scanner.button import Button
 from edge.scanner.camera import open_camera
 from edge.scanner.credentials import open_identity
 from edge.scanner.decoder import Decoder
+from edge.scanner.desired import with_succession
 from edge.scanner.disk_health import SLOW_MS, STALL_MS, mounted, time_writes, wear
 from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
@@ -76,7 +77,9 @@ def check(path: Path, clock: Clock | None = None, *, devices: bool = True) -> It
         "button": lambda: _button(settings),
         "indicator": lambda: _indicator(settings),
         "clock": lambda: _clock(clock),
-        "centre": lambda: centre(settings, path.parent),
+        "centre": lambda: centre(
+            settings if own is None else with_succession(path, own), path.parent
+        ),
     }
     if settings.gps.source:
         looks["gps"] = lambda: gps(settings, clock)

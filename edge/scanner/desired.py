@@ -16,9 +16,10 @@ from edge import config
 from edge.clock import Clock
 from edge.errors import BadMessage, ConfigError
 from edge.messages import Answer, Config, revision_of
+from edge.scanner.carrier import read_centre
 from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
-from edge.sealing import Verifier, read_key
+from edge.sealing import read_key
 from edge.signed import read_order
 from edge.unit_settings import check_allowed
 
@@ -103,11 +104,20 @@ class Desired:
             log.error("the desired settings are left out: %s", err)
             return settings
 
-    def take(self, wished: Config, signed: bytes, own: Path, *, well: bool) -> Answer | None:
+    def take(
+        self,
+        wished: Config,
+        signed: bytes,
+        own: Path,
+        *,
+        well: bool,
+        check: Callable[[ScannerSettings], None] = lambda after: None,
+    ) -> Answer | None:
         """The centre wishes for *wished*; the answer, None if that is in force already.
 
         *signed* is the message that brought it. *own* is the unit's own file; *well*: it has frames
-        now, so that losing them would be due to the new settings.
+        now, so that losing them would be due to the new settings. *check* raises ConfigError for
+        what the unit must not become.
         """
         record = self._record
         if wished.number < record.number:
@@ -125,7 +135,7 @@ class Desired:
             # One after the other: the centre sends what is not answered again.
             return None
         try:
-            _check(wished, own)
+            check(_checked(wished, own))
         except ConfigError as err:
             self._write()
             log.warning("desired settings that cannot be: %s", err)
@@ -231,7 +241,8 @@ def signed_wish(own: Path, settings: ScannerSettings) -> tuple[bytes, Config | N
     there is nothing such, and no key where the unit knows none. Raises SealError.
     """
     key = config.secret_path(settings.carry.receipt_key_file, own.parent)
-    if not key.exists():
+    believed = read_centre(with_succession(own, settings).carry, own.parent)
+    if believed is None:
         return b"", None
     centre = read_key(key)
     path = Path(settings.outbox.folder) / DESIRED
@@ -239,11 +250,21 @@ def signed_wish(own: Path, settings: ScannerSettings) -> tuple[bytes, Config | N
     if record.trial or not record.signed:
         return centre, None
     try:
-        order = read_order("config", record.signed, settings.unit.id, Verifier(centre))
+        order = read_order("config", record.signed, settings.unit.id, believed)
     except BadMessage as err:
         log.warning("%s: what is in force was not wished for by the centre: %s", path, err)
         return centre, None
     return centre, order if isinstance(order, Config) else None
+
+
+def with_succession(own: Path, settings: ScannerSettings) -> ScannerSettings:
+    """*settings*, those of the file *own*, with the keys to which the centre has changed since.
+
+    For root, too: the scanner has written them down, but they prove themselves.
+    """
+    path = Path(settings.outbox.folder) / DESIRED
+    carry = RecordFile(path, _Record).read().settings.get("carry")
+    return settings if carry is None else with_wished(own, {"carry": carry})
 
 
 def with_wished(own: Path, tables: Tables) -> ScannerSettings:
@@ -259,11 +280,12 @@ def with_wished(own: Path, tables: Tables) -> ScannerSettings:
         return config.check(given, ScannerSettings, str(own))
 
 
-def _check(wished: Config, own: Path) -> None:
+def _checked(wished: Config, own: Path) -> ScannerSettings:
+    """What the settings would be. Raises ConfigError."""
     if revision_of(wished.settings) != wished.revision:
         raise ConfigError("the revision is not that of the settings")
     check_allowed(wished.settings)
-    _over(config.read(own), wished.settings, own)
+    return _over(config.read(own), wished.settings, own)
 
 
 def _over(own: dict[str, Any], desired: Tables, source: Path) -> ScannerSettings:

@@ -9,6 +9,7 @@ from pathlib import Path
 from edge import config
 from edge.clock import SystemClock
 from edge.scanner.carrier import export, forget, read_centre, read_confirmed
+from edge.scanner.desired import with_succession
 from edge.scanner.disk import as_owner_of, explained
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox, read_outbox
@@ -74,9 +75,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _receipt(options: argparse.Namespace) -> int:
-    settings = config.load(options.config, ScannerSettings)
+    own = config.load(options.config, ScannerSettings)
+    settings = with_succession(options.config, own)
     folder = _folder(options)
-    centre = read_centre(config.secret_path(settings.carry.receipt_key_file, options.config.parent))
+    centre = read_centre(settings.carry, options.config.parent)
     # Before anything of the outbox is touched, and as whoever asks: a stick may be root's.
     confirmed = read_confirmed(options.receipt, settings.unit.id, centre)
     with (

@@ -413,6 +413,7 @@ class Publisher:
             direction=self._unit.direction,
             software=self._software,
             config=self._config(),
+            centre=self._centre.ids if self._centre is not None else (),
             epoch=self._outbox.epoch,
             at=now.at,
             boot=now.boot,
@@ -445,7 +446,8 @@ class Publisher:
         if self.unbelieved == 1:
             log.error(
                 "a confirmation that this unit's centre has not signed: nothing is forgotten for"
-                " it. If the centre has a new key, give this unit its public part (receipts.pub)"
+                " it. If the centre has a new key, let it sign with its former one too"
+                " (former_receipt_key_files), or give this unit the new public part (receipts.pub)"
             )
 
     def _is_ours(self, confirmed: ConfirmedRange) -> bool:

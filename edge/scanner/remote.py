@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from edge import cli
 from edge.clock import Clock
-from edge.errors import BadMessage, CameraError, EdgeError
+from edge.errors import BadMessage, CameraError, ConfigError, EdgeError, SealError
 from edge.messages import Command, Config, Health, Hex32
 from edge.scanner import power
+from edge.scanner.carrier import read_centre
 from edge.scanner.desired import Desired
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.orders import ORDERS, Orders, findings
@@ -162,7 +163,19 @@ class Remote:
             self._orders.refuse(msgspec.json.decode(payload, type=_Asked).order.id, reason)
 
     def _wish(self, wished: Config, signed: bytes) -> None:
-        answer = self._desired.take(wished, signed, self._own, well=self._sees())
+        def check(after: ScannerSettings) -> None:
+            """Whoever wishes for it must be believed afterwards: nobody else can undo it."""
+            try:
+                centre = read_centre(after.carry, self._own.parent)
+                if centre is not None:
+                    read_order("config", signed, self._settings.unit.id, centre)
+            except (BadMessage, SealError) as err:
+                raise ConfigError(
+                    "carry: this unit would not believe the key that signed this any more; let the"
+                    " collector sign with the newest first"
+                ) from err
+
+        answer = self._desired.take(wished, signed, self._own, well=self._sees(), check=check)
         if answer is not None:
             self._publisher.answer(answer)
 

@@ -17,6 +17,7 @@ from edge.files import remove_file, replace_file
 from edge.messages import MAX_MESSAGE_BYTES, Command
 from edge.scanner import power
 from edge.scanner.carrier import read_centre
+from edge.scanner.desired import with_succession
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import SETTINGS
 from edge.scanner.wiping import empty, wipe
@@ -64,7 +65,8 @@ def retire(settings_file: Path, root: Path = Path("/")) -> str:
     order is gone then, and the unit goes on.
     """
     try:
-        settings = config.load(settings_file, ScannerSettings)
+        own = config.load(settings_file, ScannerSettings)
+        settings = with_succession(settings_file, own)
         order = _believed(root / ORDER, settings, settings_file.parent)
         # Only once it is sure that it may be emptied: what is begun is finished without asking.
         wipe(
@@ -106,7 +108,7 @@ def _believed(path: Path, settings: ScannerSettings, beside: Path) -> Command:
             payload = file.read(MAX_MESSAGE_BYTES + 1) if regular else b""
     except OSError as err:
         raise EdgeError(f"{path}: {err.strerror}; nothing was emptied") from err
-    centre = read_centre(config.secret_path(settings.carry.receipt_key_file, beside))
+    centre = read_centre(settings.carry, beside)
     if centre is None:
         raise EdgeError("this unit does not know its centre's key; nothing was emptied")
     try:

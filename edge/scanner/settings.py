@@ -9,6 +9,7 @@ from edge.enrolment_token import OptionalEnrolmentUrl
 from edge.legal_basis import BasisSettings
 from edge.unit_settings import (
     CameraSettings,
+    CarrySettings,
     GpsSettings,
     IndicatorSettings,
     OutboxSettings,
@@ -26,14 +27,6 @@ class SetupSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     button_pin: Annotated[int, Meta(ge=-1, le=27)] = 23
     hold_s: Annotated[float, Meta(ge=1, le=30)] = 3.0
     window_s: Annotated[float, Meta(ge=10, le=3600)] = 120.0
-
-
-class CarrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How scans are carried by hand where there is never a network."""
-
-    sticks: str = "/media/*/*"
-    key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/unit.key"
-    receipt_key_file: Annotated[str, Meta(min_length=1)] = "receipts.pub"
 
 
 class EnrolmentSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,13 +10,13 @@ from edge.clock import Clock
 from edge.config import secret_path
 from edge.errors import EdgeError
 from edge.scanner import running
+from edge.scanner.carrier import read_centre
 from edge.scanner.credentials import open_identity
 from edge.scanner.disk_health import mounted
 from edge.scanner.identity import Identity
 from edge.scanner.pending_enrolment import read_pending
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup import STATE, SetupState, board_serial
-from edge.sealing import key_id, read_key
 
 #: A certificate should have been renewed when this part of its life is over.
 LATE_SHARE = 3 / 4
@@ -81,12 +81,13 @@ def _trouble() -> str:
 def centre(settings: UnsetSettings, beside: Path) -> str:
     """By which key this unit knows its centre. Raises EdgeError for a file that holds none."""
     path = secret_path(settings.carry.receipt_key_file, beside)
-    if not path.exists():
+    believed = read_centre(settings.carry, beside)
+    if believed is None:
         return Concern(
             "its key is not known: this unit follows no command, and believes whoever confirms;"
             f" put what `edge-collector key` prints into {path}"
         )
-    return f"known by its key {key_id(read_key(path))}"
+    return f"known by its key {' or '.join(reversed(believed.ids))}"
 
 
 def board(root: Path = Path("/")) -> str:

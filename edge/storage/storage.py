@@ -168,6 +168,11 @@ class Storage:
         rows = self._ask("SELECT key FROM unit WHERE unit = :unit", unit=unit)
         return rows[0][0] if rows else None
 
+    def believed_keys(self) -> dict[str, tuple[str, ...]]:
+        """By which keys, by their ids, each unit knows its centre; () of one that has not said."""
+        rows = self._ask("SELECT unit, centre FROM unit ORDER BY unit")
+        return {unit: tuple(filter(None, centre.split(","))) for unit, centre in rows}
+
     def keep_unit_key(self, area: str, unit: str, key: bytes) -> None:
         """From now on verify bundles of *unit* by *key*."""
         with self.database.writing("keep a unit's key") as connection:

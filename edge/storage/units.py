@@ -179,7 +179,8 @@ def _note_status(writing: Writing, report: Report, message: Status) -> None:
                 -- Its goodbye does not undo that it was retired; that it is back does.
                 state = CASE WHEN state = 'retired' AND CAST(:state AS TEXT) <> 'online'
                              THEN state ELSE :state END,
-                birth = :birth, place = :place, direction = :direction, software = :software
+                birth = :birth, place = :place, direction = :direction, software = :software,
+                centre = :centre
             WHERE unit = :unit
             """,
             **values,
@@ -190,6 +191,7 @@ def _note_status(writing: Writing, report: Report, message: Status) -> None:
             place=message.place,
             direction=message.direction,
             software=message.software,
+            centre=",".join(message.centre),
         )
 
 

@@ -38,6 +38,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge.clock import SystemClock, utc_text
 from edge.collector.connecting import subscriptions
 from edge.collector.service import Collector
+from edge.collector.signers import Signers
 from edge.demo.broker import NatsBroker
 from edge.messages import Scan, fit_together, scans_message
 from edge.mqtt import BrokerSettings, Connection
@@ -424,7 +425,9 @@ def collect(
         storage.store(known, NOW)
         connection = connection_to(broker, "collector", topics)
         key = open_signer(folder / "receipts.key")
-        collector = Collector(connection, storage, SystemClock(), batch_scans=BATCH, key=key)
+        collector = Collector(
+            connection, storage, SystemClock(), batch_scans=BATCH, signers=Signers(key)
+        )
         figure = Figure(scans)
         while collector.totals.stored < scans or connection.in_flight:
             collector.step(1.0)

@@ -21,6 +21,7 @@ from pathlib import Path
 from edge.clock import SystemClock
 from edge.collector.connecting import subscriptions
 from edge.collector.service import Collector
+from edge.collector.signers import Signers
 from edge.mqtt import BrokerSettings, Connection
 from edge.sealing import open_signer
 from edge.storage.rows import StoredScan
@@ -130,7 +131,7 @@ def collect(
         BrokerSettings(url=broker), folder, name, clock, subscriptions=topics, persistent=True
     )
     key = open_signer(folder / f"{name}.key")
-    collector = Collector(connection, storage, clock, batch_scans=BATCH, key=key)
+    collector = Collector(connection, storage, clock, batch_scans=BATCH, signers=Signers(key))
     start.wait()
     while collector.totals.stored < scans or connection.in_flight:
         collector.step(1.0)

@@ -9,6 +9,7 @@ import pytest
 from edge.clock import SystemClock
 from edge.collector.connecting import subscriptions
 from edge.collector.service import Collector, confirmed_ranges
+from edge.collector.signers import Signers
 from edge.errors import StorageError
 from edge.messages import (
     Again,
@@ -45,7 +46,9 @@ class Centre:
 
     def start(self, storage: Storage | None = None) -> Collector:
         self.connection = self._connection("collector", subscriptions(["+"]), persistent=True)
-        collector = Collector(self.connection, storage or self.storage, SystemClock(), key=KEY)
+        collector = Collector(
+            self.connection, storage or self.storage, SystemClock(), signers=Signers(KEY)
+        )
         eventually(
             lambda: self.connection.connected,
             "collector connected",
@@ -234,7 +237,7 @@ def test_a_collector_says_how_far_it_lags_and_what_waits(tmp_path: Path) -> None
 
 def test_what_no_database_takes_is_set_aside_and_ends_nothing(database_url: str) -> None:
     connection, storage = FakeConnection(), Storage(database_url)
-    collector = Collector(connection, storage, FakeClock(), key=KEY)  # type: ignore[arg-type]
+    collector = Collector(connection, storage, FakeClock(), signers=Signers(KEY))  # type: ignore[arg-type]
     connection.come_up()
     at = "2021-07-02T01:31:00.000Z"
     hostile: list[tuple[str, Message]] = [
@@ -274,7 +277,7 @@ def test_what_a_broker_delivers_before_it_grants_the_subscriptions_is_confirmed(
     tmp_path: Path,
 ) -> None:
     connection, storage = FakeConnection(), Storage(tmp_path / "storage.db")
-    collector = Collector(connection, storage, FakeClock(), key=KEY)  # type: ignore[arg-type]
+    collector = Collector(connection, storage, FakeClock(), signers=Signers(KEY))  # type: ignore[arg-type]
     connection.come_up()
     connection.connected = False
     for seq in (1, 2, 3):
@@ -328,7 +331,7 @@ def test_nothing_is_confirmed_before_it_is_committed(centre: Centre) -> None:
             super()._confirm(scans)  # type: ignore[arg-type]
 
     storage = Watched(centre._folder / "storage.db")
-    centre.collector = Telling(centre.connection, storage, SystemClock(), key=KEY)
+    centre.collector = Telling(centre.connection, storage, SystemClock(), signers=Signers(KEY))
     centre.send(a_scan(1).encode())
     centre.until(lambda: centre.confirmed() == {1}, "confirmed")
     storage.close()
@@ -349,7 +352,7 @@ def test_a_unit_is_asked_for_what_stays_missing_and_the_gap_closes(centre: Centr
     unit = centre._connection("cong-1-again", [topic("pleiku", "cong-1", "again")])
     eventually(lambda: unit.connected, "unit connected", turn=lambda: unit.step(0.02))
     centre.collector = Collector(
-        centre.connection, centre.storage, SystemClock(), gap_ask_s=0.2, key=KEY
+        centre.connection, centre.storage, SystemClock(), gap_ask_s=0.2, signers=Signers(KEY)
     )
     for seq in (1, 2, 4):
         centre.send(a_scan(seq).encode())

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from edge.messages import (
     read_scans,
 )
 from edge.mqtt import Connection
-from edge.sealing import Signer, make_key_pair, open_signer
+from edge.scanner.outbox import read_outbox
+from edge.sealing import Signer, key_id, make_key_pair, open_signer
 from edge.signed import sign_order
 from edge.storage.control import ConfigRow, Control
 from edge.storage.storage import Storage
@@ -273,6 +275,57 @@ def test_who_runs_the_broker_makes_no_unit_forget_a_scan(fleet: Fleet) -> None:
 
     eventually(all_are_rows, "every scan is a row", turn=a_second)
     assert "has not signed" in fleet.units["cong-2"].service.log.read_text()
+
+
+def test_the_centre_changes_its_key_and_no_unit_is_visited(fleet: Fleet) -> None:
+    old, file = fleet.key, fleet.folder / "collector.toml"
+    said = fleet.said("key", "--new", str(fleet.folder / "second.key"))
+    new = open_signer(fleet.folder / "second.key")
+
+    def sign_by(settings: str) -> None:
+        fleet.collector.stop()
+        text = file.read_text()
+        line = next(line for line in text.splitlines() if line.startswith("receipt_key_file"))
+        file.write_text(text.replace(line, f'receipt_key_file = "second.key"\n{settings}'))
+        fleet.collector.start()
+
+    def are_confirmed() -> None:
+        """What units keep from here on, and what they kept before."""
+        for unit in fleet.units:
+            scans_go_on(fleet, unit)
+            folder = fleet.folder / unit / "outbox"
+            next_seq = read_outbox(folder).status().next_seq
+
+            def is_confirmed(folder: Path = folder, next_seq: int = next_seq) -> bool:
+                return (read_outbox(folder).status().oldest_seq or next_seq) >= next_seq
+
+            eventually(is_confirmed, f"{unit} forgets", turn=a_second)
+
+    def all_believe(*keys: Signer) -> bool:
+        storage = Storage(f"sqlite:///{fleet.folder}/storage.db", make=False)
+        try:
+            names = tuple(key_id(key.public_key) for key in keys)
+            return all(believed == names for believed in storage.believed_keys().values())
+        finally:
+            storage.close()
+
+    sign_by('former_receipt_key_files = ["receipts.key"]')
+    are_confirmed()
+    assert all_believe(old)
+
+    (line,) = [line for line in said.splitlines() if "'carry.successions" in line]
+    fleet.said(*shlex.split(line)[2:])
+    eventually(lambda: all_believe(old, new), "both keys are believed", turn=a_second)
+    are_confirmed()
+    fleet.said("desired", "all", "carry.newest_key_only=true")
+    eventually(lambda: all_believe(new), "the new key is believed", turn=a_second)
+
+    file.write_text(file.read_text().replace('former_receipt_key_files = ["receipts.key"]', ""))
+    fleet.collector.stop()
+    fleet.collector.start()
+    are_confirmed()
+    for unit in fleet.units:
+        assert fleet.command("identify", unit)["state"] == "successful"
 
 
 def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_minutes(

@@ -16,7 +16,7 @@ from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_rece
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.sealing import Signer, Verifier, open_signer
-from edge.unit_settings import UnitSettings
+from edge.unit_settings import CarrySettings, UnitSettings
 from tests.fakes import FakeClock, a_scan
 
 UNIT = UnitSettings(
@@ -366,7 +366,7 @@ receipt_key_file = "receipts.pub"
 def test_a_unit_that_does_not_know_its_centre_believes_no_receipt(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    unit = Unit(tmp_path, centre=read_centre(tmp_path / "receipts.pub"))
+    unit = Unit(tmp_path, centre=read_centre(CarrySettings(), tmp_path))
     unit.put(2)
     stick = unit.plug_in()
     unit.carrier.step()

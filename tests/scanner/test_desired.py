@@ -204,7 +204,7 @@ def test_power_cuts_in_a_trial_do_not_keep_bad_settings(unit: Unit) -> None:
         ({"basis": {"required": False}}, "basis: not for the centre"),
         ({"broker": {"ca_file": "/tmp/x"}}, "broker.ca_file: not for the centre"),
         ({"outbox": {"folder": "/tmp"}}, "outbox.folder: not for the centre"),
-        ({"carry": {"key_file": "/tmp/x"}}, "carry: not for the centre"),
+        ({"carry": {"key_file": "/tmp/x"}}, "carry.key_file: not for the centre"),
     ],
 )
 def test_what_cannot_be_or_is_not_for_the_centre_is_refused(

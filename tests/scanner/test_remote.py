@@ -1,5 +1,6 @@
 """Who may tell a unit what to do: its own centre, and nobody who only runs the broker."""
 
+import base64
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,14 @@ import pytest
 
 from edge import config
 from edge.messages import Answer, Command, Config, Health, revision_of
+from edge.scanner.carrier import read_centre
 from edge.scanner.desired import DESIRED, Desired
 from edge.scanner.indicator import Signal
 from edge.scanner.remote import RecentLines, Remote
 from edge.scanner.settings import ScannerSettings
-from edge.sealing import Signer, Verifier
+from edge.sealing import Signer, Verifier, key_id
 from edge.signed import sign_order
+from edge.succession import succession
 from tests.fakes import FakeClock, a_health
 
 CENTRE, OTHER = Signer(b"c" * 32), Signer(b"o" * 32)
@@ -70,12 +73,29 @@ class Unit:
         self.line, self.lights, self.clock = Line(), Lights(), FakeClock()
         own = folder / "scanner.toml"
         own.write_text(SETTINGS.format(folder=folder))
+        self.own = own
         self.desired = Desired(folder / DESIRED, self.clock)
-        self.remote = Remote(
+        self.remote = self._remote(centre)
+
+    def started(self) -> Verifier | None:
+        """Start anew, by the settings that are kept; gives whom the unit believes then."""
+        self.desired = Desired(self.own.parent / DESIRED, self.clock)
+        settings = self.desired.load(self.own)
+        centre = read_centre(settings.carry, self.own.parent)
+        self.remote = self._remote(centre)
+        return centre
+
+    def settle(self) -> None:
+        """Have the trial end, and its end be told."""
+        self.remote.step(0)
+        self.line.answers.clear()
+
+    def _remote(self, centre: Verifier | None) -> Remote:
+        return Remote(
             self.line,  # type: ignore[arg-type]
             self.desired,
-            config.load(own, ScannerSettings),
-            own,
+            config.load(self.own, ScannerSettings),
+            self.own,
             self.clock,
             self.lights,  # type: ignore[arg-type]
             self._health,
@@ -146,6 +166,53 @@ def test_who_runs_the_broker_cannot_give_a_unit_another_broker(unit: Unit) -> No
         assert unit.hears("config", payload) == []
 
     assert not unit.remote.wants_end
+
+
+def handed_over(number: int = 1, *, newest_only: bool = False) -> Config:
+    carry = {"successions": [succession(OTHER.public_key, CENTRE)], "newest_key_only": newest_only}
+    settings: dict[str, dict[str, object]] = {"carry": carry}
+    return Config(unit="cong-1", number=number, revision=revision_of(settings), settings=settings)
+
+
+def test_the_centre_changes_its_key_and_cannot_shut_itself_out(unit: Unit, tmp_path: Path) -> None:
+    (tmp_path / "receipts.pub").write_bytes(base64.b64encode(CENTRE.public_key))
+    # Signed with the old key, that the new one alone be believed: nobody could undo that.
+    (answer,) = unit.hears("config", sign_order(handed_over(newest_only=True), CENTRE))
+    assert (answer.state, unit.remote.wants_end) == ("failed", False)
+    assert "newest first" in answer.reason
+
+    (answer,) = unit.hears("config", sign_order(handed_over(2), CENTRE))
+    assert (answer.state, unit.remote.wants_end) == ("executing", True)
+
+    # As the service starts anew with it.
+    centre = unit.started()
+    assert centre is not None
+    both = centre.ids
+    assert both == tuple(key_id(key.public_key) for key in (CENTRE, OTHER))
+    unit.settle()
+    (answer, *_) = unit.hears("config", sign_order(handed_over(3, newest_only=True), OTHER))
+    assert answer.state == "executing"
+    centre = unit.started()
+    assert centre is not None
+    assert centre.ids == both[1:]
+    unit.settle()
+    assert unit.hears("cmd", sign_order(command(), CENTRE))[0].state == "failed"
+    assert unit.hears("cmd", sign_order(command(), OTHER))[0].state == "successful"
+
+
+def test_a_stranger_hands_nothing_over(unit: Unit, tmp_path: Path) -> None:
+    (tmp_path / "receipts.pub").write_bytes(base64.b64encode(CENTRE.public_key))
+    stranger = Signer(b"s" * 32)
+    assert unit.hears("config", sign_order(handed_over(), stranger)) == []
+
+    settings: dict[str, dict[str, object]] = {
+        "carry": {"successions": [succession(stranger.public_key, stranger)]}
+    }
+    order = Config(unit="cong-1", number=1, revision=revision_of(settings), settings=settings)
+    unit.hears("config", sign_order(order, CENTRE))
+    centre = unit.started()
+    assert centre is not None
+    assert centre.ids == (key_id(CENTRE.public_key),)
 
 
 def test_a_unit_that_does_not_know_its_centre_follows_nobody_and_says_what_to_do(

@@ -7,12 +7,14 @@ import pytest
 
 from edge.errors import EdgeError
 from edge.messages import Command
+from edge.scanner.desired import DESIRED
 from edge.scanner.outbox import Outbox
 from edge.scanner.retiring import BEGUN, ORDER, Retirement, finish_retiring, retire
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import SETTINGS
 from edge.sealing import Signer
 from edge.signed import sign_order
+from edge.succession import succession
 from tests.cards import SETUP_KEY, a_card, enrol
 from tests.fakes import FakeClock, a_scan
 from tests.power import PowerCut, power_for
@@ -128,6 +130,20 @@ def test_root_believes_the_centre_alone(unit: Unit, tmp_path: Path) -> None:
     with pytest.raises(EdgeError, match="nothing was emptied"):
         retire(unit.settings, unit.root)
     assert unit.secrets() == before
+
+
+def test_root_believes_the_key_to_which_the_centre_has_changed(unit: Unit) -> None:
+    """What it takes from the scanner's folder for that proves itself."""
+    desired = unit.outbox / DESIRED
+    for by in (OTHER, CENTRE):
+        step = succession(OTHER.public_key, by)
+        settings = {"carry": {"successions": [step], "newest_key_only": True}}
+        desired.write_bytes(msgspec.json.encode({"settings": settings}))
+        Retirement(unit.root).order(unit.order(OTHER))
+        if by is OTHER:
+            with pytest.raises(EdgeError, match="nothing was emptied"):
+                retire(unit.settings, unit.root)
+    assert "xe-1 is empty" in retire(unit.settings, unit.root)
 
 
 def test_scans_that_wait_keep_it_from_being_emptied(unit: Unit) -> None:

@@ -1,0 +1,97 @@
+"""The centre's key: which of them a unit is told with, and what a person does to change it."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from edge.collector.__main__ import main
+from edge.collector.commanding import set_key
+from edge.collector.signers import Signers
+from edge.sealing import Signer, key_id, read_key
+from edge.storage.rows import Report
+from edge.storage.storage import Storage
+from edge.succession import believed
+from edge.unit_settings import check_wished
+from tests.fakes import a_status
+
+OLD, NEW = Signer(b"o" * 32), Signer(b"n" * 32)
+OLD_ID, NEW_ID = key_id(OLD.public_key), key_id(NEW.public_key)
+NOW = "2021-07-02T01:00:00.000Z"
+
+
+def test_each_unit_is_told_with_the_newest_key_that_it_believes() -> None:
+    signers = Signers(NEW, [OLD])
+    signers.note({"old": [OLD_ID], "both": [OLD_ID, NEW_ID], "new": [NEW_ID], "silent": []})
+
+    told = {unit: signers.of(unit) for unit in ("old", "both", "new", "silent", "never-heard-of")}
+
+    assert told == {"old": OLD, "both": NEW, "new": NEW, "silent": NEW, "never-heard-of": NEW}
+    assert Signers(NEW).of("old") is NEW
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    settings = f'receipt_key_file = "{tmp_path}/first.key"\n[storage]\nurl = "{tmp_path}/s.db"\n'
+    (tmp_path / "collector.toml").write_text(settings)
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> int:
+    return main(["--config", str(folder / "collector.toml"), "key", *words])
+
+
+def announce(folder: Path, **units: list[str]) -> None:
+    storage = Storage(folder / "s.db")
+    reports = [Report("pleiku", unit, a_status(centre=tuple(keys))) for unit, keys in units.items()]
+    storage.store_reports(reports, NOW)
+    storage.close()
+
+
+def test_a_new_key_is_made_with_all_that_is_to_be_done_for_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder) == 0
+    first = Signer(read_key(folder / "first.key"))
+    announce(folder, cong1=[key_id(first.public_key)])
+    capsys.readouterr()
+
+    assert run(folder, "--new", str(folder / "second.key")) == 0
+
+    said = capsys.readouterr().out
+    second = Signer(read_key(folder / "second.key"))
+    (line,) = [line for line in said.splitlines() if "edge-collector desired all 'carry.s" in line]
+    wished: dict[str, dict[str, object]] = {}
+    for word in shlex.split(line)[4:]:
+        set_key(wished, word)
+    check_wished(wished)
+    steps = wished["carry"]["successions"]
+    assert isinstance(steps, list)
+    after = believed(first.public_key, steps, newest_only=False)
+    assert after.ids == (key_id(first.public_key), key_id(second.public_key))
+    assert json.dumps([str(folder / "first.key")]) in said
+    # The first is in use still.
+    assert run(folder, "--units") == 0
+    assert f"1 of 1 units believe the newest key, {key_id(first.public_key)}" in (
+        capsys.readouterr().out
+    )
+    assert run(folder, "--new", str(folder / "second.key")) == 1
+    assert "there is a file already" in capsys.readouterr().err
+
+
+def test_units_that_do_not_believe_the_newest_key_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folder)
+    name = key_id(Signer(read_key(folder / "first.key")).public_key)
+    announce(folder, cong1=[OLD_ID], cong2=[OLD_ID, name], cong3=[])
+    capsys.readouterr()
+
+    assert run(folder, "--units") == 1
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"cong1  believes {OLD_ID}",
+        "cong3  believes whoever confirms, or has not said yet",
+        f"1 of 3 units believe the newest key, {name}",
+    ]
