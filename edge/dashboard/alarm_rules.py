@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from edge.clock import utc_seconds, utc_text
-from edge.dashboard.condition import DOUBLE_S
+from edge.dashboard.condition import AWAY, CLOCK, DOUBLE, DOUBLE_S, ENDING, EYE, FILLING
 from edge.dashboard.local_time import local
 from edge.opening_hours import DAYS
 from edge.register import Opening, Place
@@ -46,26 +46,17 @@ ADVICE: dict[Kind, tuple[str, str]] = {
         "Hỏi người phụ trách điểm; xem thiết bị có hoạt động không.",
         "Ask whoever is in charge; see whether the unit works.",
     ),
-    "unit-offline": ("Kiểm tra nguồn điện và mạng.", "Check power and network."),
-    "outbox-filling": (
-        "Nối mạng cho thiết bị, hoặc chép lượt quét ra USB.",
-        "Connect the unit, or carry its scans on a USB stick.",
-    ),
-    "clock-wrong": ("Cho thiết bị kết nối mạng để lấy giờ.", "Let the unit reach a time server."),
-    "certificate-ending": (
-        "Cấp thẻ mới cho thiết bị trước ngày đó.",
-        "Give the unit a new card before that day.",
-    ),
-    "camera-blocked": ("Lau ống kính, bỏ vật che.", "Clean the lens, remove what covers it."),
+    "unit-offline": AWAY,
+    "outbox-filling": FILLING.do,
+    "clock-wrong": CLOCK.do,
+    "certificate-ending": ENDING.do,
+    "camera-blocked": EYE.do,
     "unreadable": ("Lau ống kính, kiểm tra ánh sáng.", "Clean the lens, check the light."),
     "impossible-rate": (
         "Xem có ai đưa cùng một loạt mã nhiều lần.",
         "See whether somebody shows codes again and again.",
     ),
-    "double-unit": (
-        "Tìm thẻ nhớ bị sao chép và cấp lại thiết bị.",
-        "Find the copied card and provision the unit anew.",
-    ),
+    "double-unit": DOUBLE.do,
 }
 
 

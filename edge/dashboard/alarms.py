@@ -1,6 +1,7 @@
 """Alarms: begun when what is wrong has lasted, ended when it has been away, seen to by a person."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,6 +91,16 @@ class Alarms:
         return self._ask(
             "closed IS NOT NULL ORDER BY closed DESC, number DESC LIMIT :most", {"most": most}
         )
+
+    def untaken(self, connection: Connection) -> Counter[str]:
+        """How many last on that nobody has taken yet, by place; "" where that is not known."""
+        rows = connection.execute(
+            text(
+                "SELECT place, count(*) AS number FROM alarm WHERE closed IS NULL"
+                " AND cleared IS NULL AND acknowledged IS NULL GROUP BY place"
+            )
+        )
+        return Counter({row.place: row.number for row in rows})
 
     def acknowledge(self, number: int, who: str, now: str) -> None:
         """*who* has seen it and sees to it."""

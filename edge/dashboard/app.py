@@ -45,10 +45,10 @@ class Application:
         self._door = Door(parts.people, parts.clock, show)
         self.pages: Sequence[Page] = [
             *AccountPages(show, parts.people, parts.clock, parts.provider).pages(),
-            *NowPages(show, database, places, parts.totals, settings).pages(),
+            *NowPages(show, database, places, parts.totals, parts.alarms, settings).pages(),
             *PlacePages(show, database, places, settings).pages(),
             *ScanPages(show, database, places).pages(),
-            *UnitPages(show, database, settings).pages(),
+            *UnitPages(show, database, places, settings).pages(),
             *AlarmPages(show, database, places, parts.alarms, settings.alarms).pages(),
             *CoveragePages(show, database, places).pages(),
             *AreaPages(show, database, places).pages(),

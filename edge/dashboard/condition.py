@@ -34,24 +34,102 @@ DOUBLE_S = 86_400.0
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something about a unit that a technician should look at."""
+    """Something about a unit that a technician should look at, and what to do about it."""
 
     vi: str
     en: str
+    do: tuple[str, str]
 
 
-_DOUBLE = Trouble("hai thiết bị dùng chung một tên", "two units under one name")
-_CLOCK = Trouble("đồng hồ chưa đúng", "clock is not set")
-_FILLING = Trouble("bộ nhớ chờ gửi sắp đầy", "outbox is filling")
-_EYE = Trouble("máy ảnh không nhìn rõ", "camera does not see well")
-_NOT_KEPT = Trouble("có lượt quét không lưu được", "scans could not be kept")
-_POWER = Trouble("nguồn điện yếu", "the power supply is weak")
-_HOT = Trouble("máy quá nóng", "the machine is too hot")
-_FULL = Trouble("đĩa sắp đầy", "the disk is nearly full")
-_MENDED = Trouble("máy ảnh hỏng, cần người đến", "the camera is broken, somebody must go there")
-_ENDING = Trouble("chứng thư sắp hết hạn", "the certificate is near its end")
-_NOT_UPDATED = Trouble("cập nhật không thành công", "the last update failed")
-_DAMAGED = Trouble("có bản ghi hỏng trên thẻ nhớ", "damaged records on its disk")
+#: What to do about a unit that is away.
+AWAY = ("Kiểm tra nguồn điện và mạng.", "Check power and network.")
+DOUBLE = Trouble(
+    "hai thiết bị dùng chung một tên",
+    "two units under one name",
+    (
+        "Tìm thẻ nhớ bị sao chép và cấp lại thiết bị.",
+        "Find the copied card and provision the unit anew.",
+    ),
+)
+CLOCK = Trouble(
+    "đồng hồ chưa đúng",
+    "clock is not set",
+    ("Cho thiết bị kết nối mạng để lấy giờ.", "Let the unit reach a time server."),
+)
+FILLING = Trouble(
+    "bộ nhớ chờ gửi sắp đầy",
+    "outbox is filling",
+    (
+        "Nối mạng cho thiết bị, hoặc chép lượt quét ra USB.",
+        "Connect the unit, or carry its scans on a USB stick.",
+    ),
+)
+EYE = Trouble(
+    "máy ảnh không nhìn rõ",
+    "camera does not see well",
+    ("Lau ống kính, bỏ vật che.", "Clean the lens, remove what covers it."),
+)
+ENDING = Trouble(
+    "chứng thư sắp hết hạn",
+    "the certificate is near its end",
+    ("Cấp thẻ mới cho thiết bị trước ngày đó.", "Give the unit a new card before that day."),
+)
+_NOT_KEPT = Trouble(
+    "có lượt quét không lưu được",
+    "scans could not be kept",
+    (
+        "Người quét đã được báo là chưa tính. Kiểm tra thẻ nhớ của thiết bị.",
+        "Whoever passed was told that it did not count. Check the unit's card.",
+    ),
+)
+_POWER = Trouble(
+    "nguồn điện yếu",
+    "the power supply is weak",
+    ("Thay bộ nguồn hoặc dây nguồn.", "Replace the power supply or its cable."),
+)
+_HOT = Trouble(
+    "máy quá nóng",
+    "the machine is too hot",
+    ("Che nắng, để thoáng quanh thiết bị.", "Give it shade and air."),
+)
+_FULL = Trouble(
+    "đĩa sắp đầy",
+    "the disk is nearly full",
+    (
+        "Chạy edge-scanner check trên thiết bị để xem cái gì chiếm chỗ.",
+        "Run edge-scanner check on the unit to see what takes the room.",
+    ),
+)
+_MENDED = Trouble(
+    "máy ảnh hỏng, cần người đến",
+    "the camera is broken, somebody must go there",
+    (
+        "Cắm lại dây máy ảnh; nếu vẫn hỏng thì thay máy ảnh.",
+        "Plug the camera in again; replace it if that is in vain.",
+    ),
+)
+_NOT_UPDATED = Trouble(
+    "cập nhật không thành công",
+    "the last update failed",
+    (
+        "Thiết bị vẫn chạy bản cũ. Xem lý do ở dưới, rồi cập nhật lại.",
+        "The unit goes on with the version before. See why below, and update again.",
+    ),
+)
+_DAMAGED = Trouble(
+    "có bản ghi hỏng trên thẻ nhớ",
+    "damaged records on its disk",
+    ("Thay thẻ nhớ; chép lượt quét ra trước.", "Replace the card; export its scans before."),
+)
+_UNBELIEVED = Trouble(
+    "nhận xác nhận có chữ ký không đúng",
+    "it gets confirmations that are not signed rightly",
+    (
+        "Lượt quét được giữ lại trên thiết bị. Kiểm tra khóa của máy chủ thu nhận và ai dùng"
+        " broker.",
+        "Its scans wait on the unit. Check the collector's key, and who uses the broker.",
+    ),
+)
 
 
 def condition_of(unit: FleetUnit, now: str, silent_after_s: float) -> UnitCondition:
@@ -70,22 +148,24 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
     health = unit.health
     found = []
     if any(at and at > _before(now, DOUBLE_S) for at in (unit.doubled, unit.taken_over)):
-        found.append(_DOUBLE)
+        found.append(DOUBLE)
     if health.get("clock") == "none":
-        found.append(_CLOCK)
+        found.append(CLOCK)
     if _number(health.get("fill")) >= FILL:
-        found.append(_FILLING)
+        found.append(FILLING)
     if health.get("eye", "good") not in ("good", "unjudged"):
-        found.append(_EYE)
+        found.append(EYE)
     if _number(health.get("not_kept")) > 0:
         found.append(_NOT_KEPT)
     if _number(health.get("damaged")) > 0:
         found.append(_DAMAGED)
+    if _number(health.get("unbelieved")) > 0:
+        found.append(_UNBELIEVED)
     if health.get("repair") == "exhausted":
         found.append(_MENDED)
     ends = health.get("certificate_ends")
     if isinstance(ends, str) and ends < _before(now, -CERTIFICATE_S):
-        found.append(_ENDING)
+        found.append(ENDING)
     update = health.get("update")
     if isinstance(update, dict) and update.get("state") in ("rolled_back", "failed"):
         found.append(_NOT_UPDATED)

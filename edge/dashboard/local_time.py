@@ -36,6 +36,14 @@ def clock_text_or(utc: str, now: str, language: str) -> str:
         return utc
 
 
+def day_text_or(utc: str, language: str) -> str:
+    """The local day of a time that somebody else wrote; what is no time stays as it is."""
+    try:
+        return day_text(local_day(utc), language)
+    except (ValueError, OverflowError):
+        return utc
+
+
 def second_text(utc: str, now: str, language: str) -> str:
     """A moment beside *now* to the second: the hour alone if it is of today."""
     moment = local(utc)

@@ -1,6 +1,7 @@
 """Turns what a page found out into HTML. Jinja2 escapes every value, whoever it came from."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import partial
 from importlib import resources
@@ -13,12 +14,13 @@ from starlette.responses import HTMLResponse, Response
 from edge.dashboard import local_time
 from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import Right
-from edge.dashboard.web import Ask
+from edge.dashboard.web import PART_HEADER, Ask
 from edge.dashboard.words import CLOCKS, EYES, WAYS, detail_text
 
 ASSETS = Path(str(resources.files("edge.dashboard") / "assets"))
 THEME_COOKIE = "edge-theme"
 THEMES = ("auto", "light", "dark")
+_TOKEN = re.compile(r'name="token" value="[^"]*"')
 
 #: What stands in the menu, and the right that shows it.
 MENU: tuple[tuple[str, str, str, Right], ...] = (
@@ -60,7 +62,19 @@ class Pages:
     def page(self, ask: Ask, template: str, status: int = 200, **values: Any) -> Response:
         """*template* with *values*, for whoever asks."""
         text = self._environment.get_template(template).render(self._common(ask) | values)
-        return HTMLResponse(text, status)
+        if PART_HEADER not in ask.request.headers:
+            return HTMLResponse(text, status)
+        # Asked for every few seconds, over 3G, and mostly as it was. A form's token always differs.
+        content = _TOKEN.sub("", text).encode()
+        mark = {"etag": f'"{hashlib.sha256(content).hexdigest()[:20]}"'}
+        if ask.request.headers.get("if-none-match") == mark["etag"]:
+            return Response(status_code=304, headers=mark)
+        return HTMLResponse(text, status, headers=mark)
+
+    def live(self, ask: Ask, template: str, **values: Any) -> Response:
+        """A page that follows what happens, or, if that is asked for, the part of it that does."""
+        part = "_live" if PART_HEADER in ask.request.headers else ""
+        return self.page(ask, f"{template}{part}.html", **values)
 
     def message(self, ask: Ask, title: str, text: str, status: int) -> Response:
         """A page that only says something."""
@@ -83,6 +97,7 @@ class Pages:
             ],
             "at": lambda utc: local_time.clock_text(utc, ask.now, ask.language),
             "at_or_text": lambda utc: local_time.clock_text_or(utc, ask.now, ask.language),
+            "day_or_text": lambda utc: local_time.day_text_or(utc, ask.language),
             "second": lambda utc: local_time.second_text(utc, ask.now, ask.language),
             "ago": lambda utc: local_time.ago_text(utc, ask.now, ask.language),
             "local_day": lambda utc: local_time.day_text(local_time.local_day(utc), ask.language),

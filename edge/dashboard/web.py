@@ -31,6 +31,8 @@ Language = Literal["vi", "en"]
 SIGN_IN = "/sign-in"
 SESSION_COOKIE = "edge-session"
 LANGUAGE_COOKIE = "edge-language"
+#: With it the script of a page asks for the part that changes.
+PART_HEADER = "x-part"
 #: A form of ours is far smaller, but for a register that is handed in.
 MAX_FORM_BYTES = 4_000_000
 
@@ -204,7 +206,7 @@ def _retry(wait_s: float) -> dict[str, str]:
 
 
 def _to_sign_in(request: Request) -> Response:
-    if request.method != "GET" or "x-part" in request.headers:
+    if request.method != "GET" or PART_HEADER in request.headers:
         return Response("Hãy đăng nhập lại / sign in again\n", 401)
     query = f"?{request.url.query}" if request.url.query else ""
     return RedirectResponse(f"{SIGN_IN}?{urlencode({'to': request.url.path + query})}", 303)

@@ -10,7 +10,8 @@ from edge.dashboard.reporting import ReportSettings
 from edge.dashboard.rights import ROLES
 from edge.dashboard.settings import DashboardSettings, TracingSettings
 from tests.dashboard.browser import Visitor, chromium, served
-from tests.dashboard.parts import PASSWORD, Deployment, example_path
+from tests.dashboard.parts import OWN_PLACE, PASSWORD, Deployment, example_path
+from tests.dashboard.test_condition import add_unit
 from tests.fakes import LIMIT_S
 
 #: Words in the first column of tables that stand on more than one line.
@@ -232,4 +233,45 @@ def test_now_follows_what_happens_without_being_loaded_again(
         visitor.page.get_by_role("heading", name="cho-pleiku").wait_for()
         assert visitor.page.evaluate("window.mark") == 1
         assert visitor.complaints == []
+    deployment.close()
+
+
+def test_a_page_that_cannot_follow_says_so_and_speaks_only_what_changed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    deployment = Deployment(tmp_path)
+    deployment.add_units()
+    with served(deployment) as url:
+        visitor = Visitor(browser, url, "phone", "en")
+        visitor.sign_in(deployment, "operator")
+        page = visitor.page
+        page.clock.install()
+        visitor.open("/")
+        page.locator("#hours-table summary").click()
+        page.locator("#hours-table summary").focus()
+        stale, spoken = page.locator("[data-stale]"), page.locator("[data-spoken]")
+        with page.expect_response(lambda answer: answer.status == 200):
+            page.clock.run_for(5_000)
+        with page.expect_response(lambda answer: answer.status == 304):
+            page.clock.run_for(5_000)
+        # A scan more is no news that interrupts anybody, and nobody is thrown off where they were.
+        deployment.add_scans(OWN_PLACE, "cong-1", ins=1)
+        with page.expect_response(lambda answer: answer.status == 200):
+            page.clock.run_for(5_000)
+        page.locator("#hours-table[open]").wait_for()
+        page.wait_for_function("document.activeElement.matches('#hours-table > summary')")
+        assert spoken.text_content() == ""
+
+        page.route("**/*", lambda route: route.abort())
+        page.clock.run_for(60_000)
+        stale.wait_for()
+        assert visitor.flaws() == []
+        page.unroute("**/*")
+        add_unit(deployment, "cong-9", "cho-9", clock="none")
+        page.clock.run_for(5_000)
+        stale.wait_for(state="hidden")
+
+        page.wait_for_function(
+            "document.querySelector('[data-spoken]').textContent.includes('cho-9')"
+        )
     deployment.close()

@@ -167,6 +167,7 @@ def test_the_page_of_alarms_says_when_one_will_come(deployment: Deployment) -> N
         ({"machine": Machine(disk_free_bytes=1, disk_total_bytes=100)}, "đĩa sắp đầy"),
         ({"repair": "exhausted", "repair_reason": "no frame"}, "máy ảnh hỏng, cần người đến"),
         ({"certificate_ends": "2021-07-20T00:00:00.000Z"}, "chứng thư sắp hết hạn"),
+        ({"unbelieved": 2}, "nhận xác nhận có chữ ký không đúng"),
         (
             {"update": Update(version="0.2.0", state="rolled_back", reason="no scan", at=NOW)},
             "cập nhật không thành công",
@@ -221,8 +222,20 @@ def test_the_list_of_units_shows_and_sorts_what_they_tell(deployment: Deployment
     assert order("hours_left") == ["x-3", "x-2", "x-1"]
     assert order("signal") == ["x-2", "x-3", "x-1"]
     assert order("certificate") == ["x-2", "x-3", "x-1"]
+    # The other way round, and what does not say stands last both ways.
+    add_unit(deployment, "x-4", PLACE, clock="ntp")
+    assert order("temperature")[-1] == order("-temperature")[-1] == "x-4"
+    assert order("-temperature")[:3] == ["x-1", "x-3", "x-2"]
+    for sort, way in (
+        ("temperature", "descending"),
+        ("-temperature", "ascending"),
+        ("disk", "ascending"),
+        ("nonsense", "other"),
+    ):
+        page = client.get(f"/units?sort={sort}").text
+        assert re.findall(r'aria-sort="(\w+)"', page) == [way], sort
     page = client.get("/units?find=x-2").text
-    for words in ("2029-01-01", ">71<", "50 %", "-90 dBm", "chờ cập nhật 0.3.0"):
+    for words in ("01/01/2029", ">71<", "50 %", "-90 dBm", "chờ cập nhật 0.3.0"):
         assert words in page, words
 
 
@@ -236,10 +249,14 @@ def test_a_bus_tells_its_trip_and_where_it_stood(deployment: Deployment) -> None
     board = OnBoard(trip="sang-1", gps="fix", stops=(stop,))
     add_unit(deployment, "xe-1", "xe-81b-01234", clock="gnss", on_board=board)
 
-    page = deployment.client("technician").get("/units/xe-1").text
+    client = deployment.client("technician")
+    page = client.get("/units/xe-1").text
 
     for words in ("sang-1", "có vị trí", 'href="geo:13.98,108.0"', "08:00–08:05"):
         assert words in page, words
+    assert '<a href="/places/xe-81b-01234">Xe buýt 81B-012.34</a>' in page
+    deployment.clock.advance(60)
+    assert "geo:" not in client.get("/places/xe-81b-01234").text
     # The map is the phone's own: nothing is asked of anybody by the page.
     assert "http" not in page.partition('id="stops"')[2].partition("</section>")[0]
 

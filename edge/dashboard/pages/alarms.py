@@ -3,7 +3,7 @@
 from starlette.responses import RedirectResponse, Response
 
 from edge.dashboard.alarm_rules import ADVICE, NAMES
-from edge.dashboard.alarms import Alarms, AlarmSettings
+from edge.dashboard.alarms import Alarm, Alarms, AlarmSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
 from edge.storage.database import Database
@@ -40,12 +40,12 @@ class AlarmPages:
         past = ask.query("past") == "yes"
         alarms = [
             alarm
-            for alarm in (self._alarms.past() if past else self._alarms.open())
+            for alarm in (self._alarms.past() if past else sorted(self._alarms.open(), key=_step))
             if ask.person().sees(alarm.place)
         ]
-        return self._show.page(
+        return self._show.live(
             ask,
-            "alarms_live.html" if "x-part" in ask.request.headers else "alarms.html",
+            "alarms",
             alarms=alarms[:SHOWN],
             total=len(alarms),
             past=past,
@@ -70,3 +70,10 @@ class AlarmPages:
         else:
             self._alarms.acknowledge(number, viewer.name, ask.now)
         return RedirectResponse("/alarms", 303)
+
+
+def _step(alarm: Alarm) -> int:
+    """How far it has come: what waits for somebody stands before what is seen to, or over."""
+    if alarm.cleared is not None:
+        return 2
+    return 1 if alarm.acknowledged is not None else 0

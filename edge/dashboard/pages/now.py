@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
+from edge.dashboard.alarms import Alarms
 from edge.dashboard.charts import chart
 from edge.dashboard.condition import (
+    AWAY,
     PLACE_ORDER,
     PlaceCondition,
     Trouble,
@@ -31,6 +33,8 @@ from edge.storage.places import Places
 
 #: So many places are shown; who has more finds them by name.
 SHOWN = 60
+#: So many places in one condition are called by their names above all others.
+NAMED = 2
 #: So many hours are drawn, this one being the last.
 HOURS = 12
 
@@ -59,10 +63,11 @@ class NowPages:
         database: Database,
         places: Places,
         totals: Totals,
+        alarms: Alarms,
         settings: DashboardSettings,
     ) -> None:
         self._show, self._database, self._places = show, database, places
-        self._totals = totals
+        self._totals, self._alarms = totals, alarms
         self._silent_after_s = settings.silent_after_min * 60
         self._quiet_after_s = settings.quiet_after_min * 60
 
@@ -79,6 +84,7 @@ class NowPages:
             # A manager's few places are asked for alone: most of those who look on are managers.
             units = fleet.units(connection, own)
             by_place = counts.by_place(connection, today, today, own)
+            alarms = self._alarms.untaken(connection)
             quarters: list[Count] = []
             for day in (today - timedelta(days=1), today):
                 quarters += (
@@ -93,15 +99,23 @@ class NowPages:
             if condition in ("", line.condition) and (find in line.id or find in line.name.lower())
         ]
         hours = _last_hours(quarters, ask.now)
-        return self._show.page(
+        by_condition = Counter(line.condition for line in lines)
+        return self._show.live(
             ask,
-            "now_live.html" if "x-part" in ask.request.headers else "now.html",
+            "now",
             lines=shown[:SHOWN],
             more=max(0, len(shown) - SHOWN),
             total=len(lines),
             today=sum((line.today for line in lines), Count()),
-            counts=Counter(line.condition for line in lines),
+            counts=by_condition,
             order=PLACE_ORDER,
+            named={
+                name: [line for line in lines if line.condition == name]
+                for name in PLACE_ORDER
+                if by_condition[name] <= NAMED
+            },
+            alarms=sum(number for place, number in alarms.items() if ask.person().sees(place)),
+            away=AWAY,
             day_shown=today,
             last_hour=_last_hour(quarters, ask.now),
             only=lines[0] if len(lines) == 1 else None,

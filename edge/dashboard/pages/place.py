@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from edge.dashboard.charts import chart
-from edge.dashboard.condition import condition_of, condition_of_place
+from edge.dashboard.condition import AWAY, condition_of, condition_of_place
 from edge.dashboard.coverage import area_name
-from edge.dashboard.local_time import local_day
-from edge.dashboard.pages.units import UnitLine
+from edge.dashboard.local_time import local, local_day
+from edge.dashboard.pages.units import STOPS, UnitLine
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
@@ -18,7 +19,10 @@ from edge.register import KINDS, Place
 from edge.storage import counts, fleet
 from edge.storage.counts import Count
 from edge.storage.database import Database
+from edge.storage.events import at_place_since
+from edge.storage.fleet import FleetUnit
 from edge.storage.places import Places
+from edge.storage.stops import newest_stops
 
 #: How many days are shown together, and over how many the busiest hours are sought.
 DAYS = 28
@@ -53,6 +57,9 @@ class PlacePages:
             raise NotAllowed
         today = local_day(ask.now)
         day = day_asked(ask, "day", today)
+        moment = local(ask.now)
+        # Of today, against what it was last week at this time: in the quarters that are over.
+        over = 4 * moment.hour + moment.minute // 15 if day == today else counts.QUARTERS
         with self._database.reading() as connection:
             place = self._places.all(connection).get(name)
             units = fleet.units(connection, [name])
@@ -62,14 +69,21 @@ class PlacePages:
             days = counts.by_day(connection, first - timedelta(days=7), day, [name])
             hours = counts.by_hour(connection, day - timedelta(days=BUSIEST_DAYS - 1), day, [name])
             by_unit = counts.by_unit(connection, day, day, name)
+            stops = [
+                stop
+                for unit in units
+                if place is not None and place.vehicle is not None
+                for stop in _stops(connection, unit)
+            ]
         if place is None and not units and not days:
             raise NotThere
-        lines = [UnitLine.of(unit, ask.now, self._silent_after_s) for unit in units]
+        register = {} if place is None else {name: place}
+        lines = [UnitLine.of(unit, register, ask.now, self._silent_after_s) for unit in units]
         span = [first + timedelta(days=number) for number in range(DAYS)]
         last_scan = max((unit.last_scan for unit in units if unit.last_scan), default=None)
-        return self._show.page(
+        return self._show.live(
             ask,
-            "place.html",
+            "place",
             name=name,
             place=place,
             kind=KINDS[place.kind] if place else None,
@@ -89,7 +103,10 @@ class PlacePages:
             day_after=day + timedelta(days=1),
             week_before=day - timedelta(days=7),
             total=sum(quarters, Count()),
-            total_before=sum(week_ago, Count()),
+            over=over,
+            total_over=sum(quarters[:over], Count()),
+            total_before=sum(week_ago[:over], Count()),
+            stops=sorted(stops, reverse=True)[:STOPS],
             quarters=quarters,
             quarter_chart=chart(quarters, quarter_labels(), week_ago),
             days=[(one, days.get(one, Count())) for one in span],
@@ -102,6 +119,7 @@ class PlacePages:
             busiest_days=BUSIEST_DAYS,
             busiest_first=day - timedelta(days=BUSIEST_DAYS - 1),
             opening=_opening(place),
+            away=AWAY,
         )
 
 
@@ -123,6 +141,14 @@ def day_asked(ask: Ask, name: str, otherwise: date) -> date:
 def quarter_labels() -> list[str]:
     """What stands under the 96 quarters of a day: every third hour."""
     return [f"{number // 4}h" if not number % 12 else "" for number in range(counts.QUARTERS)]
+
+
+def _stops(connection: Connection, unit: FleetUnit) -> list[tuple[str, str, str, str]]:
+    """Where *unit* stood since it came to its place."""
+    since = at_place_since(connection, unit.unit, unit.place)
+    return [
+        stop for stop in newest_stops(connection, unit.unit, STOPS) if since and stop[0] >= since
+    ]
 
 
 def _opening(place: Place | None) -> list[str]:

@@ -1,13 +1,14 @@
 """*Units*: the state of every unit, to be sorted, filtered and found; and one unit in full."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from starlette.responses import Response
 
 from edge.dashboard.condition import (
+    AWAY,
     UNIT_ORDER,
     Trouble,
     UnitCondition,
@@ -18,12 +19,14 @@ from edge.dashboard.local_time import local_day
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
+from edge.register import Place
 from edge.storage import counts, fleet
 from edge.storage.control import newest_commands
 from edge.storage.counts import Count
 from edge.storage.database import Database
 from edge.storage.events import at_place_since, events_of
 from edge.storage.fleet import FleetUnit
+from edge.storage.places import Places
 from edge.storage.stops import newest_stops
 
 ON_A_PAGE = 50
@@ -40,6 +43,7 @@ class UnitLine:
     """A unit with the judgement on it."""
 
     unit: FleetUnit
+    place_name: str  #: as the register has it, otherwise its id; "" where there is none
     condition: UnitCondition
     troubles: list[Trouble]
 
@@ -50,31 +54,70 @@ class UnitLine:
         return free / total if free is not None and total else None
 
     @classmethod
-    def of(cls, unit: FleetUnit, now: str, silent_after_s: float) -> "UnitLine":
+    def of(
+        cls, unit: FleetUnit, register: Mapping[str, Place], now: str, silent_after_s: float
+    ) -> "UnitLine":
         """*unit*, judged at *now*."""
-        return cls(unit, condition_of(unit, now, silent_after_s), troubles_of(unit, now))
+        name = register[unit.place].name if unit.place in register else unit.place
+        condition = condition_of(unit, now, silent_after_s)
+        return cls(unit, name, condition, troubles_of(unit, now))
 
 
-_SORTS: dict[str, Callable[[UnitLine], Any]] = {
-    "condition": lambda line: (UNIT_ORDER.index(line.condition), line.unit.unit),
-    "unit": lambda line: line.unit.unit,
-    "place": lambda line: (line.unit.place, line.unit.unit),
-    "last_scan": lambda line: line.unit.last_scan or "",
-    "pending": lambda line: -(line.unit.health.get("pending") or 0),
-    "hours_left": lambda line: _or(line.unit.health.get("hours_left"), float("inf")),
-    "certificate": lambda line: str(line.unit.health.get("certificate_ends") or "~"),
-    "temperature": lambda line: -(_machine(line, "temperature_c") or 0),
-    "disk": lambda line: _or(line.disk_free, 1.0),
-    "signal": lambda line: _machine(line, "signal_dbm") or 0,
-    "software": lambda line: (line.unit.software, line.unit.unit),
+Order = Literal["ascending", "descending", "other"]
+
+
+@dataclass(frozen=True)
+class Sort:
+    """By what units are sorted, None standing last, and which way has the worst first."""
+
+    key: Callable[[UnitLine], Any]
+    worst_first: Order
+
+
+_SORTS: dict[str, Sort] = {
+    "condition": Sort(lambda line: UNIT_ORDER.index(line.condition), "other"),
+    "unit": Sort(lambda line: line.unit.unit, "ascending"),
+    "place": Sort(lambda line: line.place_name or None, "ascending"),
+    "last_scan": Sort(lambda line: line.unit.last_scan or "", "ascending"),
+    "pending": Sort(lambda line: _number(line.unit.health.get("pending")), "descending"),
+    "hours_left": Sort(lambda line: _number(line.unit.health.get("hours_left")), "ascending"),
+    "clock": Sort(lambda line: _text(line.unit.health.get("clock")), "ascending"),
+    "certificate": Sort(lambda line: _text(line.unit.health.get("certificate_ends")), "ascending"),
+    "temperature": Sort(lambda line: _machine(line, "temperature_c"), "descending"),
+    "disk": Sort(lambda line: line.disk_free, "ascending"),
+    "signal": Sort(lambda line: _machine(line, "signal_dbm"), "ascending"),
+    "software": Sort(lambda line: line.unit.software or None, "ascending"),
 }
+_OTHER_WAY: dict[Order, Order] = {
+    "ascending": "descending",
+    "descending": "ascending",
+    "other": "other",
+}
+
+
+def sort_lines(lines: Sequence[UnitLine], asked: str) -> tuple[list[UnitLine], str, Order]:
+    """*lines* as *asked*: by a column, the worst first, or with "-" before it the other way.
+
+    Gives with them what was understood, and which way the column runs.
+    """
+    name = asked.removeprefix("-")
+    if name not in _SORTS:
+        asked = name = "condition"
+    sort, other_way = _SORTS[name], asked.startswith("-")
+    known = [line for line in lines if sort.key(line) is not None]
+    unknown = [line for line in lines if sort.key(line) is None]
+    order = _OTHER_WAY[sort.worst_first] if other_way else sort.worst_first
+    known.sort(key=sort.key, reverse=other_way if order == "other" else order == "descending")
+    return known + unknown, asked, order
 
 
 class UnitPages:
     """The list of units and the page of one."""
 
-    def __init__(self, show: Pages, database: Database, settings: DashboardSettings) -> None:
-        self._show, self._database = show, database
+    def __init__(
+        self, show: Pages, database: Database, places: Places, settings: DashboardSettings
+    ) -> None:
+        self._show, self._database, self._places = show, database, places
         self._silent_after_s = settings.silent_after_min * 60
 
     def pages(self) -> list[Page]:
@@ -85,17 +128,14 @@ class UnitPages:
         ]
 
     def _list(self, ask: Ask) -> Response:
-        sort = ask.query("sort") if ask.query("sort") in _SORTS else "condition"
         condition, find = ask.query("condition"), ask.query("find").strip()[:64]
         with self._database.reading() as connection:
             units = fleet.units(connection, ask.person().places)
-        lines = [self._line(unit, ask.now) for unit in units]
+            register = self._places.all(connection)
+        lines = [self._line(unit, register, ask.now) for unit in units]
         counts = {name: sum(line.condition == name for line in lines) for name in UNIT_ORDER}
-        shown = [
-            line
-            for line in sorted(lines, key=_SORTS[sort])
-            if condition in ("", line.condition) and _found(line.unit, find)
-        ]
+        found = [line for line in lines if condition in ("", line.condition) and _found(line, find)]
+        shown, sort, order = sort_lines(found, ask.query("sort"))
         number = page_number(ask, len(shown))
         return self._show.page(
             ask,
@@ -105,12 +145,14 @@ class UnitPages:
             total=len(shown),
             number_of_page=number,
             pages=-(-len(shown) // ON_A_PAGE),
+            order=order,
             query={"sort": sort, "condition": condition, "find": find},
         )
 
     def _one(self, ask: Ask) -> Response:
         with self._database.reading() as connection:
             unit = fleet.unit_named(connection, ask.path("unit"))
+            register = self._places.all(connection)
             happened = events_of(connection, ask.path("unit"))
             today = local_day(ask.now)
             span = [today - timedelta(days=back) for back in range(DAYS)]
@@ -127,32 +169,36 @@ class UnitPages:
             happened = [event for event in happened if since and event.at >= since]
             stops = [stop for stop in stops if since and stop[0] >= since]
             commands = [command for command in commands if since and command.asked >= since]
+        line = self._line(unit, register, ask.now)
         return self._show.page(
             ask,
             "unit.html",
-            line=self._line(unit, ask.now),
+            line=line,
+            away=AWAY,
             events=happened,
             stops=stops,
             commands=commands,
             days=[(day, days.get(day, Count())) for day in span],
         )
 
-    def _line(self, unit: FleetUnit, now: str) -> UnitLine:
-        return UnitLine.of(unit, now, self._silent_after_s)
+    def _line(self, unit: FleetUnit, register: Mapping[str, Place], now: str) -> UnitLine:
+        return UnitLine.of(unit, register, now, self._silent_after_s)
 
 
 def _machine(line: UnitLine, name: str) -> float | None:
     """What a unit says of its machine; None if it says nothing, or no number."""
     machine = line.unit.health.get("machine")
-    value = machine.get(name) if isinstance(machine, dict) else None
+    return _number(machine.get(name)) if isinstance(machine, dict) else None
+
+
+def _number(value: Any) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return None
 
 
-def _or(value: float | None, otherwise: float) -> float:
-    # The worst is 0, which is a value.
-    return otherwise if value is None else value
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def page_number(ask: Ask, total: int) -> int:
@@ -162,6 +208,7 @@ def page_number(ask: Ask, total: int) -> int:
     return min(int(asked), last) if asked.isascii() and asked.isdigit() and int(asked) else 1
 
 
-def _found(unit: FleetUnit, find: str) -> bool:
-    texts = (unit.unit, unit.place, unit.area, unit.software)
-    return not find or any(find.lower() in text for text in texts)
+def _found(line: UnitLine, find: str) -> bool:
+    unit = line.unit
+    texts = (unit.unit, unit.place, line.place_name, unit.area, unit.software)
+    return not find or any(find.lower() in text.lower() for text in texts)

@@ -1,0 +1,93 @@
+"""The first page: what is wrong and what to do in one look, and what following it costs."""
+
+import re
+
+from edge.dashboard.alarm_rules import Finding
+from edge.dashboard.rights import Role
+from tests.dashboard.parts import OTHER_PLACE, OWN_PLACE, Deployment
+from tests.dashboard.test_condition import add_unit
+
+PART = {"x-part": "live"}
+
+
+def headline(page: str) -> str:
+    """What stands above all, as text."""
+    text = page.partition('class="headline')[2].partition(">")[2].partition("</p>")[0]
+    return " ".join(re.sub("<[^>]+>", " ", text).split())
+
+
+def test_the_headline_names_the_places_to_go_to(deployment: Deployment) -> None:
+    page = deployment.client("operator").get("/").text
+
+    # Of the station the only unit is offline, of the market one needs a look.
+    assert f'<a href="/places/{OTHER_PLACE}">Bến xe Mẫu</a>' in page
+    assert headline(page) == (
+        "Không hoạt động: Bến xe Mẫu Cần kiểm tra: Chợ Mẫu, cổng 1 Hoạt động: 0 trong 3 điểm"
+    )
+    assert "Kiểm tra nguồn điện và mạng." in page.partition('id="places"')[2]
+
+
+def test_many_places_in_one_condition_are_a_number(deployment: Deployment) -> None:
+    for number in range(3):
+        add_unit(deployment, f"m-{number}", f"cho-{number}", clock="none")
+
+    assert "Cần kiểm tra: 4 điểm " in headline(deployment.client("operator").get("/").text)
+
+
+def test_a_place_without_units_says_how_it_gets_one(deployment: Deployment) -> None:
+    page = deployment.client("operator").get("/places/xe-81b-01234").text
+
+    assert "edge-provision" in page
+    assert "<figure" not in page
+
+
+def test_alarms_that_nobody_handles_stand_above_all_for_those_whom_they_concern(
+    deployment: Deployment,
+) -> None:
+    alarms, now = deployment.parts.alarms, deployment.clock.now().at
+    for number, place in enumerate((OWN_PLACE, OTHER_PLACE, OTHER_PLACE), start=1):
+        alarms.begin(Finding("unit-offline", f"u-{number}", place), now)
+
+    def told(role: Role) -> list[str]:
+        return re.findall(r"chưa ai xử lý: (\d+)", deployment.client(role).get("/").text)
+
+    assert (told("operator"), told("manager"), told("department")) == (["3"], ["1"], [])
+    alarms.acknowledge(1, "manager", now)
+    alarms.clear(2, now)
+    assert (told("operator"), told("manager")) == (["1"], [])
+
+
+def test_today_is_compared_with_last_week_until_the_same_quarter(deployment: Deployment) -> None:
+    # It is 08:46 in Viet Nam: of last Friday only what was before that counts.
+    for hour, number in (("T01:10", 4), ("T02:10", 90)):
+        at = f"2021-06-25{hour}:00.000Z"
+        deployment.add_list([(OWN_PLACE, "cong-1", "in", at)] * number)
+    deployment.add_list([(OWN_PLACE, "cong-1", "in", "2021-07-02T01:00:00.000Z")] * 5)
+    client = deployment.client("operator")
+
+    page = client.get(f"/places/{OWN_PLACE}").text
+
+    assert '<span class="big">4</span>tuần trước, đến 08:45' in page
+    assert "ngày này ▲ 25 %" in page
+    past = client.get(f"/places/{OWN_PLACE}?day=2021-07-01").text
+    assert "cùng ngày tuần trước" in past
+
+
+def test_whoever_looks_on_is_sent_only_what_has_changed(deployment: Deployment) -> None:
+    deployment.add_alarms()
+    client = deployment.client("operator")
+    for path in ("/", f"/places/{OWN_PLACE}", "/alarms"):
+        first = client.get(path, headers=PART)
+        mark = first.headers["etag"]
+
+        again = client.get(path, headers=PART | {"if-none-match": mark})
+
+        assert "<html" not in first.text, path
+        assert (again.status_code, again.content) == (304, b""), path
+        assert again.headers["cache-control"] == "no-store"
+    add_unit(deployment, "cong-9", OWN_PLACE, clock="ntp")
+    deployment.clock.advance(60)
+    changed = client.get("/", headers=PART | {"if-none-match": mark})
+    assert changed.status_code == 200
+    # A page as a whole is not marked: its form's token is of this time alone.
+    assert "etag" not in client.get("/").headers
