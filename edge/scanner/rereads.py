@@ -5,6 +5,7 @@ that what is in memory leads back to nobody.
 """
 
 import hashlib
+import math
 import os
 from collections import OrderedDict
 from enum import Enum
@@ -27,7 +28,8 @@ class Rereads:
     """Tells a code that is shown from one that is still or again there.
 
     Looking and remembering are two steps: what could not be kept must stay new. A code is new again
-    *delay_s* seconds after it was last in view, and never while it stays in view.
+    *delay_s* seconds after it was last in view, or at once for the other direction; and never while
+    it stays in view, not even if the direction of the door changes meanwhile.
     """
 
     def __init__(
@@ -38,23 +40,29 @@ class Rereads:
         self._forget_after_s = max(delay_s, gap_s)
         self._max_remembered = max_remembered
         self._key = os.urandom(32)
-        # By when they were last seen, the longest unseen first.
-        self._last_seen: OrderedDict[bytes, float] = OrderedDict()
+        # When each was last seen, by direction; the longest unseen first.
+        self._last_seen: OrderedDict[bytes, dict[str, float]] = OrderedDict()
 
     def look(self, code: bytes, direction: str, now: float) -> Sighting:
         """What seeing *code* at *now* means. One that is known is in view again from here on."""
         self._forget_unseen(now)
-        digest = self._digest(code, direction)
-        last_seen = self._last_seen.get(digest)
-        if last_seen is None:
+        digest = self._digest(code)
+        seen = self._last_seen.get(digest)
+        if seen is None:
             return Sighting.NEW
-        self._see(digest, now)
-        return Sighting.HELD if now - last_seen < self._gap_s else Sighting.AGAIN
+        newest = max(seen, key=seen.__getitem__)
+        if now - seen[newest] < self._gap_s:
+            self._see(digest, newest, now)
+            return Sighting.HELD
+        if now - seen.get(direction, -math.inf) >= self._forget_after_s:
+            return Sighting.NEW
+        self._see(digest, direction, now)
+        return Sighting.AGAIN
 
     def remember(self, code: bytes, direction: str, now: float) -> None:
         """*code* was dealt with: it is no longer new."""
         self._forget_unseen(now)
-        self._see(self._digest(code, direction), now)
+        self._see(self._digest(code), direction, now)
         while len(self._last_seen) > self._max_remembered:
             self._last_seen.popitem(last=False)
 
@@ -62,18 +70,16 @@ class Rereads:
         """How many codes are remembered."""
         return len(self._last_seen)
 
-    def _see(self, digest: bytes, now: float) -> None:
-        self._last_seen[digest] = now
+    def _see(self, digest: bytes, direction: str, now: float) -> None:
+        self._last_seen.setdefault(digest, {})[direction] = now
         self._last_seen.move_to_end(digest)
 
     def _forget_unseen(self, now: float) -> None:
         while self._last_seen:
-            digest, last_seen = next(iter(self._last_seen.items()))
-            if now - last_seen < self._forget_after_s:
+            digest, seen = next(iter(self._last_seen.items()))
+            if now - max(seen.values()) < self._forget_after_s:
                 return
             del self._last_seen[digest]
 
-    def _digest(self, code: bytes, direction: str) -> bytes:
-        # No direction holds a zero byte, so that no two pairs are alike.
-        text = direction.encode() + b"\0" + code
-        return hashlib.blake2b(text, key=self._key, digest_size=16).digest()
+    def _digest(self, code: bytes) -> bytes:
+        return hashlib.blake2b(code, key=self._key, digest_size=16).digest()

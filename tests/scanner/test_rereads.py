@@ -78,9 +78,22 @@ def test_a_code_that_counted_again_is_held_again(rereads: Rereads) -> None:
 def test_going_out_is_not_coming_in_again(rereads: Rereads) -> None:
     rereads.remember(CODE, "in", 100.0)
 
-    assert rereads.look(CODE, "out", 100.1) is Sighting.NEW
-    assert rereads.look(CODE, "both", 100.1) is Sighting.NEW
-    assert rereads.look(CODE, "in", 100.1) is Sighting.HELD
+    assert rereads.look(CODE, "out", 102.0) is Sighting.NEW
+    assert rereads.look(CODE, "both", 102.0) is Sighting.NEW
+    assert rereads.look(CODE, "in", 102.0) is Sighting.AGAIN
+
+
+def test_a_code_in_view_while_the_doors_direction_changes_is_one_scan(rereads: Rereads) -> None:
+    """As at the hour from which people go, or when the clock becomes known."""
+    rereads.remember(CODE, "in", 100.0)
+
+    assert rereads.look(CODE, "out", 100.1) is Sighting.HELD
+    assert rereads.look(CODE, "out", 101.0) is Sighting.HELD
+    # It was lowered, and is shown on the way out.
+    assert rereads.look(CODE, "out", 102.5) is Sighting.NEW
+    rereads.remember(CODE, "out", 102.5)
+    assert rereads.look(CODE, "out", 102.6) is Sighting.HELD
+    assert rereads.look(CODE, "out", 104.0) is Sighting.AGAIN
 
 
 def test_two_codes_in_view_are_two_scans(rereads: Rereads) -> None:
