@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edge.clock import LONGEST_UPTIME_MS, TRUST, boot_offset_ms, boot_time
+from edge.storage.days import can_be
 from edge.storage.rows import Report, StoredScan
 from edge.storage.summaries import Summaries
 from edge.storage.writing import Writing
@@ -58,12 +59,12 @@ class Boots:
             scan, key = stored.scan, (stored.unit, stored.scan.boot)
             if key in self._known or key in told:
                 continue
-            if scan.clock != "none":
-                offset_ms, source = boot_offset_ms(scan.at, scan.uptime_ms), str(scan.clock)
-            elif scan.corrected is not None:
-                offset_ms, source = boot_offset_ms(scan.corrected, scan.uptime_ms), OF_THE_UNIT
-            else:
+            has_clock = scan.clock != "none"
+            said = scan.at if has_clock else scan.corrected
+            if said is None or not can_be(said, writing.now):
                 continue
+            offset_ms = boot_offset_ms(said, scan.uptime_ms)
+            source = str(scan.clock) if has_clock else OF_THE_UNIT
             if offset_ms is not None:
                 told[key] = _Boot(offset_ms, source)
         self._learn(writing, told, summaries)
@@ -76,7 +77,7 @@ class Boots:
         for report in reports:
             message, key = report.message, (report.unit, report.message.boot)
             offset_ms = boot_offset_ms(message.at, message.uptime_ms)
-            if message.clock == "none" or offset_ms is None:
+            if message.clock == "none" or offset_ms is None or not can_be(message.at, writing.now):
                 continue
             boot = _Boot(offset_ms, message.clock)
             if key not in said or said[key].trust < boot.trust:
@@ -137,7 +138,7 @@ class Boots:
             "SELECT s.number, s.unit, s.place, s.direction, s.time, s.uptime_ms, g.offset_ms"
             f" FROM {database.given(unit=str, boot=str, offset_ms=int)} g"
             " JOIN scan_undated s ON s.unit = g.unit AND s.boot = g.boot"
-            " WHERE s.time_quality = 'unsynced' AND s.clock = 'none' AND s.uptime_ms <= :longest"
+            " WHERE s.time_quality = 'unsynced' AND s.uptime_ms <= :longest"
             " ORDER BY s.number",
             boots,
             longest=LONGEST_UPTIME_MS,

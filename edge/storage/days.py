@@ -44,13 +44,7 @@ class Days:
         if clock == "none":
             return UNDATED
         day = at[:10]
-        if day in self._known:
-            return day
-        try:
-            ago = datetime.fromisoformat(now) - datetime.fromisoformat(at)
-        except ValueError:
-            return UNDATED
-        return day if -NEWEST <= ago <= OLDEST else UNDATED
+        return day if day in self._known or can_be(at, now) else UNDATED
 
     def make(self, days: Iterable[str]) -> None:
         """See that each of *days* has its table. Raises StorageError."""
@@ -112,6 +106,15 @@ class Days:
             parts = [f"SELECT '{day}' AS day, * FROM {table_of(day)}" for day in days]
             connection.exec_driver_sql("DROP VIEW IF EXISTS scan")
             connection.exec_driver_sql(f"CREATE VIEW scan AS {' UNION ALL '.join(parts)}")
+
+
+def can_be(at: str, now: str) -> bool:
+    """Whether a clock that says *at* of what came in at *now* may be right."""
+    try:
+        ago = datetime.fromisoformat(now) - datetime.fromisoformat(at)
+    except ValueError:
+        return False
+    return -NEWEST <= ago <= OLDEST
 
 
 def _lock(database: Database, connection: sqlalchemy.Connection) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from edge.storage.boots import Boots
-from edge.storage.days import UNDATED, Days, table_of
+from edge.storage.days import UNDATED, Days, can_be, table_of
 from edge.storage.held import HeldBefore
 from edge.storage.rows import StoredScan
 from edge.storage.writing import Writing
@@ -130,10 +130,9 @@ def best_times(
 
 
 def _best_time(stored: StoredScan, boots: Boots, now: str) -> tuple[str, str]:
+    # Without a day no clock of its own counts: it was not set, or cannot have been right.
     scan = stored.scan
-    if scan.clock != "none" and _is_time(scan.at):
-        return scan.at, "synced"
-    if scan.corrected is not None and _is_time(scan.corrected):
+    if scan.corrected is not None and can_be(scan.corrected, now):
         return scan.corrected, "corrected"
     time = boots.time_of(stored.unit, scan.boot, scan.uptime_ms)
     if time is not None:

@@ -67,6 +67,33 @@ def test_a_scan_that_nobody_can_date_is_marked_and_not_guessed(storage: Storage)
     assert qualities(storage) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("at", ["2099-07-02T01:00:05.000Z", "2001-01-01T00:00:05.000Z"])
+def test_a_clock_that_cannot_be_right_dates_nothing_and_is_mended_by_a_better_one(
+    storage: Storage, at: str
+) -> None:
+    """As of a hardware clock that was never set: its scans stood in another century."""
+    wrong = known(5, "rtc") | {"at": at}
+    tell(storage, a_health(**(wrong | {"uptime_ms": 0})))
+    put(storage, a_scan(5, **wrong), undated(6, corrected=at))
+    assert qualities(storage) == (0, 0, 2)
+
+    tell(storage, a_health(**known(40)))
+    put(storage, a_scan(7, **(wrong | {"uptime_ms": 7000})))
+
+    assert [time for _, _, time, _ in storage.times("cong-1")] == [
+        RIGHT.format(seq) for seq in (5, 6, 7)
+    ]
+    assert qualities(storage) == (0, 3, 0)
+    with storage.database.reading() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT day, sum(scans), sum(unsynced) FROM scans_by_day"
+                " WHERE scans > 0 GROUP BY day"
+            )
+        )
+        assert [tuple(row) for row in rows] == [("2021-07-02", 3, 0)]
+
+
 def test_a_scan_corrected_by_its_unit_keeps_both_times(storage: Storage) -> None:
     put(storage, undated(7, corrected=RIGHT.format(7)))
 

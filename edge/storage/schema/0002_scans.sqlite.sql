@@ -7,8 +7,9 @@
 -- is known, by time_quality:
 --     synced     the unit's clock was set when it scanned: time is at
 --     corrected  it was set later in the same boot, which tells when the boot began
---     unsynced   it was not: time is at, where the clock stood. A unit starts with the time at which
---                it was last on, so the scan was made between at and received. Nothing is guessed.
+--     unsynced   it was not, or to a day that cannot be: time is at, where the clock stood. A unit
+--                starts with the time at which it was last on, so the scan was made between at and
+--                received. Nothing is guessed.
 -- A correction may come long after its scans.
 --
 -- The day of a row is the same for every repeat of a scan and does not move when its time is
