@@ -46,7 +46,7 @@ def test_a_clock_that_nothing_has_set_says_so(machine: Machine) -> None:
 
     assert moment.clock == "none"
     assert moment.boot == "ed76b09eae33483da47bb7d70fe3a49d"
-    assert abs(utc_seconds(moment.at) - time.time()) < 5
+    assert abs(utc_seconds(moment.at) - time.time()) < 60
 
 
 def test_a_synchronisation_is_noticed_while_the_service_runs(machine: Machine) -> None:

@@ -28,7 +28,7 @@ from edge.scanner.indicator import (
     open_indicator,
 )
 from edge.unit_settings import IndicatorSettings
-from tests.fakes import FakeClock
+from tests.fakes import LIMIT_S, FakeClock
 
 SETTINGS = IndicatorSettings()
 COUNTED = {Signal.ACCEPTED, Signal.STORED_OFFLINE}
@@ -304,7 +304,7 @@ class WatchedPin(MockPWMPin):  # type: ignore[misc]
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, timeout=5)
+            assert self.changed.wait_for(condition, timeout=LIMIT_S)
 
     def history(self) -> list[bool]:
         return [bool(state.state) for state in self.states]
@@ -414,9 +414,10 @@ def test_a_signal_that_comes_later_takes_over_on_the_pins(factory: MockFactory) 
     green, red = pin(factory, 17), pin(factory, 22)
 
     gpio.rest(Signal.NOT_COLLECTING)
-    red.wait_for(lambda: bool(red.state))
+    red.wait_for(lambda: True in red.history())
     gpio.show(Signal.ACCEPTED)
-    green.wait_for(lambda: bool(green.state))
+    # Whoever waits may have his turn when it is dark again.
+    green.wait_for(lambda: True in green.history())
 
     assert red.history() == [False, True, False]
     gpio.close()

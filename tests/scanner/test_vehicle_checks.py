@@ -18,6 +18,7 @@ from edge.scanner.settings import UnsetSettings
 from edge.scanner.unit_checks import Concern, centre
 from edge.scanner.vehicle_checks import gps, speaker
 from edge.sealing import Signer
+from tests.fakes import LIMIT_S
 from tests.nmea import rmc
 
 
@@ -52,14 +53,17 @@ def looked_at(line: tuple[int, str], said: bytes) -> str:
         speaking.join()
 
 
-def test_a_receiver_that_knows_where_it_is_is_well(line: tuple[int, str]) -> None:
+def test_a_receiver_that_knows_where_it_is_is_well(
+    line: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vehicle_checks, "LISTEN_S", LIMIT_S)
     assert looked_at(line, rmc(time.time())) == f"{line[1]} knows where it is"
 
 
 def test_a_receiver_under_a_roof_is_a_concern(
     line: tuple[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vehicle_checks, "LISTEN_S", 1.0)
+    monkeypatch.setattr(vehicle_checks, "LISTEN_S", 3.0)
     text = looked_at(line, rmc(time.time(), valid=False))
 
     assert isinstance(text, Concern)
@@ -90,7 +94,9 @@ def test_a_loudspeaker_is_heard_or_has_a_cure(
     (tmp_path / "aplay").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "aplay").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(vehicle_checks, "SAY_S", 1.0)
+    # A player that ends has all the time that a busy machine takes to start one.
+    ends = reason != "does not finish"
+    monkeypatch.setattr(vehicle_checks, "SAY_S", LIMIT_S if ends else 0.5)
     given = settings(indicator={"speech": True, "speech_folder": str(tmp_path)})
 
     if not reason:

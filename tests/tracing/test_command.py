@@ -127,6 +127,10 @@ audit_file = "{folder}/audit.jsonl"
         return capsys.readouterr().out
 
 
+def in_21_days() -> str:
+    return local_text(round((time.time() + 21 * DAY) * 1000))[:10]
+
+
 @pytest.fixture
 def centre(tmp_path: Path) -> Iterator[Centre]:
     centre = Centre(tmp_path)
@@ -174,17 +178,20 @@ def test_from_a_sealed_scan_to_an_approved_name(
     assert "scanned" in table
     assert "độ chắc chắn" in table
     out = tmp_path / "contacts.csv"
+    # It may be midnight in between.
+    erased_before = [in_21_days()]
     centre.run(
         "--worker", "lan", "release", "show", str(release["number"]), "--out", str(out),
         capsys=capsys,
     )  # fmt: skip
+    erased_before.append(in_21_days())
     content = out.read_bytes()
     assert b'"\'=HYPERLINK(1)"' in content
     assert f'"\'{B}"'.encode() in content
     with out.open("rb") as file:
         rows = list(read_table(file, "x.csv"))
     assert rows[1][-5:-2] == ["lan", case["id"], str(release["number"])]
-    assert rows[1][-1] == local_text(round((time.time() + 21 * DAY) * 1000))[:10]
+    assert rows[1][-1] in erased_before
     assert out.stat().st_mode & 0o077 == 0
 
     said = json.loads(centre.run("--json", "--worker", "lan", "audit", "verify", capsys=capsys))
