@@ -1,7 +1,6 @@
 """How fast the collector stores what waits at the broker, beside what the engine alone can do.
 
     python -m tests.bench.collect [--scans N] [--rounds R] [--units U] [--run L] [--alone]
-                                  [--rows N] [--batch N] [--windows N]
                                   [--engines sqlite postgresql]
 
 The same scans each time, from U units in runs of L (a backlog comes in runs, live scans singly),
@@ -13,8 +12,6 @@ store      Storage.store, 500 to a transaction: rows, numbers, units, counts, fe
 collector  the whole: a backlog at a NATS server, decoded, stored, acknowledged and confirmed
 single     Storage.store, one scan to a transaction
 
-With --rows N, instead: store N scans over 21 days, --batch of them to a transaction, and tell how
-the rate changes as rows grow, by so many --windows.
 All run in turn in one process; ratios are of the medians of the rounds.
 """
 
@@ -86,19 +83,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--run", type=int, default=20)
-    parser.add_argument("--rows", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--windows", type=int, default=10)
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        if options.rows:
-            grow(folder, options)
-        else:
-            compare(folder, options)
+        compare(folder, options)
     return 0
 
 
@@ -134,69 +125,6 @@ def line(engine: str, way: str, figures: Sequence[tuple[float, float]], of_raw: 
     share = f"{rate / of_raw:.0%}" if of_raw else ""
     spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
     print(f"| {engine} | {way} | {rate:,.0f} | {share} | {cpu:.1f} | {spread} |", flush=True)
-
-
-def grow(folder: Path, options: argparse.Namespace) -> None:
-    """How the rate changes as rows grow, by windows.
-
-    Beside it, a tenth as many rows go by `raw` into a table that never grows past CONTROL_ROWS:
-    that tells what else the machine had to do.
-    """
-    chance = random.Random(1)
-    for engine in options.engines:
-        with (
-            new_storage(folder / f"{engine}-grow", engine) as url,
-            new_storage(folder / f"{engine}-control", engine) as control_url,
-            inserting(control_url, known_units(1)) as control,
-        ):
-            storage = Storage(url)
-            seqs = [1] * options.units
-            first, window, in_control = 0.0, options.rows // options.windows, 0
-            print(
-                f"| {engine}: rows | scans/s | of the first | CPU us a scan"
-                " | raw beside it, rows/s | of raw |"
-            )
-            print("|---|---|---|---|---|---|", flush=True)
-            for turn in range(options.windows):
-                busy_s = cpu_s = control_s = 0.0
-                controlled = 0
-                for done in range(0, window, options.batch * 20):
-                    # 21 days in all, whatever the number of rows.
-                    at = START + 21 * 86_400 * (turn * window + done) / options.rows
-                    scans = make_scans(
-                        chance, options.batch * 20, options.units, options.run, at=at, seqs=seqs
-                    )
-                    began, cpu = time.perf_counter(), time.process_time()
-                    for batch in batches(scans, options.batch):
-                        storage.store(batch, utc_text(at + 600))
-                    busy_s += time.perf_counter() - began
-                    cpu_s += time.process_time() - cpu
-                    rows = [
-                        _row(10**6 + in_control + n, stored)
-                        for n, stored in enumerate(scans[: options.batch * 2])
-                    ]
-                    began = time.perf_counter()
-                    for batch_of_rows in batches(rows, options.batch):
-                        control.insert(batch_of_rows)
-                    control_s += time.perf_counter() - began
-                    controlled += len(rows)
-                    in_control += len(rows)
-                    if in_control >= CONTROL_ROWS:
-                        control.clear()
-                        in_control = 0
-                rate, raw_rate = window / busy_s, controlled / control_s
-                first = first or rate
-                print(
-                    f"| {(turn + 1) * window:,} | {rate:,.0f} | {rate / first:.0%}"
-                    f" | {1e6 * cpu_s / window:.1f} | {raw_rate:,.0f} | {rate / raw_rate:.0%} |",
-                    flush=True,
-                )
-            days = storage.days()
-            began = time.perf_counter()
-            storage.expire(days[1])
-            took_ms = 1e3 * (time.perf_counter() - began)
-            print(f"\none day of {len(days)} dropped in {took_ms:.0f} ms\n", flush=True)
-            storage.close()
 
 
 def make_scans(
@@ -256,13 +184,13 @@ def batches(rows: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 
 
 @contextmanager
-def new_storage(folder: Path, engine: str) -> Iterator[str]:
-    """Where an empty storage is."""
+def new_storage(folder: Path, engine: str, settings: tuple[str, ...] = SERVER) -> Iterator[str]:
+    """Where an empty storage is; *settings* of PostgreSQL."""
     if engine == "sqlite":
         folder.mkdir()
         yield str(folder / "storage.db")
         return
-    server = PostgresqlServer(folder, SERVER)
+    server = PostgresqlServer(folder, settings)
     try:
         yield server.new_database()
     finally:
@@ -300,7 +228,7 @@ def single(
 
 def raw(url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]) -> tuple[float, float]:
     """What the engine alone takes for the rows."""
-    rows = [_row(number, stored) for number, stored in enumerate(scans, start=10**6)]
+    rows = [make_row(number, stored) for number, stored in enumerate(scans, start=10**6)]
     with inserting(url, known) as engine:
         figure = Figure(len(rows))
         for batch in batches(rows):
@@ -386,7 +314,7 @@ class PostgresqlInserts:
         self._server.close()
 
 
-def _row(number: int, stored: StoredScan) -> tuple[Any, ...]:
+def make_row(number: int, stored: StoredScan) -> tuple[Any, ...]:
     scan = stored.scan
     values = {name: getattr(scan, name, None) for name in COLUMNS} | {
         "number": number,
