@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,6 +17,22 @@ def replace_file(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None
     new = path.with_name(path.name + ".new")
     write_new(new, chunks, mode)
     move_file(new, path)
+
+
+def make_file(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None:
+    """Make *path* of *chunks*, on disk when this returns: there whole or not at all.
+
+    Of several processes that make it at once one does, and the others raise FileExistsError, when
+    it is there to be read. Raises OSError.
+    """
+    # A name of our own: what another is just writing is not ours to take or to remove.
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    write_new(new, chunks, mode)
+    try:
+        os.link(new, path)
+    finally:
+        new.unlink()
+        _sync(path.parent)
 
 
 def write_new(path: Path, chunks: Iterable[bytes], mode: int = 0o600) -> None:

@@ -9,7 +9,7 @@ whoever knows its public key verifies.
 import base64
 import binascii
 import hashlib
-import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ import nacl.pwhash
 import nacl.signing
 
 from edge.errors import SealError
-from edge.files import replace_file
+from edge.files import make_file
 from edge.messages import Identity
 
 # Holds every identity whose fields are within their limits: see test_every_box_has_one_length.
@@ -122,7 +122,9 @@ def open_signer(path: Path) -> Signer:
     if not path.exists():
         key = bytes(nacl.signing.SigningKey.generate())
         try:
-            replace_file(path, [base64.b64encode(key) + b"\n"])
+            # Where another process was first, its key is everybody's.
+            with suppress(FileExistsError):
+                make_file(path, [base64.b64encode(key) + b"\n"])
         except OSError as err:
             raise SealError(f"{path}: cannot write a signing key: {err.strerror}") from err
     return Signer(read_key(path))
@@ -168,7 +170,6 @@ def make_key_pair(public: Path, private: Path) -> None:
 
 def _write_new(path: Path, key: bytes, mode: int) -> None:
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(base64.b64encode(key) + b"\n")
+        make_file(path, [base64.b64encode(key) + b"\n"], mode)
     except FileExistsError:
         raise SealError(f"{path}: there is a key already; move it away first") from None

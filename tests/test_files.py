@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.files import read_small, replace_file, wipe_file
+from edge.files import make_file, read_small, replace_file, wipe_file
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -16,6 +16,18 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     replace_file(path, [b"ne", b"w"])
 
     assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_another_has_made_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    make_file(path, [b"first"], 0o640)
+
+    with pytest.raises(FileExistsError):
+        make_file(path, [b"second"])
+
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [path]
 
 

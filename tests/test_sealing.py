@@ -1,6 +1,8 @@
 """Identities: anyone closes, the desk alone opens, and the length tells nothing."""
 
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,21 @@ def test_a_signing_key_is_made_once_and_its_owners_alone(tmp_path: Path) -> None
 
     assert first.public_key == second.public_key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_all_who_make_a_signing_key_at_once_have_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "receipts.key"
+    together = threading.Barrier(8)
+
+    def make(_: int) -> bytes:
+        together.wait(60)
+        return open_signer(path).public_key
+
+    with ThreadPoolExecutor(8) as threads:
+        keys = set(threads.map(make, range(8)))
+
+    assert keys == {open_signer(path).public_key}
+    assert list(tmp_path.iterdir()) == [path], "nothing of the others is left"
 
 
 def test_a_damaged_signing_key_is_named_and_never_replaced(tmp_path: Path) -> None:

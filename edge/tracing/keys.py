@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge import config
 from edge.errors import SealError
-from edge.files import write_new
+from edge.files import make_file
 from edge.messages import Identity
 from edge.sealing import Opener, make_key_pair, read_key
 from edge.tracing.tokens import SECRET_BYTES
@@ -65,6 +65,7 @@ def make_keys(folder: Path, *, another: bool = False) -> list[Path]:
         made.append(pair)
     secret = folder / "tracing.secret"
     if not secret.exists():
-        write_new(secret, [base64.b64encode(os.urandom(SECRET_BYTES)), b"\n"])
+        # Not in place of what somebody else has made meanwhile.
+        make_file(secret, [base64.b64encode(os.urandom(SECRET_BYTES)), b"\n"])
         made.append(secret)
     return made
