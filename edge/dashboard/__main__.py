@@ -100,7 +100,8 @@ def _run(options: argparse.Namespace) -> int:
             key_file=web.key_file,
             proxies=web.proxies,
         )
-        return serve(server, "edge-dashboard", service.step)
+        with closing(service):
+            return serve(server, "edge-dashboard", service.step)
 
 
 def _people(options: argparse.Namespace) -> int:

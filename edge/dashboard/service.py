@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 
+from edge.dashboard.duty import Duty
 from edge.dashboard.parts import Parts
 from edge.storage.places import note_heard
 
@@ -15,6 +16,7 @@ class Service:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._duty = Duty(parts.database, parts.clock)
         self._heard_at: float | None = None
         # Each waits for somebody else's server.
         outside: list[Callable[[], object]] = [parts.teller.step]
@@ -28,9 +30,15 @@ class Service:
         """One turn: whatever is due. Raises StorageError."""
         self._note_heard()
         self._parts.totals.step()
-        self._parts.watch.step()
-        self._parts.reporting.step()
-        self._outside.step()
+        if self._duty.step():
+            self._parts.watch.step()
+            self._parts.reporting.step()
+            self._outside.step()
+
+    def close(self) -> None:
+        """Leave to another dashboard what this one did, unless it is still at it."""
+        if not self._outside.busy:
+            self._duty.leave()
 
     def _note_heard(self) -> None:
         now = self._parts.clock.monotonic()
