@@ -36,7 +36,7 @@ def forget_identities(
     """Erase the sealed identity of each scan, by (id, place, time); gives how many had one.
 
     The scan itself stays: it was counted and confirmed, and is of nobody then. *days*: of which
-    there are tables.
+    there are tables. The time of one without a day may have been corrected since it was asked for.
     """
     erased = 0
     with database.writing("erase identities") as connection:
@@ -45,7 +45,8 @@ def forget_identities(
                 erased += connection.execute(
                     text(
                         f"UPDATE {table_of(day)} SET sealed = :nothing"
-                        " WHERE place = :place AND time = :time AND id = :id AND sealed <> :nothing"
+                        " WHERE place = :place AND id = :id AND sealed <> :nothing"
+                        f"{' AND time = :time' if day else ''}"
                     ),
                     {"nothing": b"", "place": place, "time": time, "id": scan},
                 ).rowcount

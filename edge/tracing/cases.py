@@ -109,12 +109,18 @@ class Cases:
         return self.case(case_id)
 
     def close(self, case_id: str) -> None:
-        """End a case: nothing can be asked in it any more, and it holds no records."""
+        """End a case: nothing can be asked in it any more, and it holds no records.
+
+        Not even the tokens of the persons whom it was about are kept.
+        """
         case = self.case(case_id)
         self._set(case_id, "closed", case.approver, case.decided)
         with self._database.writing("close a case") as connection:
             connection.execute(text("UPDATE cases SET hold = 0 WHERE id = :id"), {"id": case_id})
-            connection.execute(text("DELETE FROM held_scan WHERE case_id = :id"), {"id": case_id})
+            for table in ("held_scan", "case_token"):
+                connection.execute(
+                    text(f"DELETE FROM {table} WHERE case_id = :id"), {"id": case_id}
+                )
 
     def hold(self, case_id: str) -> None:
         """Keep the records of a case's persons past the retention, until it is closed."""

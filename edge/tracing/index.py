@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from edge.storage.database import Database
+from edge.tracing.erased import KEEP_MS, erased_among, forget_erased
 from edge.tracing.listed import chunks, rows_of, with_list
 from edge.tracing.persons import Opened, PersonsOfBatch
 from edge.tracing.places import HOUR, PlaceFacts, Places
@@ -45,14 +46,14 @@ class Index:
     """The index of one desk."""
 
     def __init__(self, database: Database, places: Places) -> None:
-        self._database = database
+        self.database = database
         self._places = places
         self._numbers: dict[str, int] = {}
         self._namesakes: set[tuple[bytes, int]] = set()
 
     def position(self) -> str:
         """How far it has come in storage; "" at the beginning."""
-        with self._database.reading("read how far the desk has come") as connection:
+        with self.database.reading("read how far the desk has come") as connection:
             return _progress(connection, _REACHED)
 
     def know(self, what: int, names: Sequence[str], left_out: str) -> bool:
@@ -61,7 +62,7 @@ class Index:
         That is so where one is new and scans were left out for want of it, by the reason
         *left_out*. What is indexed already only replaces itself.
         """
-        with self._database.writing("note what the desk opens by") as connection:
+        with self.database.writing("note what the desk opens by") as connection:
             before = set(_progress(connection, what).split(","))
             if before != set(names):
                 _put_progress(connection, what, ",".join(sorted(names)))
@@ -76,7 +77,7 @@ class Index:
 
     def begin_anew(self) -> None:
         """Go through storage from its beginning once more."""
-        with self._database.writing("begin anew") as connection:
+        with self.database.writing("begin anew") as connection:
             _begin_anew(connection)
 
     def add(
@@ -88,9 +89,12 @@ class Index:
         """Take in a batch, and note *position* as reached, in one transaction.
 
         A scan that comes again, as one whose time was corrected, replaces itself. *unused*:
-        (reason, unit, day) of each scan that the desk could not use. Raises StorageError.
+        (reason, unit, day) of each scan that the desk could not use. What was erased at a person's
+        wish is left out. Raises StorageError.
         """
-        with self._database.writing("index a batch") as connection:
+        with self.database.writing("index a batch") as connection:
+            gone = erased_among(connection, [item.sighting.scan for item in opened])
+            opened = [item for item in opened if item.sighting.scan not in gone]
             if opened:
                 highest = int(_progress(connection, _HIGHEST_PERSON) or 0)
                 batch = PersonsOfBatch(connection, self._namesakes, highest)
@@ -100,17 +104,20 @@ class Index:
             _count_unused(connection, unused)
             _put_progress(connection, _REACHED, position)
 
-    def purge(self, before: int, keep: Sequence[int] = ()) -> Purged:
+    def purge(self, before: int, keep: Sequence[int] = (), *, now: int | None = None) -> Purged:
         """Erase every sighting made before *before*, but those of the persons in *keep*.
 
-        What a wrong clock says was made in the future goes by when it came in.
+        What a wrong clock says was made in the future goes by when it came in. *now*: then orders
+        to erase that are too old for it are forgotten, too.
         """
-        with self._database.writing("erase what is past its time") as connection:
+        with self.database.writing("erase what is past its time") as connection:
+            if now is not None:
+                forget_erased(connection, now - KEEP_MS)
             return _erase(connection, _PAST, _PAST_VISITS, before, keep)
 
     def erase_person(self, person: int) -> Purged:
         """Erase all of one person, at their wish."""
-        with self._database.writing("erase a person") as connection:
+        with self.database.writing("erase a person") as connection:
             gone = _erase(connection, "person = :before", "person = :before", person, ())
             for table in ("identifier", "case_person"):
                 connection.execute(

@@ -7,11 +7,12 @@ answered.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.clock import utc_text
+from edge.clock import utc_seconds, utc_text
 from edge.errors import DeskError
 from edge.tracing.audit import Audit
 from edge.tracing.breach import Breach, find_breach
 from edge.tracing.cases import Cases
+from edge.tracing.erased import Order, note_erased, order_of
 from edge.tracing.index import Index
 from edge.tracing.keys import KeyRing
 from edge.tracing.places import DAY, Places
@@ -33,7 +34,7 @@ class Fulfilled:
     #: For access: what was recorded of them.
     stays: tuple[ShownStay, ...]
     #: For erasure: (scan id, place, time) for `edge-collector erase`; nothing personal.
-    order: tuple[tuple[str, str, str], ...]
+    order: Order
 
 
 class Officer:
@@ -85,9 +86,15 @@ class Officer:
         return self._requests.request(request, self._audit.now())
 
     def fulfil(self, by: Worker, request: int) -> Fulfilled:
-        """Give, or erase, what is kept of who asked. Raises DeskError while a case holds it."""
+        """Give, or erase, what is kept of who asked. Raises DeskError while a case holds it.
+
+        The order of an erasure is given as often as it is asked for: it may have been lost.
+        """
         by.must_be("officer")
         found = self._requests.request(request, self._audit.now())
+        if found.done and found.kind == "erasure":
+            self._audit.record(by.name, "order given again", request=request)
+            return Fulfilled("erasure", (), order_of(self._index.database, request))
         if found.done:
             raise DeskError(f"request {request} was fulfilled on {found.done[:10]}")
         persons = self._questions.persons(self._requests.tokens(request))
@@ -122,11 +129,14 @@ class Officer:
                 f"request {request}: a case holds what is kept of this person; close it first,"
                 " or tell them why it cannot be erased yet"
             )
-        order = tuple(
+        scans = [
             (scan, place, time)
             for person in persons
             for scan, place, time, _ in self._questions.boxes_of(person)
-        )
+        ]
+        # First: if this ends midway, the rest is done when it is asked for once more.
+        now = round(utc_seconds(self._audit.now()) * 1000)
+        note_erased(self._index.database, request, scans, now)
         erased = [self._index.erase_person(person) for person in persons]
         self._audit.record(
             by.name,
@@ -136,4 +146,4 @@ class Officer:
             sightings=sum(purged.sightings for purged in erased),
             visits=sum(purged.visits for purged in erased),
         )
-        return Fulfilled("erasure", (), order)
+        return Fulfilled("erasure", (), order_of(self._index.database, request))

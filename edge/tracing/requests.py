@@ -58,6 +58,7 @@ class RequestServer:
         """
         self._path = path
         self._workers = workers
+        self._clock = clock
         # Of a name from one account of this machine, so that nobody shuts out who comes through
         # another; and of an account, whatever names it tries. All that come through pages share
         # theirs, and pages let nobody try that often.
@@ -82,7 +83,6 @@ class RequestServer:
         except TimeoutError:
             return False
         with connection:
-            connection.settimeout(PATIENCE_S)
             try:
                 self._serve(connection)
             except OSError as err:
@@ -96,12 +96,26 @@ class RequestServer:
         self._path.unlink(missing_ok=True)
 
     def _serve(self, connection: socket.socket) -> None:
-        line = _line(connection)
+        line = self._line(connection)
         try:
             answer = {"answer": self._answer(line, _account(connection))}
         except EdgeError as err:
             answer = {"error": str(err)}
+        connection.settimeout(PATIENCE_S)
         connection.sendall(msgspec.json.encode(answer) + b"\n")
+
+    def _line(self, connection: socket.socket) -> bytes:
+        """What the other end says, within PATIENCE_S in all: who trickles keeps nobody waiting."""
+        until = self._clock.monotonic() + PATIENCE_S
+        received = b""
+        while b"\n" not in received and len(received) <= MOST_BYTES:
+            # A socket's zero means that it does not wait at all.
+            connection.settimeout(max(0.001, until - self._clock.monotonic()))
+            part = connection.recv(65_536)
+            if not part:
+                break
+            received += part
+        return received[:MOST_BYTES]
 
     def _answer(self, line: bytes, account: tuple[int, str]) -> Any:
         try:
@@ -163,13 +177,3 @@ def _account(connection: socket.socket) -> tuple[int, str]:
         return uid, pwd.getpwuid(uid).pw_name
     except KeyError:
         return uid, f"uid-{uid}"
-
-
-def _line(connection: socket.socket) -> bytes:
-    received = b""
-    while b"\n" not in received and len(received) <= MOST_BYTES:
-        part = connection.recv(65_536)
-        if not part:
-            break
-        received += part
-    return received[:MOST_BYTES]

@@ -51,9 +51,10 @@ class Retention:
         if moment.clock == "none":
             log.warning("nothing is erased while the clock of this machine is not set")
             return None
-        before = round(utc_seconds(moment.at) * 1000) - self._days * DAY
+        now = round(utc_seconds(moment.at) * 1000)
+        before = now - self._days * DAY
         self._hold(before)
-        purged = self._index.purge(before, self._cases.held_persons())
+        purged = self._index.purge(before, self._cases.held_persons(), now=now)
         if purged.sightings or purged.visits or purged.identifiers:
             self._audit.record(
                 "edge-trace",

@@ -12,9 +12,9 @@ from edge.clock import Moment, utc_text
 from edge.collector.retention import LOOK_S, RECEIPTS_FILE, Retention, erase_order
 from edge.errors import ConfigError
 from edge.storage.erasing import forget_identities
-from edge.storage.rows import SetAside, StoredScan
+from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_scan
+from tests.fakes import FakeClock, a_health, a_scan
 
 DAY = 86_400
 NOW = 1_786_000_000
@@ -102,6 +102,16 @@ def test_one_persons_identities_are_erased_and_the_count_stays(storage: Storage)
     left = {scan: sealed for scan, _, sealed in storage.sealed()}
     assert left == {mine.id: b"", theirs.id: b"sealed", undated.id: b""}
     assert forget_identities(storage.database, storage.days(), [(mine.id, "x", mine.at)]) == 0
+
+
+def test_one_whose_time_was_corrected_after_the_order_is_erased_too(storage: Storage) -> None:
+    undated = put(storage, 1, 3, "none")
+    known = a_health(at=utc_text(NOW), uptime_ms=undated.uptime_ms + 60_000, clock="ntp")
+    storage.store_reports([Report("pleiku", "cong-1", known)], utc_text(NOW))
+    assert [quality for *_, quality in storage.times("cong-1")] == ["corrected"]
+
+    order = [(undated.id, undated.place, undated.at)]
+    assert forget_identities(storage.database, storage.days(), order) == 1
 
 
 def test_an_order_of_the_desk_erases_and_leaves_a_receipt(storage: Storage, tmp_path: Path) -> None:

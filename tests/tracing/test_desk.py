@@ -7,14 +7,17 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from edge.chain import entries, verify
+from edge.clock import SystemClock
 from edge.desk_socket import ask
-from edge.errors import ChainError, ConfigError, DeskError
+from edge.errors import ChainError, ConfigError, DeskError, StorageError
 from edge.messages import Identity
 from edge.sealing import Opener, Sealer
 from edge.storage.database import Database
@@ -345,6 +348,71 @@ def test_a_person_is_erased_and_the_order_holds_only_scans(office: Office) -> No
     assert office.officer.requests(ha)[0].done
     erased = [e for e in entries(office.audit) if e.what == "erased"]
     assert erased[0].facts["sightings"] == 2
+
+
+def test_an_order_that_was_lost_is_given_again(office: Office) -> None:
+    """As when the file cannot be written, or the connection is cut, after all is erased."""
+    ha = officer(office)
+    request = office.officer.take_request(ha, "erasure", [f"pin:{A}"])
+    first = office.officer.fulfil(ha, request.number)
+    assert len(first.order) == 2
+
+    assert office.officer.fulfil(ha, request.number).order == first.order
+    assert [e.what for e in entries(office.audit)][-1] == "order given again"
+
+
+def test_an_erasure_that_was_cut_short_is_done_when_it_is_asked_for_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ha = officer(office)
+    request = office.officer.take_request(ha, "erasure", [f"pin:{A}"])
+
+    def cut(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SubjectRequests, "mark", cut)
+        with pytest.raises(StorageError):
+            office.officer.fulfil(ha, request.number)
+    # The person is out of the index by now, and who they were is known to nobody.
+    assert len(office.officer.fulfil(ha, request.number).order) == 2
+
+
+def test_a_closed_case_keeps_no_token_of_whom_it_was_about(office: Office) -> None:
+    case = office.approved_case()
+
+    def tokens() -> int:
+        with office.database.reading() as connection:
+            found = connection.execute(text("SELECT count(*) FROM case_token")).scalar_one()
+        return int(found)
+
+    assert tokens() == 1
+    office.desk.close_case(office.by("lan"), case)
+    assert tokens() == 0
+
+
+def test_who_trickles_keeps_the_desk_from_nobody(office: Office, tmp_path: Path) -> None:
+    path = tmp_path / "trickled.sock"
+    server = RequestServer(path, [office.desk], office.workers, SystemClock())
+    said_all = threading.Event()
+
+    def trickle() -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            with suppress(OSError):
+                for _ in range(400):
+                    connection.sendall(b"x")
+                    threading.Event().wait(0.3)
+                said_all.set()
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        assert server.step(LIMIT_S)
+    finally:
+        server.close()
+        thread.join(LIMIT_S)
+    assert not said_all.is_set()
 
 
 def test_what_a_case_holds_is_not_erased(office: Office) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from edge.storage.database import Database
 from edge.tracing.answers import Certainty
 from edge.tracing.cases import Cases
+from edge.tracing.erased import KEEP_MS, note_erased, order_of
 from edge.tracing.index import Index
 from edge.tracing.persons import Opened
 from edge.tracing.questions import Questions
@@ -345,6 +346,31 @@ def test_one_person_can_be_erased(index: Index, questions: Questions) -> None:
     assert gone.sightings == 2
     assert questions.persons([TOKENS.token("pin", A).value]) == []
     assert questions.overlaps(who(questions, "pin", B), SINCE, UNTIL) == []
+
+
+def test_scans_of_someone_erased_do_not_come_back(
+    index: Index, questions: Questions, database: Database
+) -> None:
+    """As when their time is corrected late, or all of storage is gone through anew."""
+    scans = stay("08:00", "10:00", pin=A)
+    index.add([*scans, *stay("08:00", "10:00", pin=B)], "1")
+    person = who(questions, "pin", A)
+    boxes = [(scan, place, time) for scan, place, time, _ in questions.boxes_of(person)]
+    note_erased(database, 7, boxes, at("12:00"))
+    index.erase_person(person)
+
+    index.add([*scans, *stay("09:00", "10:00", day=3, pin=B)], "2")
+
+    assert questions.persons([TOKENS.token("pin", A).value]) == []
+    assert len(told(questions, who(questions, "pin", B))) == 2
+    assert sorted(order_of(database, 7)) == sorted(boxes)
+    # What comes after the erasure is another matter; and the order is no use for ever.
+    index.add(stay("08:00", "10:00", day=4, pin=A), "3")
+    assert len(told(questions, who(questions, "pin", A))) == 1
+    index.purge(0, now=at("12:00") + KEEP_MS)
+    assert order_of(database, 7)
+    index.purge(0, now=at("12:00") + KEEP_MS + 1)
+    assert order_of(database, 7) == ()
 
 
 @pytest.mark.parametrize("by", ["wish", "retention"])
