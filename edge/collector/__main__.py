@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import tempfile
+import time
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +13,7 @@ from pathlib import Path
 from edge import cli, config
 from edge.clock import SystemClock
 from edge.collector import audit, keying
-from edge.collector.asking import requests
-from edge.collector.commanding import add_commands, run_command, run_desired, run_group
+from edge.collector.commanding import add_commands, run_command, run_desired, run_group, who
 from edge.collector.connecting import connect, leave
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
@@ -22,18 +22,19 @@ from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
-from edge.errors import BrokerError, BundleError
-from edge.mqtt import Connection
+from edge.errors import BundleError, ControlError
 from edge.storage.control import Control
+from edge.storage.control.again import AskedAgain
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
-from edge.topics import topic
 
 log = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("/etc/edge/collector.toml")
-#: How long the broker may take to answer, and to take what units are asked.
+#: How long the broker may take to answer.
 BROKER_S = 8.0
+#: How long a running collector may take to see what is wished for.
+TAKEN_S = 10.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -57,7 +58,9 @@ def main(args: list[str] | None = None) -> int:
         " missing or double.",
     )
     audits.add_argument("--json", action="store_true", help="one JSON object a line")
-    audits.add_argument("--ask", action="store_true", help="ask units for what is missing")
+    audits.add_argument(
+        "--ask", action="store_true", help="have units asked at once for what is missing"
+    )
     imports = commands.add_parser(
         "import",
         parents=[cli.common_again()],
@@ -176,24 +179,22 @@ def _audit(options: argparse.Namespace) -> int:
             for line in [audit.json_line(row)] if options.json else audit.lines(row):
                 print(line)
         if options.ask:
-            _ask(settings, options.config.parent, storage)
+            _ask(Control(storage.database).again)
     return 0 if all(audit.is_complete(row) for row in units) else 1
 
 
-def _ask(settings: CollectorSettings, beside: Path, storage: Storage) -> None:
+def _ask(again: AskedAgain) -> None:
     clock = SystemClock()
-    # A name of its own: under the collector's the broker would end its session.
-    name = f"{settings.id}-ask"
-    with closing(Connection(settings.broker, beside, name, clock)) as connection:
-        deadline = clock.monotonic() + BROKER_S
-        while not connection.connected:
-            connection.step(0.2)
-            if clock.monotonic() > deadline:
-                raise BrokerError(f"no unit was asked: {connection.trouble}")
-        for area, unit, message in requests(storage.gaps_to_ask_for(clock.now().at)):
-            connection.publish(topic(area, unit, "again"), message.encode())
-            print(f"asked {unit} for {len(message.ranges)} ranges", file=sys.stderr)
-        connection.disconnect(BROKER_S)
+    wish = again.wish(who(""), clock.now().at)
+    deadline = clock.monotonic() + TAKEN_S
+    while (asked := again.units_asked(wish)) is None:
+        if clock.monotonic() > deadline:
+            raise ControlError(
+                "no unit was asked yet: no collector has taken it up; is one running, and connected"
+                " to its broker? It asks them as soon as it is"
+            )
+        time.sleep(0.2)
+    print(f"asked {asked} units; what they still have comes by itself", file=sys.stderr)
 
 
 def _leave(options: argparse.Namespace) -> int:

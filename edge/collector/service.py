@@ -102,8 +102,9 @@ class Collector:
         self._clock = clock
         self._batch_scans = batch_scans
         self._batch_wait_s = batch_wait_s
-        self._asker = Asker(connection, storage, clock, gap_ask_s=gap_ask_s)
-        self._commander = Commander(connection, Control(storage.database), clock, self._signers)
+        control = Control(storage.database)
+        self._asker = Asker(connection, storage, control.again, clock, gap_ask_s=gap_ask_s)
+        self._commander = Commander(connection, control, clock, self._signers)
         self._batches: deque[_Batch] = deque()
         self._session = -1
         self._thread = ThreadPoolExecutor(1, "storing")

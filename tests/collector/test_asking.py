@@ -7,6 +7,7 @@ import pytest
 
 from edge.collector.asking import LONGEST_WAIT_S, RANGES_A_MESSAGE, UNITS_A_TURN, Asker
 from edge.messages import Again
+from edge.storage.control import Control
 from edge.storage.rows import Report, StoredScan
 from edge.storage.storage import Storage
 from tests.fakes import FakeClock, FakeConnection, a_scan, a_status
@@ -20,9 +21,11 @@ class Centre:
         self.connection = FakeConnection()
         self.connection.come_up()
         self.storage = Storage(folder / "storage.db")
+        self.again = Control(self.storage.database).again
         self.asker = Asker(
             self.connection,  # type: ignore[arg-type]
             self.storage,
+            self.again,
             self.clock,
             gap_ask_s=300,
         )
@@ -121,3 +124,28 @@ def test_a_unit_that_is_away_is_asked_when_it_is_back(centre: Centre) -> None:
     centre.storage.store_reports([Report("pleiku", "cong-1", back)], "now")
 
     assert len(centre.wait(60)) == 1
+
+
+def test_whoever_wishes_it_has_units_asked_at_once(centre: Centre) -> None:
+    centre.store(1, 4)
+    centre.wait(86_400)
+    first, second = (centre.again.wish("ha", centre.clock.now().at) for _ in range(2))
+    assert centre.again.units_asked(first) is None
+
+    assert len(centre.wait(10)) == 1
+
+    assert [centre.again.units_asked(wish) for wish in (first, second)] == [1, 1]
+    assert centre.wait(200) == []
+
+
+def test_a_wish_waits_for_the_broker(centre: Centre) -> None:
+    centre.store(1, 4)
+    centre.connection.go_down()
+    wish = centre.again.wish("ha", centre.clock.now().at)
+    assert centre.wait(60) == []
+    assert centre.again.units_asked(wish) is None
+
+    centre.connection.come_up()
+
+    assert len(centre.wait(10)) == 1
+    assert centre.again.units_asked(wish) == 1

@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
-from edge.clock import SystemClock
 from edge.collector.__main__ import main
-from edge.messages import Again
-from edge.mqtt import BrokerSettings, Connection
 from edge.storage.rows import Report, StoredScan
 from edge.storage.storage import Storage
-from edge.topics import topic
-from tests.conftest import Broker
-from tests.fakes import a_health, a_scan, a_status, eventually
+from tests.fakes import a_health, a_scan, a_status
 
 NOW = "2021-07-02T01:30:05.000Z"
 
@@ -27,14 +22,8 @@ class Centre:
         self._capture = capture
         self.folder = folder
         self.storage = Storage(folder / "storage.db")
-        self._settings("mqtt://127.0.0.1:1")
-
-    def _settings(self, url: str) -> None:
-        text = f'[storage]\nurl = "{self.folder}/storage.db"\n[broker]\nurl = "{url}"\n'
+        text = f'[storage]\nurl = "{self.folder}/storage.db"\n'
         (self.folder / "collector.toml").write_text(text)
-
-    def at(self, broker: Broker) -> None:
-        self._settings(broker.url)
 
     def store(self, *seqs: int, unit: str = "cong-1", epoch: str = "e" * 16) -> None:
         scans = [StoredScan("pleiku", unit, a_scan(seq, epoch)) for seq in seqs]
@@ -155,43 +144,13 @@ def test_the_quality_of_times_is_told_and_a_single_one_is_not_rounded_away(
     assert centre.facts()[0]["clock"] == {"synced": 1999, "corrected": 1, "unsynced": 1}
 
 
-def test_units_with_gaps_are_asked_on_request(
-    centre: Centre, broker: Broker, tmp_path: Path
-) -> None:
-    centre.at(broker)
-    centre.store(1, 4)
-    centre.store(1, 2, unit="cong-2")
-    unit = Connection(
-        BrokerSettings(url=broker.url),
-        tmp_path,
-        "cong-1",
-        SystemClock(),
-        subscriptions=[topic("pleiku", name, "again") for name in ("cong-1", "cong-2")],
-    )
-    eventually(lambda: unit.connected, "unit connected", turn=lambda: unit.step(0.02))
-
-    assert centre.audit("--ask")[0] == 1
-
-    heard: list[tuple[str, bytes]] = []
-
-    def turn() -> None:
-        unit.step(0.02)
-        heard.extend((message.topic, message.payload) for message in unit.take())
-
-    eventually(lambda: heard, "a request", turn=turn)
-    unit.close()
-    ((address, payload),) = heard
-    assert address == "edge/v1/pleiku/cong-1/again"
-    assert [(r.first, r.last) for r in Again.decode(payload).ranges] == [(2, 3)]
-
-
-def test_a_broker_that_is_away_is_one_clear_line(
+def test_nobody_running_who_could_ask_is_one_clear_line(
     centre: Centre, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.collector.__main__.BROKER_S", 0.1)
+    monkeypatch.setattr("edge.collector.__main__.TAKEN_S", 0.1)
     centre.store(2)
 
     code = main(["--config", str(centre.folder / "collector.toml"), "audit", "--ask"])
 
     assert code == 1
-    assert "error: no unit was asked: nobody listens at" in capsys.readouterr().err
+    assert "error: no unit was asked yet: no collector has taken it up" in capsys.readouterr().err

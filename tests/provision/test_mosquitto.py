@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge import certificates, config, topics
 from edge.certificates import Authority, Issued
 from edge.clock import SystemClock
+from edge.collector.__main__ import main as collector_command
 from edge.collector.connecting import connect as a_collectors_connection
+from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.demo.broker import free_port
+from edge.messages import Again
 from edge.mqtt import BrokerSettings, Connection, Received
 from edge.provision import mosquitto
 from edge.provision.deployment import utc_now
@@ -24,6 +28,8 @@ from edge.provision.layout import AUTHORITY, AUTHORITY_KEY, BROKER
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher
+from edge.storage.rows import StoredScan
+from edge.storage.storage import Storage
 from edge.unit_settings import UnitSettings
 from tests.conftest import MOSQUITTO
 from tests.fakes import a_health, a_scan, eventually
@@ -193,6 +199,44 @@ def test_two_collectors_have_names_of_their_own_and_share_what_units_send(site: 
     assert len(receipts) == 1, "units believe one key"
     for connection in (unit, *both):
         connection.close()
+
+
+def test_who_asks_units_again_by_hand_leaves_the_collector_its_session(
+    own_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own_site.deployment.folder / "collector"
+    (folder / "collector.d").mkdir()
+    (folder / "collector.d/storage.toml").write_text(f'[storage]\nurl = "{tmp_path}/storage.db"\n')
+    settings = config.load(folder / "collector.toml", CollectorSettings)
+    connection = a_collectors_connection(settings, folder, SystemClock())
+    storage = Storage(tmp_path / "storage.db")
+    storage.store([StoredScan("pleiku", "a", a_scan(2))], SystemClock().now().at)
+    collector = Collector(connection, storage, SystemClock())
+    unit = own_site.connection("a", subscriptions=(own(own_site, "again", "a"),))
+    monkeypatch.setattr("edge.collector.__main__.TAKEN_S", 300.0)
+    heard: list[bytes] = []
+
+    def turn() -> None:
+        unit.step(0.01)
+        heard.extend(message.payload for message in unit.take())
+        collector.step(0.02)
+
+    eventually(lambda: unit.connected and connection.connected, "both there", turn=turn)
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(
+            collector_command, ["--config", str(folder / "collector.toml"), "audit", "--ask"]
+        )
+        eventually(asked.done, "asked", turn=turn)
+    assert asked.result() == 1, "something is missing"
+    eventually(lambda: heard, "the unit heard it", turn=turn)
+
+    assert [(r.first, r.last) for r in Again.decode(heard[0]).ranges] == [(1, 1)]
+    assert connection.session == 1
+    assert connection.connected
+    unit.close()
+    connection.close()
+    collector.close()
+    storage.close()
 
 
 def test_a_unit_cannot_write_in_the_name_of_another_nor_of_the_centre(site: Site) -> None:

@@ -12,6 +12,7 @@ from edge.clock import utc_seconds, utc_text
 from edge.config import merged
 from edge.errors import ConfigError, ControlError
 from edge.messages import Answer, Command, CommandAction, Config, revision_of
+from edge.storage.control.again import AskedAgain
 from edge.storage.control.groups import SCOPES, Groups
 from edge.storage.database import Database
 from edge.unit_settings import check_wished
@@ -76,6 +77,7 @@ class Control:
         self._database = database
         database.migrate("edge.storage.control")
         self.groups = Groups(database)
+        self.again = AskedAgain(database)
 
     def command(
         self, scope: str, action: CommandAction, by: str, now: str, expires_s: float
