@@ -74,6 +74,7 @@ class OutboxSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 1024
     keep_free_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 64
     own_blocks: bool = False
+    in_memory: bool = False
     retention_days: Annotated[int, Meta(ge=14, le=30)] = 21
 
 

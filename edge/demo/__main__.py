@@ -136,6 +136,7 @@ source = {text(source)}
 repeat = {text(source == "sample" and not self._options.once)}
 [outbox]
 folder = {text(str(self._folder / "outbox"))}
+in_memory = true
 [indicator]
 kind = "terminal"
 [publisher]

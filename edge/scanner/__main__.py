@@ -31,6 +31,7 @@ from edge.scanner.clock_setting import set_clock
 from edge.scanner.credentials import Credentials
 from edge.scanner.decoder import Decoder
 from edge.scanner.desired import DESIRED, Desired, signed_wish, with_wished
+from edge.scanner.disk_health import in_memory
 from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
@@ -167,6 +168,7 @@ def _scan(options: argparse.Namespace) -> int:
                 max_bytes=settings.outbox.max_mb * MB,
                 keep_free_bytes=settings.outbox.keep_free_mb * MB,
                 own_blocks=settings.outbox.own_blocks,
+                is_volatile=not settings.outbox.in_memory and in_memory(folder),
             )
         )
         credentials = Credentials(settings, beside, clock)

@@ -17,7 +17,14 @@ from edge.scanner.camera import open_camera
 from edge.scanner.credentials import open_identity
 from edge.scanner.decoder import Decoder
 from edge.scanner.desired import with_succession
-from edge.scanner.disk_health import SLOW_MS, STALL_MS, mounted, time_writes, wear
+from edge.scanner.disk_health import (
+    OUT_OF_MEMORY,
+    SLOW_MS,
+    STALL_MS,
+    in_memory,
+    time_writes,
+    wear,
+)
 from edge.scanner.indicator import Signal, open_indicator
 from edge.scanner.lamp import Lamp
 from edge.scanner.permission import Permission
@@ -139,8 +146,8 @@ def _disk(settings: UnsetSettings) -> str:
         free_mb = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize / 1e6
     except OSError as err:
         raise EdgeError(f"{folder}: {err.strerror}; {cure}") from err
-    if mounted(folder)[2] in ("tmpfs", "ramfs"):
-        raise EdgeError(f"{folder} is in memory and gone with the power; {cure}")
+    if in_memory(folder):
+        raise EdgeError(f"{folder} {OUT_OF_MEMORY}")
     if free_mb < settings.outbox.keep_free_mb:
         raise EdgeError(
             f"{folder}: {free_mb:.0f} MB free, less than outbox.keep_free_mb"

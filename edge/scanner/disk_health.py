@@ -19,6 +19,12 @@ SLOW_MS, STALL_MS = 60.0, 1_000.0
 #: Of its life, in tenths.
 _OLD, _ENDED = 8, 10
 _PRE_EOL_WARNING, _PRE_EOL_URGENT = 2, 3
+_IN_MEMORY = ("tmpfs", "ramfs")
+#: What to do about a folder for which `in_memory` is true.
+OUT_OF_MEMORY = (
+    "is in memory and gone with the power; turn off the overlay file system (sudo raspi-config,"
+    " Performance Options), or name a folder on the card or disk in outbox.folder"
+)
 _REPLACE = "put in another card: edge-provision card"
 
 
@@ -53,6 +59,23 @@ def mounted(folder: Path, root: Path = Path("/")) -> tuple[str, str, str, str]:
         if folder.resolve().is_relative_to(where) and len(where) >= len(best[1]):
             best = (device, where, kind, options)
     return best
+
+
+def in_memory(folder: Path, root: Path = Path("/")) -> bool:
+    """Whether what is kept in *folder* is in memory and gone with the power.
+
+    So it is below an overlay of which nothing is written to the card, as raspi-config makes it of
+    the whole system ("Overlay File System") and as overlayroot does.
+    """
+    _, _, kind, options = mounted(folder, root)
+    if kind != "overlay":
+        return kind in _IN_MEMORY
+    upper = [o.removeprefix("upperdir=") for o in options.split(",") if o.startswith("upperdir=")]
+    # Of another root, as that of a container, it cannot be seen what it is.
+    if any(os.path.isdir(p) and mounted(Path(p), root)[2] in _IN_MEMORY for p in upper):
+        return True
+    words = _text(root / "proc/cmdline").split()
+    return any(word == "boot=overlay" or word.startswith("overlayroot=tmpfs") for word in words)
 
 
 def wear(folder: Path, root: Path = Path("/")) -> tuple[str, bool]:

@@ -42,6 +42,7 @@ from tinydb.table import Document
 from edge.errors import OutboxError, OutboxFull
 from edge.messages import Scan
 from edge.scanner.disk import NO_ROOM, Disk, explained, lock, make_folder
+from edge.scanner.disk_health import OUT_OF_MEMORY
 from edge.scanner.held import ASIDE, SEGMENT_SCANS, Held, Limits, OutboxStatus, SegmentFile
 from edge.scanner.outbox_view import OutboxView, read_outbox
 from edge.scanner.segment import Segment
@@ -67,17 +68,20 @@ class Outbox:
         keep_free_bytes: int,
         segment_scans: int = SEGMENT_SCANS,
         own_blocks: bool = False,
+        is_volatile: bool = False,
         grace_s: float = 3600.0,
         monotonic: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
     ) -> None:
         """Open the outbox in *folder*, made if missing. Raises OutboxInUse, OutboxError.
 
-        *own_blocks* is for a card that is not power-safe: see segment.py. A segment stays for
-        *grace_s* after all of it was confirmed, unless its room is needed.
+        *own_blocks* is for a card that is not power-safe: see segment.py. *is_volatile*: the folder
+        is gone with the power, and keeps nothing new. A segment stays for *grace_s* after all of it
+        was confirmed, unless its room is needed.
         """
         self._folder = folder
         self._limits = Limits(max_bytes, keep_free_bytes, segment_scans, own_blocks)
+        self._is_volatile = is_volatile
         self._grace_s = grace_s
         self._monotonic = monotonic
         self._disk = disk or Disk()
@@ -99,6 +103,8 @@ class Outbox:
                 raise
         #: The number of this opening, larger than that of any before.
         self.run = self._number
+        if is_volatile:
+            log.error("%s %s; until then nothing is counted", folder, OUT_OF_MEMORY)
         log.info("%s: %d scans pending, next is %d", folder, self._held.pending, self.next_seq)
 
     @property
@@ -119,6 +125,8 @@ class Outbox:
         if the power is cut during the error may the scan turn out to be kept.
         """
         with self._opened() as held:
+            if self._is_volatile:
+                raise OutboxError(f"{self._folder} {OUT_OF_MEMORY}")
             if (scan.epoch, scan.seq) != (self.epoch, held.next_seq):
                 raise ValueError(f"{scan.seq} of epoch {scan.epoch} is not the next scan")
             document = Document(msgspec.to_builtins(scan), doc_id=scan.seq)
@@ -136,6 +144,8 @@ class Outbox:
         """
         try:
             with self._opened():
+                if self._is_volatile:
+                    return False
                 self._ready()
                 return not self._disk.is_read_only(self._folder)
         except OutboxError:

@@ -225,6 +225,7 @@ reread_delay_s = 0
 [outbox]
 folder = "{outbox}"
 keep_free_mb = {keep_free_mb}
+in_memory = true
 [indicator]
 kind = "terminal"
 [publisher]

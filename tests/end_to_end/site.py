@@ -52,7 +52,8 @@ class Site:
         (here / "here.toml").write_text(
             f'[camera]\nsource = "{frames}"\nrepeat = true\nframe_rate = 10\n'
             f'[indicator]\nkind = "terminal"\n[outbox]\nfolder = "{self.outbox}"\n'
-            f"keep_free_mb = 1\n[basis]\nrequired = false\n[reading]\nreread_delay_s = 0\n"
+            "keep_free_mb = 1\nin_memory = true\n[basis]\nrequired = false\n"
+            "[reading]\nreread_delay_s = 0\n"
             f'[enrolment]\nfolder = "{self.identity}"\n'
             f'[carry]\nsticks = "{folder}/sticks/*"\nkey_file = "{self.root}/carry.key"\n'
         )

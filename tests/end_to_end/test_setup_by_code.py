@@ -65,6 +65,7 @@ frame_rate = 10
 reread_delay_s = 0
 [outbox]
 folder = "{folder}/outbox"
+in_memory = true
 [carry]
 sticks = ""
 key_file = "{folder}/unit.key"

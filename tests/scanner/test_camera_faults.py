@@ -170,7 +170,7 @@ def service(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]
     settings.write_text(
         '[unit]\nid = "u-1"\narea = "a"\nplace = "p"\ndirection = "in"\n'
         f'tracing_key_file = "tracing.pub"\n[basis]\nrequired = false\n'
-        f'[outbox]\nfolder = "{tmp_path}/outbox"\n'
+        f'[outbox]\nfolder = "{tmp_path}/outbox"\nin_memory = true\n'
         '[indicator]\nkind = "terminal"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
         '[carry]\nsticks = ""\n[camera]\nwait_s = 1.0\n'
     )

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import EdgeError
-from edge.scanner.disk_health import time_writes, wear
+from edge.scanner.disk_health import in_memory, time_writes, wear
 
 
 def a_disk(root: Path, device: str = "mmcblk0p2", **files: str) -> Path:
@@ -77,3 +77,32 @@ def test_writes_are_timed_and_leave_nothing(tmp_path: Path) -> None:
 
     assert 0 < times.median_ms <= times.worst_ms
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "cmdline", "lost"),
+    [
+        ("ext4 rw", "", False),
+        ("tmpfs rw", "", True),
+        # A container, of which nobody can see where it is written to.
+        ("overlay rw,lowerdir=/lower,upperdir=/elsewhere/up,workdir=/w", "root=/dev/vda", False),
+        # What raspi-config makes of the system, of old and of late.
+        ("overlay rw,lowerdir=/lower,upperdir=/upper/data,workdir=/w", "boot=overlay quiet", True),
+        ("overlay rw,lowerdir=/lower,upperdir=/x/up,workdir=/w", "a overlayroot=tmpfs b", True),
+        ("overlay rw,lowerdir=/l,upperdir={folder}/rw/up,workdir={folder}/rw/w", "", True),
+        ("overlay rw,lowerdir=/l,upperdir={folder}/disk/up,workdir={folder}/disk/w", "", False),
+    ],
+)
+def test_what_is_gone_with_the_power_is_known(
+    tmp_path: Path, kind: str, cmdline: str, lost: bool
+) -> None:
+    for name in ("rw", "disk"):
+        (tmp_path / name / "up").mkdir(parents=True)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cmdline").write_text(cmdline + "\n")
+    (tmp_path / "proc/mounts").write_text(
+        f"overlay / {kind.format(folder=tmp_path)} 0 0\ntmpfs {tmp_path}/rw tmpfs rw 0 0\n"
+        f"/dev/vda {tmp_path}/disk ext4 rw 0 0\n"
+    )
+
+    assert in_memory(Path("/var/lib/edge/outbox"), tmp_path) is lost

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import OutboxFull
+from edge.errors import OutboxError, OutboxFull
 from edge.scanner.outbox import KEEP_CONFIRMED, Outbox, read_outbox
 from edge.scanner.segment import room_for
 from tests.fakes import FakeClock, a_scan
@@ -233,3 +233,18 @@ def test_a_segment_is_not_removed_before_an_older_one(folder: Path) -> None:
         clock.advance(2)
         outbox.forget([(9, 9)])
         assert len(segments(folder)) == 3
+
+
+def test_what_is_gone_with_the_power_keeps_nothing_new(folder: Path) -> None:
+    with Outbox(folder, max_bytes=10**7, keep_free_bytes=0) as outbox:
+        outbox.put(a_scan(1, outbox.epoch))
+
+    with Outbox(folder, max_bytes=10**7, keep_free_bytes=0, is_volatile=True) as outbox:
+        assert not outbox.has_room()
+        with pytest.raises(OutboxError, match="gone with the power; turn off the overlay"):
+            outbox.put(a_scan(2, outbox.epoch))
+        # What is there can be sent.
+        assert [scan.seq for scan in outbox.oldest(10)] == [1]
+        outbox.forget([(1, 1)])
+        outbox.flush()
+        assert outbox.pending == 0
