@@ -1,5 +1,6 @@
 """The web application: every page behind the same door, its assets, and its headers."""
 
+import logging
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
@@ -32,7 +33,10 @@ from edge.dashboard.pages.units import UnitPages
 from edge.dashboard.parts import Parts
 from edge.dashboard.show import ASSETS, Pages
 from edge.dashboard.web import Ask, Door, Page, language_of
+from edge.errors import StorageError
 from edge.storage import fleet
+
+log = logging.getLogger(__name__)
 
 
 class Application:
@@ -80,7 +84,7 @@ class Application:
                 Middleware(SecurityHeaders, forms_to=issuer),
                 Middleware(GZipMiddleware, minimum_size=500),
             ],
-            exception_handlers={HTTPException: self._failed},
+            exception_handlers={HTTPException: self._failed, StorageError: _away},
         )
 
     def _health(self, _: Request) -> Response:
@@ -110,10 +114,16 @@ class Application:
 
     def _failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        ask = Ask(request, None, language_of(request), self._parts.clock.now().at, {})
         if error.status_code == 404:
-            return self._door.missing(ask)
+            return self._door.nowhere(request)
+        ask = Ask(request, None, language_of(request), self._parts.clock.now().at, {})
         return self._show.message(ask, str(error.status_code), error.detail, error.status_code)
+
+
+def _away(_: Request, error: Exception) -> Response:
+    """For machines; pages have words of their own."""
+    log.error("%s", error)
+    return PlainTextResponse("storage does not answer\n", 503, headers={"retry-after": "60"})
 
 
 class _Assets(StaticFiles):

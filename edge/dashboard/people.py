@@ -5,6 +5,7 @@ tables cannot take a session over.
 """
 
 import hashlib
+import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -20,10 +21,12 @@ from edge.clock import utc_seconds, utc_text
 from edge.dashboard.local_time import local_day
 from edge.dashboard.rights import ROLES, Role, Viewer
 from edge.dashboard.scope import Scope, keep_scope, read_scopes
-from edge.errors import PeopleError
+from edge.errors import PeopleError, StorageError
 from edge.register import Place
 from edge.storage.database import Database
 from edge.storage.places import Places
+
+log = logging.getLogger(__name__)
 
 #: What a person may be called: part of no file name, of no topic.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
@@ -204,12 +207,19 @@ class People:
             places = self._places_of(connection, row.name, now) if row.role == "manager" else None
         # Not with every page: a phone that looks on would write every few seconds.
         if utc_seconds(now) - utc_seconds(row.used) > 60:
-            with self._database.writing() as connection:
+            self._note_use(token, now)
+        return Viewer(row.name, row.role, places)
+
+    def _note_use(self, token: str, now: str) -> None:
+        try:
+            with self._database.writing("note the use of a session") as connection:
                 connection.execute(
                     text("UPDATE web_session SET used = :now WHERE token = :token"),
                     {"now": now, "token": token},
                 )
-        return Viewer(row.name, row.role, places)
+        except StorageError as err:
+            # Who only looks on need not wait until it can be written to: the next page notes it.
+            log.warning("%s", err)
 
     def sign_out(self, secret: str) -> str:
         """End the session *secret*; gives the hint that it had."""

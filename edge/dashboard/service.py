@@ -1,11 +1,15 @@
 """What the dashboard does by itself, beside answering: one turn at a time."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 
 from edge.dashboard.duty import Duty
 from edge.dashboard.parts import Parts
+from edge.errors import StorageError
 from edge.storage.places import note_heard
+
+log = logging.getLogger(__name__)
 
 #: How often units that were heard of are noted for the day.
 HEARD_EVERY_S = 60.0
@@ -18,6 +22,7 @@ class Service:
         self._parts = parts
         self._duty = Duty(parts.database, parts.clock)
         self._heard_at: float | None = None
+        self._away = False
         # Each waits for somebody else's server.
         outside: list[Callable[[], object]] = [parts.teller.step]
         if parts.mail_queue is not None:
@@ -27,7 +32,20 @@ class Service:
         self._outside = Beside(outside)
 
     def step(self) -> None:
-        """One turn: whatever is due. Raises StorageError."""
+        """One turn: whatever is due. While storage does not answer nothing is, and pages say so."""
+        try:
+            if self._away:
+                with self._parts.database.reading("see whether it answers"):
+                    pass
+                self._away = False
+                log.info("storage answers again")
+            self._turn()
+        except StorageError as err:
+            if not self._away:
+                log.error("storage does not answer and is asked again with every turn: %s", err)
+            self._away = True
+
+    def _turn(self) -> None:
         self._note_heard()
         self._parts.totals.step()
         if self._duty.step():

@@ -50,16 +50,16 @@ class Ask:
 
     def query(self, name: str, default: str = "") -> str:
         """A parameter of the address."""
-        return str(self.request.query_params.get(name, default))
+        return _without_nul(self.request.query_params.get(name, default))
 
     def path(self, name: str) -> str:
         """A part of the address's path."""
-        return str(self.request.path_params[name])
+        return _without_nul(self.request.path_params[name])
 
     def field(self, name: str) -> str:
         """A field of the form as text; "" if it is not there."""
         value = self.form.get(name, "")
-        return value if isinstance(value, str) else ""
+        return _without_nul(value) if isinstance(value, str) else ""
 
     def say(self, vi: str, en: str) -> str:
         """The text in the language of whoever asks."""
@@ -125,23 +125,41 @@ class Door:
             return self._answer(page, request, form)
         except StorageError as err:
             log.error("%s: %s", page.path, err)
-            ask = Ask(request, None, language_of(request), self._clock.now().at, {})
-            return self._show.message(
-                ask,
-                ask.say("Kho dữ liệu tạm thời không trả lời", "The storage does not answer now"),
-                ask.say("Hãy thử lại sau ít phút.", "Try again in a few minutes."),
-                503,
-            )
+            return self._no_storage(request)
 
-    def _answer(self, page: Page, request: Request, form: Mapping[str, str | bytes]) -> Response:
+    def nowhere(self, request: Request) -> Response:
+        """The answer where there is no such address, with the menu of whoever is signed in."""
+        try:
+            return self.missing(self._ask(request, {}))
+        except StorageError:
+            return self._no_storage(request)
+
+    def _no_storage(self, request: Request) -> Response:
+        ask = Ask(request, None, language_of(request), self._clock.now().at, {})
+        answer = self._show.message(
+            ask,
+            ask.say("Kho dữ liệu tạm thời không trả lời", "The storage does not answer now"),
+            ask.say(
+                "Lượt quét vẫn được giữ trên các thiết bị. Hãy thử lại sau ít phút.",
+                "Scans are kept on the units meanwhile. Try again in a few minutes.",
+            ),
+            503,
+        )
+        answer.headers["retry-after"] = "60"
+        return answer
+
+    def _ask(self, request: Request, form: Mapping[str, str | bytes]) -> Ask:
         now = self._clock.now().at
         session = request.cookies.get(SESSION_COOKIE, "")
         viewer = self._people.viewer(session, now) if session else None
-        ask = Ask(request, viewer, language_of(request), now, form)
+        return Ask(request, viewer, language_of(request), now, form)
+
+    def _answer(self, page: Page, request: Request, form: Mapping[str, str | bytes]) -> Response:
+        ask = self._ask(request, form)
         if page.right is not None:
-            if viewer is None:
+            if ask.viewer is None:
                 return _to_sign_in(request)
-            if not viewer.may(page.right):
+            if not ask.viewer.may(page.right):
                 return self.refused(ask)
         if request.method == "POST" and not _is_ours(ask):
             return self._show.message(
@@ -192,6 +210,11 @@ class NotThere(EdgeError, LookupError):
 def language_of(request: Request) -> Language:
     """The language that was chosen; Vietnamese if none was."""
     return "en" if request.cookies.get(LANGUAGE_COOKIE) == "en" else "vi"
+
+
+def _without_nul(text: str) -> str:
+    # PostgreSQL takes none in a text, and nobody has one in a name.
+    return str(text).replace("\0", "")
 
 
 def own_path(text: str) -> str:

@@ -277,7 +277,8 @@ def _hours(asked: Asked) -> str:
 
 def _key(text: str) -> Key:
     time, _, number = text.partition("~")
-    good = number.isascii() and number.isdigit() and len(number) < 20
+    # What is longer may be no number of a database.
+    good = number.isascii() and number.isdigit() and len(number) < 19
     return (time[:40], int(number)) if good else START
 
 
