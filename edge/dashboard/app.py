@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from edge.dashboard.first_steps import FirstSteps
 from edge.dashboard.headers import SecurityHeaders
 from edge.dashboard.linked_accounts import LinkedAccounts
 from edge.dashboard.mail_queue import state_of
@@ -49,14 +50,22 @@ class Application:
         self._door = Door(parts.people, parts.clock, show)
         self.pages: Sequence[Page] = [
             *AccountPages(show, parts.people, parts.clock, parts.provider).pages(),
-            *NowPages(show, database, places, parts.totals, parts.alarms, settings).pages(),
+            *NowPages(
+                show,
+                database,
+                places,
+                parts.totals,
+                parts.alarms,
+                FirstSteps(parts.bases, parts.people),
+                settings,
+            ).pages(),
             *PlacePages(show, database, places, settings).pages(),
             *ScanPages(show, database, places).pages(),
             *UnitPages(show, database, places, settings).pages(),
             *AlarmPages(show, database, places, parts.alarms, settings.alarms).pages(),
             *CoveragePages(show, database, places).pages(),
             *AreaPages(show, database, places).pages(),
-            *ReportPages(show, parts.reporting).pages(),
+            *ReportPages(show, parts.reporting, settings.reports.hour).pages(),
             *SetUpPages(
                 show, database, places, parts.bases, mails=parts.mail_queue is not None
             ).pages(),

@@ -27,7 +27,7 @@ BROKEN_WORDS = """() => [...document.querySelectorAll("tbody th")].flatMap(cell 
   return broken;
 })"""
 GAP_ABOVE_THE_FORM = """() => {
-  const form = document.querySelector("main > form.card");
+  const form = document.querySelector("main > form.card, main > section > form.card");
   return form.getBoundingClientRect().top
     - form.previousElementSibling.getBoundingClientRect().bottom;
 }"""
@@ -225,7 +225,7 @@ def test_now_follows_what_happens_without_being_loaded_again(
         visitor = Visitor(browser, url, "phone", "en")
         visitor.sign_in(deployment, "operator")
         visitor.open("/")
-        assert visitor.page.get_by_text("There is no place yet.").is_visible()
+        assert visitor.page.get_by_role("heading", name="What to do first").is_visible()
         visitor.page.evaluate("window.mark = 1")
 
         deployment.add_units()

@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from edge.cli import printable
 from edge.clock import Clock
 from edge.dashboard.oidc import Provider
+from edge.dashboard.pages.accounts import ROLE_NAMES
 from edge.dashboard.people import People
 from edge.dashboard.show import THEME_COOKIE, THEMES, Pages
 from edge.dashboard.web import (
@@ -99,7 +100,10 @@ class AccountPages:
 
     def _account(self, ask: Ask, problem: str = "", status: int = 200) -> Response:
         linked = self._people.is_linked(ask.person().name)
-        return self._show.page(ask, "account.html", status, problem=problem, linked=linked)
+        role = ROLE_NAMES[ask.person().role]
+        return self._show.page(
+            ask, "account.html", status, problem=problem, linked=linked, role=role
+        )
 
     def _change_password(self, ask: Ask) -> Response:
         viewer = ask.person()

@@ -1,7 +1,7 @@
 """*People*: who may sign in, as what, and for which places. For operators."""
 
 import secrets
-from typing import cast
+from typing import Any, cast
 
 from starlette.responses import RedirectResponse, Response
 
@@ -9,12 +9,14 @@ from edge.dashboard.local_time import local_day
 from edge.dashboard.people import People
 from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import ROLES, Role
-from edge.dashboard.scope import SCOPE_KINDS, Scope, ScopeKind, choices
+from edge.dashboard.scope import SCOPE_KINDS, Scope, choices
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
 from edge.errors import PeopleError
 from edge.storage.database import Database
 
+#: Up to so many places are chosen by name; of more the ids are written.
+BY_NAME = 300
 #: More of a form's field is not read.
 SCOPE_CHARACTERS = 100_000
 
@@ -52,7 +54,7 @@ class PeoplePages:
             roles=ROLE_NAMES,
             problem=problem,
             made=made,
-            choices=self._choices(ask),
+            **self._choices(ask),
             scope=_scope(ask),
         )
 
@@ -79,14 +81,18 @@ class PeoplePages:
             roles=ROLE_NAMES,
             problem=problem,
             password=password,
-            choices=self._choices(ask),
+            **self._choices(ask),
             scope=person.scope,
         )
 
-    def _choices(self, ask: Ask) -> dict[ScopeKind, list[str]]:
+    def _choices(self, ask: Ask) -> dict[str, Any]:
         with self._database.reading() as connection:
             register = self._people.places.all(connection)
-        return choices(register, local_day(ask.now))
+        named = {place.id: place.name for place in register.values()}
+        return {
+            "names": named if len(named) <= BY_NAME else {},
+            "choices": choices(register, local_day(ask.now)),
+        }
 
     def _change(self, ask: Ask) -> Response:
         name = ask.path("name")
@@ -111,10 +117,14 @@ def _scope(ask: Ask) -> Scope:
     if ask.field("role") != "manager":
         return Scope()
     # Of several that are chosen, each is a line.
-    chosen = {kind: ask.field(kind)[:SCOPE_CHARACTERS].splitlines() for kind in SCOPE_KINDS}
+    chosen = {kind: _lines(ask, kind) for kind in SCOPE_KINDS}
     return Scope.of(
-        ask.field("places").replace(",", " ").split(),
+        [*ask.field("places").replace(",", " ").split(), *_lines(ask, "place")],
         chosen["body"],
         chosen["area"],
         chosen["operator"],
     )
+
+
+def _lines(ask: Ask, name: str) -> list[str]:
+    return ask.field(name)[:SCOPE_CHARACTERS].splitlines()

@@ -19,6 +19,7 @@ from edge.dashboard.condition import (
     condition_of_place,
     troubles_of,
 )
+from edge.dashboard.first_steps import FirstSteps
 from edge.dashboard.local_time import local, local_day
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
@@ -64,10 +65,11 @@ class NowPages:
         places: Places,
         totals: Totals,
         alarms: Alarms,
+        first_steps: FirstSteps,
         settings: DashboardSettings,
     ) -> None:
         self._show, self._database, self._places = show, database, places
-        self._totals, self._alarms = totals, alarms
+        self._totals, self._alarms, self._first_steps = totals, alarms, first_steps
         self._silent_after_s = settings.silent_after_min * 60
         self._quiet_after_s = settings.quiet_after_min * 60
 
@@ -116,6 +118,14 @@ class NowPages:
             },
             alarms=sum(number for place, number in alarms.items() if ask.person().sees(place)),
             away=AWAY,
+            steps=self._first_steps.read(
+                ask.now,
+                places=len(register),
+                units=len(units),
+                scans=sum(unit.scans for unit in units),
+            )
+            if ask.person().may("change register")
+            else [],
             day_shown=today,
             last_hour=_last_hour(quarters, ask.now),
             only=lines[0] if len(lines) == 1 else None,

@@ -21,8 +21,9 @@ FILE_TYPES = {
 class ReportPages:
     """The list of reports, and their files."""
 
-    def __init__(self, show: Pages, reporting: Reporting) -> None:
-        self._show, self._reporting = show, reporting
+    def __init__(self, show: Pages, reporting: Reporting, hour: int) -> None:
+        """*hour*: local time at which a day's report is made."""
+        self._show, self._reporting, self._hour = show, reporting, hour
 
     def pages(self) -> list[Page]:
         """Their routes."""
@@ -32,7 +33,9 @@ class ReportPages:
         ]
 
     def _list(self, ask: Ask) -> Response:
-        return self._show.page(ask, "reports.html", reports=self._reporting.kept(), forms=FORMS)
+        return self._show.page(
+            ask, "reports.html", reports=self._reporting.kept(), forms=FORMS, hour=self._hour
+        )
 
     def _file(self, ask: Ask) -> Response:
         period, form = ask.path("period"), ask.path("form")
