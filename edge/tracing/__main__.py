@@ -13,7 +13,6 @@ from edge.clock import SystemClock
 from edge.errors import ConfigError
 from edge.legal_basis import LegalBasis, read_bases
 from edge.memory import keep_to_ourselves
-from edge.register import read_register
 from edge.sealing import Verifier, read_key
 from edge.storage import feed
 from edge.storage.database import Database
@@ -27,7 +26,7 @@ from edge.tracing.index import Index
 from edge.tracing.indexer import Indexer
 from edge.tracing.keys import read_keys
 from edge.tracing.officer import Officer
-from edge.tracing.places import Places
+from edge.tracing.places import Places, RegisterFile
 from edge.tracing.questions import Questions
 from edge.tracing.requests import RequestServer
 from edge.tracing.retention import Retention
@@ -62,7 +61,8 @@ def _run(options: argparse.Namespace) -> int:
         storage = _open(settings.storage.url, settings.storage.password_file, beside, stack)
         database = _open(settings.index.url, settings.index.password_file, beside, stack)
         database.migrate("edge.tracing")
-        places = _places(settings, beside)
+        register = _register(settings, beside)
+        places = register.places if register is not None else Places()
         index, cases, workers = Index(database, places), Cases(database), Workers(database)
         questions = Questions(
             database,
@@ -112,7 +112,8 @@ def _run(options: argparse.Namespace) -> int:
             clock,
             days=settings.index.retention_days,
         )
-        service = TracingService(server, indexer, retention, clock)
+        looks = [indexer.look_again, *([register.look] if register is not None else [])]
+        service = TracingService(server, indexer, retention, clock, looks)
         log.info("opening what is sealed to %s", ", ".join(keys.ids))
         notifier.ready()
         with cli.stop_signals() as stopping:
@@ -135,10 +136,9 @@ def _open(url: str, password_file: str, beside: Path, stack: ExitStack) -> Datab
     return database
 
 
-def _places(settings: TraceSettings, beside: Path) -> Places:
-    if not settings.desk.register_file:
-        return Places()
-    return Places(read_register(beside / settings.desk.register_file))
+def _register(settings: TraceSettings, beside: Path) -> RegisterFile | None:
+    file = settings.desk.register_file
+    return RegisterFile(beside / file) if file else None
 
 
 def _bases(settings: TraceSettings, beside: Path) -> Sequence[LegalBasis] | None:

@@ -1,11 +1,16 @@
 """What the desk must know of a place to tell how long somebody was there."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
+from edge.errors import RegisterError
 from edge.opening_hours import DAYS
-from edge.register import Opening, Place, Register
+from edge.register import Opening, Place, Register, read_register
+
+log = logging.getLogger(__name__)
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -101,13 +106,47 @@ class Places:
     def __init__(self, register: Register | None = None) -> None:
         self._facts: dict[str, PlaceFacts] = {}
         self.names: dict[str, str] = {}
-        for place in register.places if register else ():
-            self._facts[place.id] = _facts(place)
-            self.names[place.id] = place.name
+        self.know(register)
+
+    def know(self, register: Register | None) -> None:
+        """From now on go by *register*."""
+        places = register.places if register else ()
+        self._facts = {place.id: _facts(place) for place in places}
+        self.names = {place.id: place.name for place in places}
 
     def facts(self, place: str) -> PlaceFacts:
         """What is known of *place*."""
         return self._facts.get(place) or PlaceFacts(place)
+
+
+class RegisterFile:
+    """The file of the register, which may be changed while the desk runs."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RegisterError."""
+        self._path = path
+        self._seen = self._stamp()
+        self.places = Places(read_register(path))
+
+    def look(self) -> None:
+        """Take up what was changed. What cannot be read is told, and the places stay."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self.places.know(read_register(self._path))
+        except RegisterError as err:
+            log.error("%s; until then the desk goes by what it read before", err)
+        else:
+            log.info("%s: %d places", self._path, len(self.places.names))
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            state = self._path.stat()
+        except OSError:
+            return None
+        return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _facts(place: Place) -> PlaceFacts:

@@ -251,7 +251,8 @@ class Questions:
         meetings: dict[int, list[Meeting]] = {}
         for (person, place, trip), times in met.items():
             facts = self._places.facts(place)
-            minimum = 0 if facts.vehicle else self._minimum_ms
+            # What has a trip is a vehicle, whether the register knows it yet or not.
+            minimum = 0 if facts.vehicle or trip else self._minimum_ms
             for start, end, certainty in _merged(times, 2 * self._margin_ms):
                 at_most = end - start + 2 * self._margin_ms
                 if at_most >= minimum:

@@ -240,6 +240,24 @@ def test_a_minute_together_in_a_vehicle_counts_but_another_trip_does_not(
     assert [s.person for s in aboard] == [who(questions, "pin", p) for p in (A, B, C, D)]
 
 
+def test_a_minute_together_counts_in_a_bus_that_the_register_does_not_have_yet(
+    index: Index, questions: Questions
+) -> None:
+    index.add(
+        [
+            *stay("07:00", "07:30", "xe-moi", trip="t1", pin=A),
+            *stay("07:29", "08:00", "xe-moi", trip="t1", pin=B),
+            *stay("07:00", "07:30", "cho-moi", day=3, pin=A),
+            *stay("07:29", "08:00", "cho-moi", day=3, pin=C),
+        ],
+        "1",
+    )
+
+    contacts = questions.overlaps(who(questions, "pin", A), SINCE, UNTIL)
+
+    assert [c.person for c in contacts] == [who(questions, "pin", B)]
+
+
 def test_a_stay_that_scans_have_cut_in_pieces_is_one_meeting(
     index: Index, questions: Questions
 ) -> None:
