@@ -54,11 +54,6 @@ class Paper:
         """How many pages there are so far."""
         return self._pdf.page_no()
 
-    @property
-    def room_mm(self) -> float:
-        """How much of this page is left, in millimetres."""
-        return float(self._pdf.h - self._pdf.b_margin - self._pdf.get_y())
-
     def text(self, text: str, size: float = 10, *, bold: bool = False, soft: bool = False) -> None:
         """A paragraph of *size* points."""
         self._pdf.set_font(_FAMILY, "B" if bold else "", size)

@@ -49,13 +49,6 @@ class Ranges:
             min(self._lasts[i], last) - max(self._firsts[i], first) + 1 for i in range(low, high)
         )
 
-    def discard_below(self, number: int) -> None:
-        """Forget everything smaller than *number*."""
-        low = bisect_left(self._lasts, number)
-        del self._firsts[:low], self._lasts[:low]
-        if self._firsts and self._firsts[0] < number:
-            self._firsts[0] = number
-
     def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
         """The ranges between *first* and *last* that are not in the set."""
         gaps = []

@@ -33,8 +33,6 @@ def test_ranges_behave_as_the_set_of_their_numbers() -> None:
         assert ranges.covers(low, high) == (set(range(low, high + 1)) <= numbers)
         missing = {n for first, last in ranges.gaps(low, high) for n in range(first, last + 1)}
         assert missing == set(range(low, high + 1)) - numbers
-        ranges.discard_below(low)
-        assert [n for n in range(75) if n in ranges] == sorted(n for n in numbers if n >= low)
 
 
 def test_a_range_the_wrong_way_round_is_refused() -> None:

@@ -19,6 +19,8 @@ from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
 from edge.collector.service import Collector
+from edge.collector.set_aside import add_command as add_set_aside
+from edge.collector.set_aside import run_set_aside
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
@@ -86,6 +88,7 @@ def main(args: list[str] | None = None) -> int:
     )
     add_commands(commands)
     add_stops(commands)
+    add_set_aside(commands)
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
     works = {
@@ -97,6 +100,7 @@ def main(args: list[str] | None = None) -> int:
         "desired": _control,
         "group": _control,
         "stops": _stops,
+        "set-aside": _set_aside,
         "leave": _leave,
     }
     work = works.get(options.command, _run)
@@ -167,6 +171,12 @@ def _stops(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
     with closing(_storage(settings, options, make=False)) as storage:
         return run_stops(storage.database, options, utc_now)
+
+
+def _set_aside(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    with closing(_storage(settings, options, make=False)) as storage:
+        return run_set_aside(storage, options)
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -159,13 +159,6 @@ class Fleet:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
 
-    def cut_all(self, seconds: float) -> None:
-        """Take the network from every unit, and give it back to all at once."""
-        for link in self._links:
-            self._cut(link)
-            spread_s = self._chance.uniform(0, self._plan.spread_s)
-            self._soon(seconds + spread_s, partial(self._mend, link))
-
     def end_the_day(self) -> None:
         """From now on nobody passes."""
         self._until = self._clock()

@@ -122,10 +122,6 @@ class Storage:
         """How many scans are rows."""
         return int(self._ask("SELECT count(*) FROM scan")[0][0])
 
-    def count_set_aside(self) -> int:
-        """How many messages were set aside."""
-        return int(self._ask("SELECT count(*) FROM set_aside")[0][0])
-
     def scan_numbers(self) -> list[tuple[str, str, int, str]]:
         """(unit, epoch, seq, id) of every scan, in that order."""
         return self._ask("SELECT unit, epoch, seq, id FROM scan ORDER BY unit, epoch, seq, id")

@@ -98,12 +98,6 @@ class Completeness:
     unused: tuple[tuple[str, str, int], ...]
 
     @property
-    def out_for_in(self) -> float | None:
-        """Scans out for each scan in; None where nobody came in. Low: many ends are estimated."""
-        came = sum(day.scans_in for day in self.days)
-        return sum(day.scans_out for day in self.days) / came if came else None
-
-    @property
     def dated(self) -> float | None:
         """The share of scans whose time is known."""
         scans = sum(d.scans_in + d.scans_out + d.scans_both for d in self.days)

@@ -5,7 +5,7 @@ persons they saw. What cannot be recorded is not answered. Persons are numbers u
 a second person has approved names them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from edge.chain import Head
@@ -220,7 +220,6 @@ class Desk:
                     longest is None or contact.minutes > longest.minutes
                 ):
                     found[contact.person] = contact
-        contacts = sorted(found.values(), key=lambda contact: -contact.minutes)
         self._audit.record(
             by.name,
             "overlaps",
@@ -231,8 +230,7 @@ class Desk:
             persons=sorted(found),
             exported_as=exported_as,
         )
-        self._cases.add_persons(case, found, 1)
-        return [shown_contact(contact, self._places.names) for contact in contacts]
+        return self._taken_in(case, found, 1)
 
     def second_ring(
         self, by: Worker, case: str, since: str, until: str, exported_as: str = ""
@@ -255,9 +253,7 @@ class Desk:
             persons=sorted(found),
             exported_as=exported_as,
         )
-        self._cases.add_persons(case, found, 2)
-        contacts = sorted(found.values(), key=lambda contact: -contact.minutes)
-        return [shown_contact(contact, self._places.names) for contact in contacts]
+        return self._taken_in(case, found, 2)
 
     def completeness(
         self, by: Worker, since: str, until: str, places: Sequence[str] = ()
@@ -364,6 +360,12 @@ class Desk:
                 if not value or (field == "name" and value.isascii() and not new.isascii()):
                     fields[field] = new or value
         return Named(person=person, documents=tuple(documents), **fields)
+
+    def _taken_in(self, case: str, found: Mapping[int, Contact], ring: int) -> list[ShownContact]:
+        """Makes those *found* persons of the case, in that *ring*; the longest together first."""
+        self._cases.add_persons(case, found, ring)
+        contacts = sorted(found.values(), key=lambda contact: -contact.minutes)
+        return [shown_contact(contact, self._places.names) for contact in contacts]
 
     def _whom(self, case: str, person: int) -> list[int]:
         about = self._questions.persons(self._cases.tokens(case))

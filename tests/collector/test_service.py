@@ -150,7 +150,7 @@ def test_a_bad_message_is_set_aside_alone_and_those_behind_it_flow(
     centre.send(a_scan(2).encode())
 
     centre.until(lambda: centre.confirmed() == {1, 2}, "the good ones confirmed")
-    centre.until(lambda: centre.storage.count_set_aside() == 1, "the bad one set aside")
+    centre.until(lambda: len(centre.storage.set_asides()) == 1, "the bad one set aside")
 
     assert reason in centre.storage.set_asides()[0][2]
 
@@ -165,7 +165,7 @@ def test_scans_that_came_together_are_stored_and_a_bad_one_among_them_is_set_asi
     centre.send(b"[" + b",".join([b"{}"] * 200) + b"]")
 
     centre.until(lambda: centre.confirmed() == set(range(1, 20)), "the good ones confirmed")
-    centre.until(lambda: centre.storage.count_set_aside() == 2, "the bad ones set aside")
+    centre.until(lambda: len(centre.storage.set_asides()) == 2, "the bad ones set aside")
     reasons = {reason for _, _, reason, _ in centre.storage.set_asides()}
     assert any("not of this version" in reason for reason in reasons)
     assert any("more than 100" in reason for reason in reasons)
@@ -199,7 +199,7 @@ def test_a_message_of_10_mb_is_set_aside_without_keeping_it(
     centre.send(b"x" * 10_000_000)
     centre.send(a_scan(1).encode())
     centre.until(lambda: centre.confirmed() == {1}, "the one behind it confirmed")
-    centre.until(lambda: centre.storage.count_set_aside() == 1, "the large one set aside")
+    centre.until(lambda: len(centre.storage.set_asides()) == 1, "the large one set aside")
     size = (tmp_path / "storage.db").stat().st_size
     centre.close()
 
@@ -211,7 +211,7 @@ def test_a_strange_unit_name_is_set_aside(centre: Centre) -> None:
     centre.send(a_scan(2).encode())
 
     centre.until(lambda: centre.confirmed() == {2}, "the good one confirmed")
-    centre.until(lambda: centre.storage.count_set_aside() == 1, "the strange one set aside")
+    centre.until(lambda: len(centre.storage.set_asides()) == 1, "the strange one set aside")
 
 
 def test_a_collector_says_how_far_it_lags_and_what_waits(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_what_no_database_takes_is_set_aside_and_ends_nothing(database_url: str)
     connection.deliver(topic("pleiku", "cong-1", "scan"), a_scan(1).encode())
     eventually(lambda: collector.totals.stored == 1, "stored", turn=lambda: collector.step(0))
 
-    assert storage.count_set_aside() == len(hostile)
+    assert len(storage.set_asides()) == len(hostile)
     (payload,) = connection.on("confirmed")
     assert [(r.first, r.last) for r in Confirmed.decode(payload).ranges] == [(1, 1)]
     storage.close()

@@ -327,7 +327,6 @@ def test_completeness_says_what_is_missing(index: Index, questions: Questions) -
     ]
     assert found.silent == (("cong-1", "2021-07-03"), ("cong-2", "2021-07-02"))
     assert found.unused == (("sealed to a key that the desk has not", "cong-3", 2),)
-    assert found.out_for_in == 0.25
     assert found.dated == 0.8
     assert len(questions.completeness(["cho-1"], at("00:00", 2), at("00:00", 4)).days) == 1
 
