@@ -86,6 +86,10 @@ class StorageConflict(StorageError):
     """Another transaction was in the way and nothing was kept; the same once more may pass."""
 
 
+class StorageBusy(StorageError):
+    """Somebody reads what is to be changed and does not let go; later it may pass."""
+
+
 class ControlError(EdgeError, ValueError):
     """A command, or desired settings, that make no sense as they were given."""
 

@@ -24,7 +24,7 @@ from edge.collector.set_aside import run_set_aside
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
-from edge.errors import BundleError, ControlError
+from edge.errors import BundleError, ControlError, StorageBusy
 from edge.storage.control import Control
 from edge.storage.control.again import AskedAgain
 from edge.storage.storage import Storage
@@ -139,7 +139,8 @@ def _run(options: argparse.Namespace) -> int:
     notifier.ready()
     with cli.stop_signals() as stopping:
         while not stopping():
-            collector.step()
+            # What is being erased goes on in between, however quiet it is.
+            collector.step(0.1 if retention.busy else 1.0)
             if metrics is not None:
                 metrics.step()
             retention.step()
@@ -263,9 +264,14 @@ def _erase_what_is_past(settings: CollectorSettings, storage: Storage) -> None:
     kept = settings.retention
     if not kept.erase:
         return
-    erased = Retention(
+    retention = Retention(
         storage, Path(kept.receipts_file), SystemClock(), days=kept.days, collector=settings.id
-    ).step()
+    )
+    try:
+        erased = retention.finish()
+    except StorageBusy as err:
+        print(f"what is past its time is erased by the collector: {err}", file=sys.stderr)
+        return
     if erased:
         print(f"{erased} scans are past their time: erased at once", file=sys.stderr)
 

@@ -1,25 +1,34 @@
-"""What storage has held for its time is dropped by days, with a receipt.
+"""What storage has held for its time is erased by days, with a receipt.
 
-The receipt is a line of a hash-chained file: which days, how many scans and set-aside messages,
-when. Sums and the numbers held stay: they are of nobody.
+A day is taken away from every question at once, in milliseconds, and then erased slice by slice
+while the collector goes on. The receipt is written when all is erased, and not before: a line of a
+hash-chained file, with which days, how many scans and set-aside messages, and when. Sums and the
+numbers held stay: they are of nobody.
 """
 
 import logging
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import Connection
 
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
-from edge.errors import ConfigError
-from edge.storage import erasing
-from edge.storage.keeping import Erased, Keeping
+from edge.errors import ConfigError, StorageBusy
+from edge.storage.erasing import Erasure, forget_identities
+from edge.storage.keeping import Erased, Keeping, note_erased
 from edge.storage.storage import Storage
 
 log = logging.getLogger(__name__)
 
 #: How often to look, in seconds.
 LOOK_S = 3600.0
+#: After a slice was erased others write and read for so many times as long as it took.
+RESTS = 4
+#: When somebody reads what is to be erased, it is tried again after so long, in seconds.
+BUSY_S = 60.0
+#: Who reads what an order of the desk has erased is waited for, in seconds.
+WAIT_S = 30.0
 #: Beside the settings of a single machine.
 RECEIPTS_FILE = "erased.jsonl"
 
@@ -30,7 +39,8 @@ Order = list[tuple[str, str, str]]
 def erase_order(order: Path, storage: Storage, receipts: Path, clock: Clock) -> int:
     """Erase the identities of the scans in an *order* of the tracing desk; gives how many.
 
-    The scans stay, as counts of nobody. Repeats are harmless. Raises ConfigError for another file.
+    The scans stay, as counts of nobody. Repeats are harmless. Raises ConfigError for another
+    file; StorageBusy if it is done and one thing remains: the order is to be given again.
     """
     try:
         scans = msgspec.json.decode(order.read_bytes(), type=Order)
@@ -38,10 +48,15 @@ def erase_order(order: Path, storage: Storage, receipts: Path, clock: Clock) -> 
         raise ConfigError(f"{order}: cannot read this order: {err.strerror}") from err
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise ConfigError(f"{order}: not an order to erase: {err}") from None
-    erased = erasing.forget_identities(storage.database, storage.days(), scans)
-    Chain(receipts).append(
-        clock.now().at, "erased", {"tier": "storage", "ordered": len(scans), "identities": erased}
-    )
+    erased = forget_identities(storage.database, storage.days(), scans)
+    in_log = storage.database.write_back(all_of_it=True, wait_s=WAIT_S) > 0
+    facts = {"tier": "storage", "ordered": len(scans), "identities": erased, "in_log": in_log}
+    Chain(receipts).append(clock.now().at, "erased", facts)
+    if in_log:
+        raise StorageBusy(
+            f"{order}: {erased} identities can be read in no way any more, but somebody reads the"
+            " storage, so its log holds them still; give the same command again"
+        )
     return erased
 
 
@@ -63,45 +78,89 @@ class Retention:
         self._chain = Chain(receipts)
         self._clock = clock
         self._days, self._collector, self._erase = days, collector, erase
-        self._next = 0.0
+        self._look_at = self._slice_at = 0.0
+        self._busy = False
+        self._erased = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being erased."""
+        return self._busy
 
     def step(self) -> int:
-        """Look once an hour; gives how many scans were erased. Raises StorageError or ChainError.
+        """Look once an hour, or erase a slice; gives how many scans are erased when all are.
 
         What is wished for at the centre counts if it is shorter than what the file says.
         While this machine's clock is not set nothing is erased: a clock that runs ahead would erase
-        everything.
+        everything. Raises StorageError or ChainError.
         """
         now = self._clock.monotonic()
-        moment = self._clock.now()
-        if now < self._next or moment.clock == "none":
+        if self._clock.now().clock == "none":
             return 0
-        self._next = now + LOOK_S
+        try:
+            if now >= self._look_at:
+                self._look()
+            if self._busy and now >= self._slice_at:
+                return self._slice()
+        except StorageBusy as err:
+            log.warning("%s; again in %.0f s", err, BUSY_S)
+            self._look_at, self._slice_at = min(self._look_at, now + BUSY_S), now + BUSY_S
+        return 0
+
+    def finish(self) -> int:
+        """Look, and erase all that is past its time now; gives how many scans.
+
+        Raises StorageError; StorageBusy if somebody reads who has to end first.
+        """
+        if self._clock.now().clock == "none":
+            return 0
+        self._look()
+        erased = 0
+        while self._busy:
+            erased += self._slice()
+        return erased
+
+    def _look(self) -> None:
+        self._look_at = self._clock.monotonic() + LOOK_S
+        moment = self._clock.now()
         kept_days = min(self._days, self._keeping.wished() or self._days)
         self._keeping.note_done(
             self._collector, self._days, kept_days if self._erase else 0, moment.at
         )
         if not self._erase:
-            return 0
+            return
         # A day is dropped when its last scan is past its time.
         before = utc_text(utc_seconds(moment.at) - kept_days * 86_400)[:10]
-        days = [day for day in self._storage.days() if day < before]
-        scans = erasing.count_before(self._storage.database, days, before)
-        set_aside = erasing.forget_set_aside(self._storage.database, before)
-        if not (days or scans or set_aside):
-            return 0
-        self._storage.expire(before)
+        if days := self._storage.expire(before, moment.at):
+            log.info("%d days are past their time and are being erased", len(days))
+        self._busy = True
+
+    def _slice(self) -> int:
+        self._erased = 0
+        began = self._clock.monotonic()
+        self._busy = self._storage.erasing.step(self._note)
+        ended = self._clock.monotonic()
+        self._slice_at = ended + RESTS * (ended - began)
+        return self._erased
+
+    def _note(self, connection: Connection, erasure: Erasure) -> None:
+        """All is erased. If we die before the transaction ends the receipt is written again."""
+        at = self._clock.now().at
         self._chain.append(
-            moment.at,
+            at,
             "erased",
             {
                 "tier": "storage",
-                "before": before,
-                "days": days,
-                "scans": scans,
-                "set_aside": set_aside,
+                "before": erasure.before_day,
+                "taken_away": erasure.began,
+                "days": erasure.days,
+                "scans": erasure.scans,
+                "set_aside": erasure.set_aside,
             },
         )
-        self._keeping.note_erased(Erased(moment.at, self._collector, before, scans, set_aside))
-        log.info("erased %d scans of %d days past their time", scans, len(days))
-        return scans
+        note_erased(
+            connection,
+            Erased(at, self._collector, erasure.before_day, erasure.scans, erasure.set_aside),
+        )
+        log.info("erased %d scans of %d days past their time", erasure.scans, len(erasure.days))
+        self._erased = erasure.scans

@@ -21,7 +21,7 @@ import psycopg
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from edge.errors import ConfigError, StorageConflict, StorageError
+from edge.errors import ConfigError, StorageBusy, StorageConflict, StorageError
 
 Engine = Literal["sqlite", "postgresql"]
 
@@ -36,6 +36,9 @@ SILENT_S = 30
 CACHE_KIB = 131_072
 #: So many pages gather in the log before SQLite moves them into the file; 16,000 are 128 MiB.
 CHECKPOINT_PAGES = 16_000
+#: What drops a table in PostgreSQL waits no longer for those who read it, in milliseconds: whoever
+#: comes after it waits as well.
+DROP_WAIT_MS = 200
 #: What is held in PostgreSQL while tables are made or changed.
 TABLES_LOCK = 0x65646765
 
@@ -168,6 +171,51 @@ class Database:
             rows = "json_array_elements(CAST(:given AS json)) AS value"
         return f"(SELECT {picked} FROM {rows})"
 
+    def be_impatient(self, connection: sqlalchemy.Connection) -> None:
+        """Let this transaction fail rather than wait for somebody who reads what it drops.
+
+        In PostgreSQL all others would wait behind it. It raises StorageBusy then.
+        """
+        if self.engine == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DROP_WAIT_MS}ms'")
+
+    @contextmanager
+    def overwriting(self, what: str) -> Iterator[sqlalchemy.Connection]:
+        """As `writing`, for what erases: whatever becomes free in SQLite's file is overwritten.
+
+        In the file it is so once `write_back` has nothing left to do.
+        """
+        with self.writing(what) as connection:
+            if self.engine == "postgresql":
+                yield connection
+                return
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            try:
+                yield connection
+            finally:
+                connection.exec_driver_sql("PRAGMA secure_delete = FAST")
+
+    def write_back(self, *, all_of_it: bool = False, wait_s: float = 0.0) -> int:
+        """Move what SQLite's log holds into the file; gives how many of its pages could not be.
+
+        Others may read and write meanwhile. What somebody reads from before cannot be moved yet.
+        *all_of_it*: also empty the log, for which nobody may read; they are waited for up to
+        *wait_s*. Nothing to do in PostgreSQL. Raises StorageError.
+        """
+        if self.engine == "postgresql":
+            return 0
+        with self._errors("write back its log"):
+            pooled = self._pool.raw_connection()
+            try:
+                driver: Any = pooled.driver_connection
+                driver.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+                mode = "TRUNCATE" if all_of_it else "PASSIVE"
+                busy, pages, moved = driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+                driver.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+            finally:
+                pooled.close()
+        return max(int(busy and all_of_it), int(pages - moved))
+
     def close(self) -> None:
         """Give the connections back."""
         self._pool.dispose()
@@ -185,7 +233,10 @@ class Database:
             yield
         except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as err:
             cause = getattr(err, "orig", None) or err
+            kind: type[StorageError]
             kind = StorageConflict if isinstance(cause, _CONFLICTS) else StorageError
+            if isinstance(cause, psycopg.errors.LockNotAvailable):
+                kind = StorageBusy
             raise kind(f"{self.name}: cannot {what}: {_reason(cause)}") from err
 
 
@@ -232,7 +283,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     _use_wal(connection)
     # FULL, not NORMAL: what is confirmed must survive a power cut.
     connection.execute("PRAGMA synchronous = FULL")
-    # To overwrite what is dropped would take minutes for a day; identities are sealed in there too.
+    # What is erased on purpose is overwritten, see `overwriting`; else only where it costs nothing.
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")

@@ -1,4 +1,4 @@
-"""The tables of scans, one for each day: made when a day is first seen, dropped when it expires."""
+"""The tables of scans, one for each day: made when a day is first seen, gone when it expires."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 import sqlalchemy
 
-from edge.storage import stops
+from edge.storage import gone
 from edge.storage.database import TABLES_LOCK, Database
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,6 @@ UNDATED = ""
 #: never be more tables than SQLite can put into one view.
 OLDEST = timedelta(days=400)
 NEWEST = timedelta(days=2)
-#: Tables are dropped only if everybody lets go of them within this time, in seconds.
-DROP_WAIT_S = 5
 
 _TABLE = re.compile(r"scan_(\d{4})(\d{2})(\d{2})")
 
@@ -62,19 +60,23 @@ class Days:
         self._known = there | set(missing)
 
     def expire(self, before: str) -> list[str]:
-        """Drop the tables of days before the day *before*; gives which. Raises StorageError."""
-        with self._database.writing("drop expired days") as connection:
+        """Take the days before the day *before* away from every question; gives which.
+
+        They are erased later, by `Erasing`. Raises StorageError; StorageBusy if somebody in
+        PostgreSQL has been reading for long, and does not let go.
+        """
+        with self._database.writing("take expired days away") as connection:
             _lock(self._database, connection)
-            if self._database.engine == "postgresql":
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DROP_WAIT_S}s'")
+            self._database.be_impatient(connection)
             there = days_there(self._database, connection)
             expired = sorted(day for day in there if day < before)
-            if self._database.engine == "sqlite" and expired:
-                # It must not name what is no longer there.
-                connection.exec_driver_sql("DROP VIEW scan")
-            for day in expired:
-                connection.exec_driver_sql(f"DROP TABLE {table_of(day)}")
             if expired:
+                if self._database.engine == "sqlite":
+                    # It must not name what is no longer there.
+                    connection.exec_driver_sql("DROP VIEW scan")
+                gone.take_away(
+                    self._database, connection, [(table_of(day), day) for day in expired]
+                )
                 self._show(connection)
             connection.execute(
                 sqlalchemy.text(
@@ -82,11 +84,6 @@ class Days:
                 ),
                 {"before": before},
             )
-            connection.execute(
-                sqlalchemy.text("DELETE FROM scan_undated WHERE received < :before"),
-                {"before": before},
-            )
-            stops.expire(connection, before)
         self._known = there - set(expired)
         return expired
 

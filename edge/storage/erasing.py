@@ -1,33 +1,142 @@
-"""What is erased from storage beside whole days: messages set aside, one person's identities."""
+"""Erases, a slice at a time, what storage has held for its time, and one person's identities.
 
-from collections.abc import Sequence
+Between two slices others write and read, and whoever erases may be killed: what is erased, and how
+much of it, stands in the tables with it.
+"""
 
-from sqlalchemy import text
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from edge.storage.database import Database
+from sqlalchemy import Connection, text
+
+from edge.errors import StorageBusy
+from edge.storage.database import CHECKPOINT_PAGES, Database
 from edge.storage.days import UNDATED, table_of
+from edge.storage.gone import Slices
+
+#: So many rows that are of no day's table are erased in one transaction.
+ROWS_A_SLICE = 500
+#: After so many slices what they wrote is moved from SQLite's log to its place.
+SLICES_A_WRITE_BACK = 8
+#: With more pages in the log that cannot be moved, since somebody reads from before them, nothing
+#: is erased: the log would only grow.
+MOST_IN_LOG = 4 * CHECKPOINT_PAGES
 
 
-def count_before(database: Database, days: Sequence[str], before: str) -> int:
-    """How many scans `Storage.expire` would drop: those of *days*, and undated ones of before."""
-    with database.reading("count expired scans") as connection:
-        counts = [
-            connection.execute(text(f"SELECT count(*) FROM {table_of(day)}")).scalar_one()
-            for day in days
-        ]
-        undated = connection.execute(
-            text(f"SELECT count(*) FROM {table_of(UNDATED)} WHERE received < :before"),
-            {"before": before},
-        ).scalar_one()
-    return int(sum(counts) + undated)
+@dataclass(frozen=True)
+class Erasure:
+    """What was taken away and is erased."""
+
+    began: str  #: when it was taken away
+    before_day: str
+    days: list[str]
+    scans: int  #: erased so far
+    set_aside: int
 
 
-def forget_set_aside(database: Database, before: str) -> int:
-    """Erase messages that were set aside before the day *before*; gives how many."""
-    with database.writing("erase messages set aside") as connection:
-        return connection.execute(
-            text("DELETE FROM set_aside WHERE received < :before"), {"before": before}
-        ).rowcount
+class Erasing:
+    """Erases what is past its time. For one thread; several processes may do so at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._slices = Slices(database)
+        self._unwritten = 0
+        #: Nothing was found any more; it remains to move it from the log, and to look once more.
+        self._nothing_left = False
+
+    def begin(self, before_day: str, now: str) -> None:
+        """From now on erase what `Days.expire` has taken away, and what else is of before."""
+        with self._database.writing("begin to erase") as connection:
+            connection.execute(
+                text(
+                    "UPDATE erasing SET"
+                    " before_day = CASE WHEN before_day < :before THEN :before ELSE before_day END,"
+                    " began = CASE began WHEN '' THEN :now ELSE began END"
+                ),
+                {"before": before_day, "now": now},
+            )
+
+    def step(self, note: Callable[[Connection, Erasure], None]) -> bool:
+        """Erase one slice, or be done; whether there is more to do.
+
+        *note* is called when all is erased, from the file too, and was something: within the
+        transaction that ends it. Raises StorageError; StorageBusy while somebody reads who has to
+        end first.
+        """
+        if self._nothing_left or self._unwritten >= SLICES_A_WRITE_BACK:
+            stuck = self._database.write_back(all_of_it=self._nothing_left)
+            if stuck > (0 if self._nothing_left else MOST_IN_LOG):
+                raise StorageBusy(
+                    f"{self._database.name}: cannot erase: somebody reads what was there before"
+                )
+            self._unwritten = 0
+        self._unwritten += 1
+        with self._database.overwriting("erase") as connection:
+            self._database.be_impatient(connection)
+            under_way = _under_way(self._database, connection)
+            if not under_way.began:
+                return False
+            if self._erase_slice(connection, under_way.before_day):
+                self._nothing_left = False
+                return True
+            if not self._nothing_left:
+                self._nothing_left = True
+                return True
+            if under_way.days or under_way.scans or under_way.set_aside:
+                note(connection, under_way)
+            connection.execute(text("DELETE FROM gone"))
+            connection.execute(text("UPDATE erasing SET began = '', scans = 0, set_aside = 0"))
+        self._nothing_left = False
+        return False
+
+    def _erase_slice(self, connection: Connection, before_day: str) -> bool:
+        """Erase something; whether there was anything."""
+        scans = self._slices.erase(connection)
+        if scans is not None:
+            _count(connection, "scans", scans)
+            return True
+        for table, when, key, counter in _BESIDE:
+            erased = connection.execute(
+                text(
+                    f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table}"
+                    f" WHERE {when} < :before LIMIT {ROWS_A_SLICE})"
+                ),
+                {"before": before_day},
+            ).rowcount
+            if erased:
+                _count(connection, counter, erased)
+                return True
+        return False
+
+
+#: What is erased beside whole days: table, when its rows are of, their key, and as what they count.
+_BESIDE = (
+    (table_of(UNDATED), "received", "number", "scans"),
+    ("set_aside", "received", "number", "set_aside"),
+    ("stop", "since", "unit, since", ""),
+)
+
+
+def _count(connection: Connection, what: str, erased: int) -> None:
+    if what and erased:
+        connection.execute(
+            text(f"UPDATE erasing SET {what} = {what} + :erased"), {"erased": erased}
+        )
+
+
+def _under_way(database: Database, connection: Connection) -> Erasure:
+    # Of several collectors one erases at a time.
+    lock = " FOR UPDATE" if database.engine == "postgresql" else ""
+    row = connection.execute(
+        text(f"SELECT began, before_day, scans, set_aside FROM erasing{lock}")
+    ).one()
+    days = connection.execute(text("SELECT DISTINCT day FROM gone ORDER BY day")).scalars()
+    return Erasure(row.began, row.before_day, list(days), row.scans, row.set_aside)
+
+
+def is_under_way(connection: Connection) -> bool:
+    """Whether something was taken away that is not all erased yet."""
+    return bool(connection.execute(text("SELECT count(*) FROM gone")).scalar_one())
 
 
 def forget_identities(
@@ -39,7 +148,7 @@ def forget_identities(
     there are tables. The time of one without a day may have been corrected since it was asked for.
     """
     erased = 0
-    with database.writing("erase identities") as connection:
+    with database.overwriting("erase identities") as connection:
         for scan, place, time in scans:
             for day in {UNDATED, time[:10]} & {UNDATED, *days}:
                 erased += connection.execute(

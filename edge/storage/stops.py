@@ -41,13 +41,6 @@ def note(writing: Writing, unit: str, stops: Iterable[Stop]) -> None:
             )
 
 
-def expire(connection: sqlalchemy.Connection, before_day: str) -> None:
-    """Forget the stops of days (UTC) before *before_day*."""
-    connection.execute(
-        sqlalchemy.text("DELETE FROM stop WHERE since < :before"), {"before": before_day}
-    )
-
-
 def newest_stops(
     connection: sqlalchemy.Connection, unit: str, most: int
 ) -> list[tuple[str, str, str, str]]:

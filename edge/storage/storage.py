@@ -20,6 +20,7 @@ from edge.storage import set_aside as aside
 from edge.storage.boots import Boots
 from edge.storage.database import Database
 from edge.storage.days import Days
+from edge.storage.erasing import Erasing
 from edge.storage.rows import FeedRow, Gap, Report, SetAside, StoredScan, UnitRow
 from edge.storage.summaries import MINUTE, Summaries
 from edge.storage.units import Tally
@@ -44,6 +45,8 @@ class Storage:
         feed.keep_growing(self.database)
         self._boots = Boots()
         self._days = Days(self.database)
+        #: Erases what has expired. For one thread, which may be another than this storage's.
+        self.erasing = Erasing(self.database)
         self._minutes: dict[str, tuple[str, int]] = {}
 
     def store(
@@ -106,13 +109,15 @@ class Storage:
         """
         return feed.read(self.database, after, limit)
 
-    def expire(self, before_day: str) -> list[str]:
-        """Drop the scans of days (UTC) before *before_day*; gives which days there were.
+    def expire(self, before_day: str, now: str) -> list[str]:
+        """Take the scans of days (UTC) before *before_day* away; gives which days there were.
 
-        Those whose clock knew no day go by the day on which they came in. Numbers held and counts
-        stay. Raises StorageError.
+        `erasing` then erases them, and those whose clock knew no day by the day on which they came
+        in. Numbers held and counts stay. Raises StorageError.
         """
-        return self._days.expire(before_day)
+        expired = self._days.expire(before_day)
+        self.erasing.begin(before_day, now)
+        return expired
 
     def days(self) -> list[str]:
         """The days of which there are scans, the oldest first."""

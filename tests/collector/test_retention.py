@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from edge.chain import entries, verify
 from edge.clock import Moment, utc_text
-from edge.collector.retention import LOOK_S, RECEIPTS_FILE, Retention, erase_order
-from edge.errors import ConfigError
+from edge.collector.retention import BUSY_S, LOOK_S, RECEIPTS_FILE, Retention, erase_order
+from edge.errors import ConfigError, StorageBusy
 from edge.storage.erasing import forget_identities
 from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
@@ -49,12 +50,21 @@ def retention(storage: Storage, folder: Path, *, synchronized: bool = True) -> R
     return Retention(storage, folder / RECEIPTS_FILE, clock, days=21)
 
 
+def erase(retention: Retention, clock: FakeClock) -> int:
+    """Let *retention* take its turns until all is erased."""
+    erased = retention.step()
+    while retention.busy:
+        clock.advance(1.0)
+        erased += retention.step()
+    return erased
+
+
 def test_days_past_their_time_are_dropped_with_a_receipt(storage: Storage, tmp_path: Path) -> None:
     for seq, days_ago in enumerate((30, 30, 23, 20, 1), start=1):
         put(storage, seq, days_ago)
     put(storage, 6, 40, "none")
 
-    retention(storage, tmp_path).step()
+    retention(storage, tmp_path).finish()
 
     assert storage.count() == 2
     (receipt,) = entries(tmp_path / RECEIPTS_FILE)
@@ -62,7 +72,7 @@ def test_days_past_their_time_are_dropped_with_a_receipt(storage: Storage, tmp_p
     assert receipt.facts["set_aside"] == 4
     assert len(receipt.facts["days"]) == 2
     assert verify(tmp_path / RECEIPTS_FILE).entries == 1
-    retention(storage, tmp_path).step()
+    retention(storage, tmp_path).finish()
     assert verify(tmp_path / RECEIPTS_FILE).entries == 1
     # That the numbers were there is known for good.
     assert storage.units()[0].gaps == []
@@ -73,18 +83,19 @@ def test_it_looks_once_an_hour_and_never_without_a_set_clock(
 ) -> None:
     unset = retention(storage, tmp_path, synchronized=False)
     put(storage, 1, 30)
+    assert unset.finish() == 0
     unset.step()
     assert storage.count() == 1
 
     clock = Later()
     clock.synchronized = True
     hourly = Retention(storage, tmp_path / RECEIPTS_FILE, clock, days=21)
-    hourly.step()
+    erase(hourly, clock)
     put(storage, 2, 29)
     hourly.step()
     assert storage.count() == 1
     clock.advance(LOOK_S)
-    hourly.step()
+    erase(hourly, clock)
     assert storage.count() == 0
 
 
@@ -130,3 +141,45 @@ def test_an_order_of_the_desk_erases_and_leaves_a_receipt(storage: Storage, tmp_
             erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later())
     with pytest.raises(ConfigError, match="cannot read"):
         erase_order(tmp_path / "no", storage, tmp_path / RECEIPTS_FILE, Later())
+
+
+def test_the_collector_goes_on_while_somebody_reads_what_is_to_go(
+    storage: Storage, database_url: str, tmp_path: Path
+) -> None:
+    put(storage, 1, 30)
+    clock = Later()
+    clock.synchronized = True
+    working = Retention(storage, tmp_path / RECEIPTS_FILE, clock, days=21)
+    reader = Storage(database_url)
+    with reader.database.reading() as connection:
+        connection.execute(text("SELECT count(*) FROM scan")).all()
+        for _ in range(20):
+            assert working.step() == 0
+            clock.advance(1.0)
+        assert not (tmp_path / RECEIPTS_FILE).exists(), "it is not erased, and not said to be"
+    clock.advance(BUSY_S)
+
+    assert erase(working, clock) == 1
+
+    (receipt,) = entries(tmp_path / RECEIPTS_FILE)
+    assert receipt.facts["scans"] == 1
+    reader.close()
+
+
+def test_an_order_is_not_done_while_the_log_still_holds_the_identity(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "storage.db")
+    mine = put(storage, 1, 3)
+    order = tmp_path / "order.json"
+    order.write_text(json.dumps([[mine.id, mine.place, mine.at]]))
+    with pytest.MonkeyPatch.context() as patch, storage.database.reading() as connection:
+        patch.setattr("edge.collector.retention.WAIT_S", 0.1)
+        connection.execute(text("SELECT count(*) FROM scan")).all()
+        with pytest.raises(StorageBusy, match="give the same command again"):
+            erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later())
+
+    assert erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later()) == 0
+
+    before, after = entries(tmp_path / RECEIPTS_FILE)
+    assert (before.facts["identities"], before.facts["in_log"]) == (1, True)
+    assert (after.facts["identities"], after.facts["in_log"]) == (0, False)
+    storage.close()

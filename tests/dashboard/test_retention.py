@@ -43,7 +43,7 @@ def test_a_collector_obeys_the_shorter_of_its_file_and_the_page(
         deployment.add_scans(OWN_PLACE, "cong-1", ins=1, day=today - timedelta(days=ago))
     assert wish(deployment, wished) == 303
 
-    collector(deployment, tmp_path, own).step()
+    collector(deployment, tmp_path, own).finish()
 
     storage = Storage(deployment.file)
     assert storage.count() == left
@@ -61,13 +61,16 @@ def test_a_shorter_time_is_obeyed_within_the_hour_and_kept_on_record(
     today = local_day(deployment.clock.now().at)
     deployment.add_scans(OWN_PLACE, "cong-1", ins=5, day=today - timedelta(days=17))
     working = collector(deployment, tmp_path, 21)
-    working.step()
+    assert working.finish() == 0
     assert wish(deployment, 15) == 303
     assert working.step() == 0
 
     deployment.clock.advance(LOOK_S)
 
-    assert working.step() == 5
+    # It is out of every page at once, and soon gone from the disk.
+    assert working.step() == 0
+    assert "đang được xóa khỏi đĩa" in deployment.client("operator").get("/set-up").text
+    assert working.finish() == 5
     page = deployment.client("operator").get("/set-up").text
     erased = page.partition('id="erasures"')[2]
     assert '<td class="n">5</td>' in erased
@@ -88,7 +91,7 @@ def test_a_trial_that_erases_nothing_says_so(deployment: Deployment, tmp_path: P
         day=local_day(deployment.clock.now().at) - timedelta(days=29),
     )
 
-    assert collector(deployment, tmp_path, 21, erase=False).step() == 0
+    assert collector(deployment, tmp_path, 21, erase=False).finish() == 0
 
     assert "Không có lượt quét nào bị xóa" in deployment.client("operator").get("/set-up").text
 

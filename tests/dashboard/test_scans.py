@@ -22,6 +22,7 @@ from edge.storage.storage import Storage
 from edge.tables import write_table
 from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
 from tests.fakes import a_health, a_scan
+from tests.storage.parts import expire
 
 _LINK = re.compile(r'<a (?:class="tile" )?href="(/scans\?[^"]*)">(.*?)</a>', re.DOTALL)
 _NUMBER = re.compile(r"[\d.]+")
@@ -250,7 +251,7 @@ def test_a_file_speaks_the_language_of_whoever_asks(deployment: Deployment) -> N
 def test_a_count_whose_rows_were_erased_says_so(deployment: Deployment) -> None:
     deployment.add_list([(OWN_PLACE, "cong-1", "in", "2021-06-01T05:00:00.000Z")])
     storage = Storage(deployment.file)
-    storage.expire("2021-06-20")
+    expire(storage, "2021-06-20")
     storage.close()
 
     page = deployment.client("operator").get(
@@ -267,7 +268,7 @@ def test_the_border_day_says_that_its_first_hours_were_erased(deployment: Deploy
     for at in ("2021-06-19T23:59:00.000Z", "2021-06-20T00:01:00.000Z"):
         deployment.add_list([(OWN_PLACE, "cong-1", "in", at)])
     storage = Storage(deployment.file)
-    storage.expire("2021-06-20")
+    expire(storage, "2021-06-20")
     storage.close()
     client = deployment.client("operator")
 

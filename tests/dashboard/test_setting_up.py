@@ -12,6 +12,7 @@ from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from tests.dashboard.parts import HOSTILE, Deployment
 from tests.fakes import a_health
+from tests.storage.parts import expire
 
 
 def test_bases_are_shown_with_what_is_wrong_with_others(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_bases_are_shown_with_what_is_wrong_with_others(tmp_path: Path) -> None:
     assert "Chưa có lượt quét nào được xóa" in page
     storage = Storage(deployment.file)
     deployment.add_list([("cho-1", "cong-1", "in", "2021-06-01T00:00:00.000Z")])
-    storage.expire("2021-06-20")
+    expire(storage, "2021-06-20")
     storage.close()
     assert "20/06/2021" in deployment.client("technician").get("/set-up").text
     deployment.close()

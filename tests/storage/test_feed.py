@@ -14,6 +14,7 @@ from edge.storage.rows import FeedRow, Report, StoredScan
 from edge.storage.storage import Storage
 from edge.storage.writing import Writing
 from tests.fakes import a_health, a_scan
+from tests.storage.parts import expire
 
 NOW = "2021-07-02T09:00:00.000Z"
 
@@ -60,7 +61,7 @@ def test_no_row_is_above_the_newest_number_which_never_falls(storage: Storage) -
         assert before <= newest
         before = newest
     # Not even where the rows that came last are dropped.
-    storage.expire("2021-07-09")
+    expire(storage, "2021-07-09")
     assert follow(storage)[0] == []
     assert feed.newest(storage.database) >= before
 

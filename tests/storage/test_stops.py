@@ -10,6 +10,7 @@ from edge.storage.rows import Report, StoredScan
 from edge.storage.stops import stops_of
 from edge.storage.storage import Storage
 from tests.fakes import a_health, a_scan
+from tests.storage.parts import expire
 
 NOW = "2021-07-02T03:00:00.000Z"
 
@@ -49,9 +50,9 @@ def test_a_stop_is_kept_once_when_it_is_over_with_the_scans_of_its_time(storage:
 
 def test_stops_go_with_the_scans_of_their_day(storage: Storage) -> None:
     told(storage, a_stop("01:30", "01:35"))
-    storage.expire("2021-07-02")
+    expire(storage, "2021-07-02")
     assert len(stops_of(storage.database, "xe-1", "2021-07-02", "2021-07-03")) == 1
-    storage.expire("2021-07-03")
+    expire(storage, "2021-07-03")
 
     assert stops_of(storage.database, "xe-1", "2021-07-02", "2021-07-03") == []
 

@@ -22,6 +22,7 @@ from edge.register import KINDS, Register
 from edge.storage import keeping
 from edge.storage.counts import expired_before
 from edge.storage.database import Database
+from edge.storage.erasing import is_under_way
 from edge.storage.keeping import LONGEST, SHORTEST, Done, Erased, Keeping, Wish
 from edge.storage.places import Change, Places
 
@@ -79,6 +80,7 @@ class SetUpPages:
         with self._database.reading() as connection:
             register = self._places.all(connection)
             erased_before = expired_before(connection)
+            being_erased = is_under_way(connection)
             mail = state_of(connection) if self._mails else None
             kept = _Kept(
                 keeping.done(connection),
@@ -101,6 +103,7 @@ class SetUpPages:
             basis_known=self._bases.known,
             bases=self._bases.read(),
             erased_before=erased_before,
+            being_erased=being_erased,
             kept=kept,
             mail=mail,
             bounds=(SHORTEST, LONGEST),

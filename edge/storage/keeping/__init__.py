@@ -87,17 +87,20 @@ class Keeping:
             now=now,
         )
 
-    def note_erased(self, erased: Erased) -> None:
-        """A collector has erased something."""
-        self._write(
-            "INSERT INTO keeping_erased (at, collector, before_day, scans, set_aside)"
-            " VALUES (:at, :collector, :before_day, :scans, :set_aside)",
-            **vars(erased),
-        )
-
     def _write(self, sql: str, **values: object) -> None:
         with self._database.writing("note for how long scans are kept") as connection:
             connection.execute(sqlalchemy.text(sql), values)
+
+
+def note_erased(connection: Connection, erased: Erased) -> None:
+    """A collector has erased something."""
+    connection.execute(
+        text(
+            "INSERT INTO keeping_erased (at, collector, before_day, scans, set_aside)"
+            " VALUES (:at, :collector, :before_day, :scans, :set_aside)"
+        ),
+        vars(erased),
+    )
 
 
 def wishes(connection: Connection, most: int) -> list[Wish]:
