@@ -109,7 +109,13 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as err:
-        raise ConfigError(f"{path}: cannot read the settings: {err.strerror}") from err
+        cure = ""
+        if isinstance(err, FileNotFoundError):
+            cure = (
+                "; name them with --config, or begin with a copy of their manual in config/"
+                " (packages bring it below /usr/share/doc/)"
+            )
+        raise ConfigError(f"{path}: cannot read the settings: {err.strerror}{cure}") from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path}: not TOML: {err}") from err
 

@@ -106,7 +106,7 @@ def test_what_is_wrong_deep_inside_is_told_as_well(table: object, words: str) ->
 
 
 def test_a_missing_file_and_a_missing_key_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the settings: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the settings: No such file.*--config"):
         load(tmp_path / "scanner.toml", ScannerSettings)
     with pytest.raises(ConfigError, match=r"unit\.place: missing"):
         load(write(tmp_path, UNIT.replace('place = "cho-1"', "")), ScannerSettings)

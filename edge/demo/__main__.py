@@ -36,7 +36,11 @@ END_S = 10.0
 
 def main(args: list[str] | None = None) -> int:
     """Run the command with *args*; gives its exit code."""
-    parser = argparse.ArgumentParser(prog="edge-demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="edge-demo",
+        description="The main job on one machine, live, until Ctrl-C."
+        " / Chạy thử toàn bộ trên một máy, nhấn Ctrl-C để dừng.",
+    )
     parser.add_argument("--folder", type=Path, default=Path(".run"), help="default: %(default)s")
     parser.add_argument("--broker", default="", help="mqtt://host:port instead of our own")
     parser.add_argument("--frames", default="", help="a folder of images, an image or a video")

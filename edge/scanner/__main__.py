@@ -102,16 +102,22 @@ def _parser() -> argparse.ArgumentParser:
     cli.add_common(parser, DEFAULT_CONFIG)
     also = cli.common_again()
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("run", parents=[also], help="scan until stopped (the default)")
+    commands.add_parser(
+        "run", parents=[also], help="scan until stopped (the default) / quét cho đến khi dừng"
+    )
     read = commands.add_parser(
-        "read", parents=[also], help="read the codes in image files: a JSON line for each"
+        "read",
+        parents=[also],
+        help="read the codes in image files: a JSON line for each / đọc mã trong ảnh",
     )
     read.add_argument("files", nargs="+", metavar="FILE")
     read.add_argument("--no-zbar", action="store_true", help="without the second reader")
     outbox_command.add_command(commands, also)
     setting_up.add_command(commands)
     wiping = commands.add_parser(
-        "wipe", parents=[also], help="empty a unit that is taken down; its scanner must be stopped"
+        "wipe",
+        parents=[also],
+        help="empty a unit that is taken down; its scanner must be stopped / xóa máy đã tháo",
     )
     wiping.add_argument(
         "unit", metavar="UNIT", help="its name, to be sure; of a unit that is none yet, its batch's"
@@ -120,14 +126,17 @@ def _parser() -> argparse.ArgumentParser:
         "--lose-scans", action="store_true", help="even those that nobody has confirmed"
     )
     commands.add_parser(
-        "retire", parents=[also], help="what root does when the centre has retired this unit"
+        "retire",
+        parents=[also],
+        help="what root does when the centre has retired this unit / xóa máy mà trung tâm cho thôi",
     )
     checking.add_command(commands, cli.common_again())
     diagnosing.add_command(commands, cli.common_again())
     commands.add_parser(
         "clock",
         parents=[also],
-        help="set the clock by the GPS receiver, as the scanner asks: edge-clock.service",
+        help="set the clock by the GPS receiver, as the scanner asks: edge-clock.service"
+        " / chỉnh đồng hồ theo GPS",
     )
     self_test.add_command(commands, cli.common_again())
     wiring.add_command(commands, cli.common_again())

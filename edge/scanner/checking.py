@@ -29,7 +29,8 @@ def add_command(
     checks = commands.add_parser(
         "check",
         parents=[also],
-        help="check this unit: a line each, with the cure, and a QR code of them for the office",
+        help="check this unit: a line each, with the cure, and a QR code of them for the office"
+        " / kiểm tra máy: mỗi phần một dòng, kèm cách sửa",
     )
     checks.add_argument("--json", action="store_true", help="one JSON object a line")
     checks.add_argument(

@@ -70,7 +70,9 @@ def add_command(
 ) -> None:
     """Add the command to the scanner's, with the options of *also*."""
     diag = commands.add_parser(
-        "diag", parents=[also], help="write a bundle for support, without personal data"
+        "diag",
+        parents=[also],
+        help="write a bundle for support, without personal data / gói chẩn đoán cho hỗ trợ",
     )
     diag.add_argument(
         "--to", type=Path, default=Path(), metavar="FOLDER", help="default: the present one"

@@ -23,7 +23,9 @@ def add_command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", also: argparse.ArgumentParser
 ) -> None:
     """Add the command to the scanner's, with the options of *also*."""
-    outbox = commands.add_parser("outbox", help="the scans that are not confirmed yet")
+    outbox = commands.add_parser(
+        "outbox", help="the scans that are not confirmed yet / các lượt chưa gửi xong"
+    )
     also.add_argument("--folder", type=Path, help="an outbox elsewhere, as on a pulled card")
     whats = outbox.add_subparsers(dest="what", required=True)
     whats.add_parser("list", parents=[also], help="the scans, a JSON line each")

@@ -50,7 +50,8 @@ def add_command(commands: Any, also: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "eye",
         parents=[also],
-        help="judge focus, exposure, dirt and aim from the golden code; stop the service before",
+        help="judge focus, exposure, dirt and aim from the golden code; stop the service before"
+        " / xem ống kính: nét, sáng, sạch, đúng hướng",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--golden", type=Path, metavar="FILE", help="draw it: .svg to print, .png")

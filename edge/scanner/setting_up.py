@@ -23,7 +23,9 @@ SETUP_S = 1.5
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the scanner's."""
     setup = commands.add_parser(
-        "setup", help="take the card file on the boot partition, or the set-up code that was read"
+        "setup",
+        help="take the card file on the boot partition, or the set-up code that was read"
+        " / nhận thẻ hoặc mã cài đặt",
     )
     setup.add_argument("--boot", type=Path, default=Path("/boot/firmware"), metavar="FOLDER")
     setup.add_argument(

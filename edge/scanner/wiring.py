@@ -133,7 +133,9 @@ def drawing(settings: ScannerSettings) -> str:
 def add_command(commands: Any, also: argparse.ArgumentParser) -> None:
     """Add `wiring` to *commands*, with the options of *also*."""
     commands.add_parser(
-        "wiring", parents=[also], help="draw how lights and buzzer are wired to the pins: SVG"
+        "wiring",
+        parents=[also],
+        help="draw how lights and buzzer are wired to the pins: SVG / sơ đồ đấu dây",
     )
 
 
