@@ -125,3 +125,22 @@ def test_the_scanner_waits_for_no_network_and_no_clock() -> None:
         if line.partition("=")[0] in ("After", "Wants", "Requires", "BindsTo"):
             assert "network" not in line
             assert "time" not in line
+
+
+def test_that_systemd_listens_no_more_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notifier = Notifier(str(tmp_path / "gone"))
+    for _ in range(5):
+        notifier.watchdog()
+
+    assert caplog.text.count("systemd does not hear WATCHDOG") == 1
+
+
+def test_a_systemd_that_is_too_busy_to_listen_holds_nobody_up(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "notify"))
+        notifier = Notifier(str(tmp_path / "notify"))
+        # Nobody reads: its queue is full long before. The test's own limit fails it if it waits.
+        for _ in range(20_000):
+            notifier.watchdog()

@@ -36,7 +36,7 @@ from edge.scanner.eye import Eye
 from edge.scanner.health import HealthMeter
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
 from edge.scanner.indicator import Indicator, Signal, open_indicator
-from edge.scanner.machine import read_machine
+from edge.scanner.machine import READ_S, MachineReading
 from edge.scanner.outbox import Outbox
 from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
@@ -197,12 +197,14 @@ def _scan(options: argparse.Namespace) -> int:
         ladder = Ladder(folder / REPAIR, clock, lambda: power.ask(power.REBOOT))
         schedule = Schedule(settings.unit, settings.vehicle)
         vehicle = Vehicle(settings, schedule, clock, stack)
+        machine = MachineReading(folder, clock)
+        stack.enter_context(Beside("machine", machine.step, pause_s=READ_S))
         meter = HealthMeter(
             outbox,
             clock,
             ladder,
             software=__version__,
-            machine=lambda: read_machine(folder),
+            machine=machine.newest,
             certificate_ends=credentials.ends,
             on_board=vehicle.tell,
         )

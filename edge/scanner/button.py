@@ -41,7 +41,16 @@ class Button:
     @property
     def pressed(self) -> bool:
         """Whether somebody presses it."""
-        return self._button is not None and bool(self._button.is_pressed)
+        if self._button is None:
+            return False
+        try:
+            return bool(self._button.is_pressed)
+        # As above; the next frame asks again.
+        except Exception as err:  # noqa: BLE001
+            if not self.trouble:
+                log.warning("the set-up button cannot be read any more: %s", err)
+            self.trouble = str(err) or type(err).__name__
+            return False
 
     def held(self, now: float) -> bool:
         """Whether by *now*, of any clock that does not jump, it was held for long enough.
@@ -61,5 +70,9 @@ class Button:
     def close(self) -> None:
         """Give the pin back."""
         button, self._button = self._button, None
-        if button is not None:
+        if button is None:
+            return
+        try:
             button.close()
+        except Exception as err:  # noqa: BLE001 - as above
+            log.warning("the pin of the set-up button is not given back: %s", err)

@@ -25,6 +25,8 @@ FRAME_S, CODE_S = 10.0, 0.5
 VISIT_S = 5.0
 #: A lens counts as covered after so many looks: before, it may be a hand.
 _COVERED_LOOKS = 3
+#: A golden code that was shown so long ago tells nothing of the eye as it is.
+_GOLDEN_S = 3600.0
 #: Sharpness is the median of so many visits, of different people's papers and hands.
 _VISITS, _FEWEST_VISITS = 20, 5
 #: Mean grey, from 0 to 255, outside of which it is too dark or too bright although exposure tried.
@@ -125,6 +127,7 @@ class Eye:
         # When each visit was, in VISIT_S, and the sharpness of its code.
         self._visits: deque[tuple[int, float]] = deque(maxlen=_VISITS)
         self._golden: Seen | None = None
+        self._golden_at = 0.0
         self._verdict = "unjudged"
 
     @property
@@ -145,22 +148,24 @@ class Eye:
         looked = False
         if codes and now >= self._next_code:
             self._next_code, looked = now + CODE_S, True
-            self._look_at_codes(frame, codes, int(now // VISIT_S))
+            self._look_at_codes(frame, codes, now)
         if now >= self._next_frame:
             self._next_frame, looked = now + FRAME_S, True
             self._look_at_frame(frame)
         if looked:
+            if now - self._golden_at > _GOLDEN_S:
+                self._golden = None
             self._judge()
         return looked
 
-    def _look_at_codes(self, frame: Frame, codes: Iterable[Code], visit: int) -> None:
+    def _look_at_codes(self, frame: Frame, codes: Iterable[Code], now: float) -> None:
         for code in codes:
             if (it := seen(frame, code)) is None:
                 continue
             if code.content == GOLDEN:
-                self._golden = it
+                self._golden, self._golden_at = it, now
             elif it.module_px >= _NEAR_PX:
-                self._note(visit, it.sharpest)
+                self._note(int(now // VISIT_S), it.sharpest)
 
     def _note(self, visit: int, sharpness: float) -> None:
         if self._visits and self._visits[-1][0] == visit:

@@ -24,6 +24,11 @@ RECENT_FRAMES = 450
 RECENT_SCANS = 100
 #: How often it is looked whether something has changed that should be said at once.
 LOOK_S = 5.0
+#: Without a frame for so long the camera gives none.
+STILL_S = 5.0
+#: What was said at once in the last while is not said at once again: a weak supply that comes and
+#: goes with each load is in the message of each minute.
+TOLD_S = 900.0
 #: A card or a memory with less than this share of room is said to be low.
 LOW = 0.05
 
@@ -70,6 +75,8 @@ class HealthMeter:
         self._frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)
         self._next_look = 0.0
         self._condition: tuple[object, ...] | None = None
+        # When each condition was said at once.
+        self._told: dict[tuple[object, ...], float] = {}
         self._lock = threading.Lock()
         self._counts = Counts()
         self._decode_ms: deque[float] = deque(maxlen=RECENT_FRAMES)
@@ -80,10 +87,15 @@ class HealthMeter:
 
     def frame(self, decode_ms: float) -> None:
         """A frame was read in *decode_ms* of processor time."""
+        self.seen()
         with self._lock:
             self._counts.frames += 1
-            self._frame_times.append(self._clock.monotonic())
             self._decode_ms.append(decode_ms)
+
+    def seen(self) -> None:
+        """A frame came, whether or not it is read."""
+        with self._lock:
+            self._frame_times.append(self._clock.monotonic())
 
     def accepted(self, keep_s: float) -> None:
         """A code became a scan, kept on disk, which took *keep_s*."""
@@ -128,7 +140,13 @@ class HealthMeter:
             return False
         self._next_look = now + LOOK_S
         before, self._condition = self._condition, _condition(self.health())
-        return before is not None and before != self._condition
+        if before is None or before == self._condition:
+            return False
+        self._told = {what: at for what, at in self._told.items() if now - at < TOLD_S}
+        if self._condition in self._told:
+            return False
+        self._told[self._condition] = now
+        return True
 
     def health(self) -> Health:
         """The message of this moment."""
@@ -184,6 +202,8 @@ class HealthMeter:
         times = self._frame_times
         if len(times) < 2 or times[-1] <= times[0]:
             return None
+        if self._clock.monotonic() - times[-1] > STILL_S:
+            return 0.0
         return round((len(times) - 1) / (times[-1] - times[0]), 2)
 
     def _warn_of_fill(self, outbox: OutboxStatus) -> None:

@@ -33,6 +33,7 @@ class Ignition:
         #: Whether the line was ever on: a line that is not connected switches nothing off.
         self._was_on = False
         self._asked = False
+        self._complained = False
         try:
             import gpiozero
 
@@ -49,13 +50,14 @@ class Ignition:
 
     def step(self) -> None:
         """Look once; to be called every second or so. Never raises."""
-        if self._line is None or self._asked:
+        if (is_on := self._is_on()) is None:
             return
         now = self._clock.monotonic()
-        if self._line.value:
-            self._was_on, self._off_since = True, None
+        if is_on:
+            # Also of a machine that was asked and is still here: the next end of a trip counts too.
+            self._was_on, self._off_since, self._asked = True, None, False
             return
-        if not self._was_on:
+        if self._asked or not self._was_on:
             return
         if self._off_since is None:
             self._off_since = now
@@ -68,5 +70,21 @@ class Ignition:
     def close(self) -> None:
         """Give the pin back."""
         line, self._line = self._line, None
-        if line is not None:
+        if line is None:
+            return
+        try:
             line.close()
+        except Exception as err:  # noqa: BLE001 - as above
+            log.warning("the pin of the ignition line is not given back: %s", err)
+
+    def _is_on(self) -> bool | None:
+        """Whether the ignition is on; None where the line cannot be read."""
+        if self._line is None:
+            return None
+        try:
+            return bool(self._line.value)
+        except Exception as err:  # noqa: BLE001 - as above
+            if not self._complained:
+                self._complained = True
+                log.warning("the ignition line cannot be read any more: %s", err)
+            return None

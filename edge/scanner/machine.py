@@ -6,16 +6,48 @@ What a machine does not tell is None: a PC has no throttling, an SD card seldom 
 import os
 from pathlib import Path
 
+from edge.clock import Clock
 from edge.messages import Machine, NetworkKind
+
+#: How often it is read, and from which age on what was read is of no use.
+READ_S, STALE_S = 5.0, 60.0
 
 #: The first that is there. Raspberry Pi's kernel keeps its place under one of two names.
 _THROTTLED = (
     "sys/devices/platform/soc/soc:firmware/get_throttled",
     "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
 )
+#: No signal is so weak, in dBm; the contract refuses less.
+_NO_SIGNAL = 200
 # Bits of get_throttled, from Raspberry Pi's documentation of vcgencmd. The same ones 16 higher say
 # that it was so at any time since the boot.
 _UNDER_VOLTAGE, _CAPPED, _THROTTLING, _HOT = 1, 2, 4, 8
+
+
+class MachineReading:
+    """How the machine was a moment ago, read beside everything else.
+
+    A driver that hangs, as one for Wi-Fi does whose chip has stopped, hangs whoever reads of it:
+    nobody else waits for that.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, root: Path = Path("/")) -> None:
+        """*folder* is on the disk that holds the scans; *root* is for tests."""
+        self._folder = folder
+        self._clock = clock
+        self._root = root
+        self._newest: tuple[float, Machine] | None = None
+
+    def step(self) -> None:
+        """Read it; hangs if a driver does."""
+        machine = read_machine(self._folder, self._root)
+        self._newest = (self._clock.monotonic(), machine)
+
+    def newest(self) -> Machine:
+        """What was read last; nothing is told of it once that is too long ago. Never waits."""
+        if self._newest is None or self._clock.monotonic() - self._newest[0] > STALE_S:
+            return Machine()
+        return self._newest[1]
 
 
 def read_machine(folder: Path, root: Path = Path("/")) -> Machine:
@@ -146,6 +178,7 @@ def _signal(root: Path, interface: str) -> int | None:
         parts = rest.split()
         if name.strip() == interface and len(parts) > 2:
             level = _number(parts[2].rstrip("."))
-            # Drivers that give no dBm give a quality of 0 to 100 there.
-            return level if level is not None and level < 0 else None
+            # Drivers that give no dBm give a quality of 0 to 100 there, and -256 where there is no
+            # connection.
+            return level if level is not None and -_NO_SIGNAL < level < 0 else None
     return None

@@ -17,6 +17,7 @@ from edge.clock import Clock
 from edge.errors import CameraError, CameraHung, EndOfFrames
 from edge.scanner.camera import Camera, open_camera, webcam_device
 from edge.scanner.decoder import Frame
+from edge.scanner.frozen import FROZEN_S, Frozen
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.record import RecordFile
 from edge.unit_settings import CameraSettings
@@ -195,6 +196,7 @@ def mended_camera(
         lambda: open_camera(settings, clock),
         ladder,
         pause,
+        clock,
         failed=lambda: indicator.show(Signal.FAULT),
         mended=lambda: indicator.rest(resting()),
     )
@@ -208,6 +210,7 @@ class MendedCamera:
         open_one: Callable[[], Camera],
         ladder: Ladder,
         pause: Callable[[float], bool],
+        clock: Clock,
         *,
         failed: Callable[[], None],
         mended: Callable[[], None],
@@ -221,7 +224,9 @@ class MendedCamera:
         self._pause = pause
         self._failed = failed
         self._mended = mended
+        self._clock = clock
         self._camera: Camera | None = None
+        self._frozen = Frozen(clock)
         self._ill = False
 
     def capture(self) -> Frame:
@@ -231,8 +236,15 @@ class MendedCamera:
         while True:
             try:
                 if self._camera is None:
-                    self._camera = self._opened()
+                    self._camera, self._frozen = self._opened(), Frozen(self._clock)
                 frame = self._camera.capture()
+                if self._frozen.look(frame):
+                    # Closing gives its memory back.
+                    del frame
+                    raise CameraError(
+                        f"the camera has given the same picture for {FROZEN_S:.0f} s; its sensor"
+                        " or its driver has stopped"
+                    )
             except CameraError as err:
                 self._mend(err)
                 continue

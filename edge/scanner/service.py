@@ -95,6 +95,7 @@ class Scanner:
             # Frames are taken, to notice a camera that fails, but nobody looks at them.
             self._rest(Signal.NOT_COLLECTING)
             self._camera.capture()
+            self._meter.seen()
             return
         if self._resting is Signal.NOT_COLLECTING:
             self._rest(None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.bench.instructions import counted, fitted
+from tests.bench.instructions import KEEPING, a53_ms, counted, fitted, work
 from tests.bench.pictures import Picture, Tally, judge
 from tests.bench.plot import Dot, write_plot
 from tests.bench.readers import LIVE, OURS, ZXING, Reading
@@ -55,6 +55,15 @@ def test_instructions_are_read_from_either_counter() -> None:
 
     assert counted("perf", perf) == 123_456_789
     assert counted("valgrind", valgrind) == 987_654_321
+
+
+def test_what_is_counted_on_a_pc_is_estimated_for_a_small_board_as_a_span() -> None:
+    assert a53_ms(10e6) == (10.0, 30.0)
+
+
+def test_scans_that_are_kept_can_be_counted() -> None:
+    # What valgrind runs; nothing of it may fail there, where it takes minutes to see.
+    work(KEEPING, 2, None)
 
 
 def test_a_frame_is_as_wide_as_the_profile_says() -> None:

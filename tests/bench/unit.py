@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,14 +160,17 @@ def decoding_share(pictures: Path, camera: CameraSettings) -> float:
     return took_s / frames * camera.frame_rate
 
 
-def unit(folder: Path, source: str, name: str) -> Service:
-    """The service of a unit that sees *source*, with an outbox of its own."""
+def unit(folder: Path, source: str, name: str, *, within: Sequence[str] = ()) -> Service:
+    """The service of a unit that sees *source*, with an outbox of its own.
+
+    *within*: a command that runs the one given to it, as to count its instructions.
+    """
     settings = scanner_settings(NO_BROKER, Path(source), folder / name, frame_rate=15.0)
     settings = settings.replace("reread_delay_s = 0", "reread_delay_s = 5")
     # paho takes dnspython if it is there. Units have none; here other tests brought it.
     (folder / "sitecustomize.py").write_text('import sys\nsys.modules["dns"] = None\n')
     given = environment() | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
-    return Service("scanner", folder, settings, environment=given)
+    return Service("scanner", folder, settings, within=within, environment=given)
 
 
 def seen(card: str | None, number: int = 0) -> Frame:

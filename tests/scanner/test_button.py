@@ -80,3 +80,27 @@ def test_the_default_pin_is_nobody_elses() -> None:
     pins = [value for key, value in defaults["indicator"].items() if key.endswith("_pin")]
 
     assert defaults["setup"]["button_pin"] not in pins
+
+
+class BrokenPin:
+    """A pin whose driver fails while it is in use."""
+
+    @property
+    def is_pressed(self) -> bool:
+        raise OSError("GPIO busy")
+
+    def close(self) -> None:
+        raise OSError("unknown handle")
+
+
+def test_a_pin_that_fails_while_in_use_stops_nothing_and_is_told_once(
+    factory: MockFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    button = Button(settings(), factory)
+    button._button = BrokenPin()
+
+    assert not any(button.held(float(now)) for now in range(10))
+    button.close()
+
+    assert button.trouble == "GPIO busy"
+    assert caplog.text.count("cannot be read any more") == 1

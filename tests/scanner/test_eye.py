@@ -238,6 +238,18 @@ def test_a_golden_code_that_hangs_in_a_corner_is_not_called_off() -> None:
     assert eye.state.sharpness is None
 
 
+def test_a_golden_code_that_was_shown_once_does_not_judge_the_eye_for_ever() -> None:
+    smeared = noisy(cv2.blur(GOOD, (13, 1)))
+    eye = watched(smeared, [code_in(GOOD)], 10)
+    assert eye.state.verdict == "blurred"
+
+    scene = noisy(in_camera(draw(CARD, 6)))
+    for minute in range(70):
+        eye.look(scene, [], 1000 + 60.0 * minute)
+
+    assert eye.state.verdict == "good"
+
+
 def test_an_eye_looks_seldom() -> None:
     eye = Eye()
     code = code_in(GOOD)

@@ -7,7 +7,7 @@ import pytest
 
 from edge.messages import Health, Machine
 from edge.scanner.eye import EyeState
-from edge.scanner.health import HealthMeter
+from edge.scanner.health import TOLD_S, HealthMeter
 from edge.scanner.held import OutboxStatus
 from tests.fakes import FakeClock, a_ladder, a_meter
 
@@ -121,3 +121,37 @@ def test_the_machine_the_software_and_the_reason_of_the_start_are_told(tmp_path:
     assert health.machine.temperature_c == 61.5
     assert (health.software, health.started_after, health.repair) == ("0.2.0", "power", "none")
     assert health.certificate_ends == "2027-01-01T00:00:00.000Z"
+
+
+def test_a_camera_that_has_stopped_has_no_rate_of_frames() -> None:
+    clock = FakeClock()
+    meter = a_meter(FilledOutbox(), clock)  # type: ignore[arg-type]
+    for _ in range(31):
+        meter.frame(1.0)
+        clock.advance(1 / 15)
+
+    clock.advance(60)
+
+    assert meter.health().frame_rate == 0.0
+    meter.seen()
+    # While nothing may be collected, frames come and nobody looks at them.
+    assert (meter.health().frame_age_s, meter.health().frames) == (0.0, 31)
+
+
+def test_what_comes_and_goes_is_said_at_once_only_now_and_then() -> None:
+    clock = FakeClock()
+    weak = [False]
+    meter = HealthMeter(
+        FilledOutbox(),  # type: ignore[arg-type]
+        clock,
+        a_ladder(Path("/nowhere"), clock),
+        software="0.1.0",
+        machine=lambda: Machine(under_voltage=weak[0]),
+    )
+    told = 0
+    for _ in range(720):
+        clock.advance(5)
+        weak[0] = not weak[0]
+        told += meter.changed()
+
+    assert 2 <= told <= 2 * 3600 / TOLD_S

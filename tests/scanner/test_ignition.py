@@ -77,3 +77,41 @@ def test_with_a_pin_that_fails_nothing_happens(
     assert second.asked == 0
     taken.ignition.close()
     second.ignition.close()
+
+
+class BrokenLine:
+    """A line whose driver fails while it is in use."""
+
+    @property
+    def value(self) -> int:
+        raise OSError("GPIO busy")
+
+    def close(self) -> None:
+        raise OSError("unknown handle")
+
+
+def test_a_line_that_fails_while_in_use_switches_nothing_off_and_is_told_once(
+    factory: MockFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    vehicle = Vehicle(factory)
+    vehicle.turn(True, 10)
+    vehicle.ignition._line = BrokenLine()
+
+    vehicle.turn(False, 1000)
+    vehicle.ignition.close()
+
+    assert vehicle.asked == 0
+    assert caplog.text.count("cannot be read any more") == 1
+
+
+def test_a_machine_that_stayed_on_is_asked_again_after_the_next_trip(factory: MockFactory) -> None:
+    vehicle = Vehicle(factory)
+    vehicle.turn(True, 10)
+    vehicle.turn(False, 200)
+    assert vehicle.asked == 1
+
+    vehicle.turn(True, 10)
+    vehicle.turn(False, 200)
+
+    assert vehicle.asked == 2
+    vehicle.ignition.close()

@@ -1,12 +1,15 @@
 """What is read from /proc and /sys, from small trees of them."""
 
+import os
+import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.messages import Health, Machine
-from edge.scanner.machine import read_machine
-from tests.fakes import a_health
+from edge.scanner.machine import STALE_S, MachineReading, read_machine
+from tests.fakes import FakeClock, a_health
 
 ROUTES = (
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
@@ -126,3 +129,41 @@ def test_this_machine_can_be_read(tmp_path: Path) -> None:
     assert read.memory_own_bytes is not None
     assert read.memory_total_bytes is not None
     assert read.memory_own_bytes < read.memory_total_bytes
+
+
+def test_a_driver_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/loadavg").write_text("0.50 0.40 0.30 1/100 1\n")
+    clock = FakeClock()
+    reading = MachineReading(tmp_path, clock, tmp_path)
+    assert reading.newest() == Machine()
+    reading.step()
+    assert reading.newest().load == 0.5
+
+    # Whoever opens this waits for another side that does not come.
+    (tmp_path / "proc/loadavg").unlink()
+    os.mkfifo(tmp_path / "proc/loadavg")
+    hanging = threading.Thread(target=reading.step, daemon=True)
+    hanging.start()
+    clock.advance(STALE_S)
+    assert reading.newest().load == 0.5
+    clock.advance(1)
+    assert reading.newest() == Machine()
+
+    with (tmp_path / "proc/loadavg").open("w") as other_side:
+        other_side.write("0.70 0.40 0.30 1/100 1\n")
+    hanging.join()
+    assert reading.newest().load == 0.7
+
+
+def test_wifi_without_a_connection_has_no_strength(tmp_path: Path) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/route").write_text(
+        "Iface Destination Gateway Flags RefCnt Use Metric\nwlan0 00000000 0101A8C0 0003 0 0 600\n"
+    )
+    (tmp_path / "proc/net/wireless").write_text("h\nh\n wlan0: 0000 0. -256. -256 0 0 0 0 0 0\n")
+
+    machine = read_machine(tmp_path, tmp_path)
+
+    assert machine.signal_dbm is None
+    assert msgspec.json.decode(msgspec.json.encode(machine), type=Machine) == machine

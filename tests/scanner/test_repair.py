@@ -9,6 +9,7 @@ import pytest
 from edge.errors import CameraError, CameraHung, EndOfFrames
 from edge.scanner import power
 from edge.scanner.decoder import Frame
+from edge.scanner.frozen import FROZEN_S
 from edge.scanner.repair import (
     HUNG_AT_OPENING,
     LEISURE_S,
@@ -31,6 +32,7 @@ class Loose:
         self.opened = 0
         self.closed = 0
         self.opens = True
+        self.frame: Callable[[], Frame] = lambda: FRAME
 
     def open(self) -> "Loose":
         if not self.opens:
@@ -41,7 +43,7 @@ class Loose:
     def capture(self) -> Frame:
         if not self.works:
             raise CameraError("no frame")
-        return FRAME
+        return self.frame()
 
     def close(self) -> None:
         self.closed += 1
@@ -70,6 +72,7 @@ class Unit:
             self.loose.open,
             self.ladder,
             self._pause,
+            self.clock,
             failed=lambda: self.signals.append("failed"),
             mended=lambda: self.signals.append("mended"),
         )
@@ -297,3 +300,36 @@ def test_power_is_asked_for_by_a_file_that_systemd_waits_for(
     for what in (power.REBOOT, power.POWEROFF):
         text = (units / f"edge-{what}.path").read_text()
         assert f"PathChanged=/run/edge-scanner/{what}\n" in text
+
+
+def test_a_camera_that_gives_the_same_picture_for_ever_is_opened_anew(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    view = np.tile(np.arange(0, 160, 10, dtype=np.uint8), (9, 1))
+    unit.loose.frame = lambda: view
+
+    assert unit.run(FROZEN_S - 1) == "well"
+    assert unit.loose.opened == 1
+    assert unit.run(FROZEN_S) == "well"
+
+    assert unit.loose.opened == 2
+    assert unit.ladder.reached == "camera"
+    # It helps nothing, and goes the way of every fault.
+    assert unit.run(6 * FROZEN_S) == "service"
+    assert "the same picture" in unit.ladder.reason
+
+
+def test_a_view_in_which_nothing_moves_is_not_frozen_for_its_noise(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    noise = np.random.default_rng(1)
+    view = np.tile(np.arange(0, 160, 10, dtype=np.uint8), (9, 1))
+    unit.loose.frame = lambda: view + noise.integers(0, 2, view.shape, np.uint8)
+
+    assert unit.run(10 * FROZEN_S) == "well"
+    assert unit.loose.opened == 1
+
+
+def test_a_lens_that_is_covered_is_not_frozen(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+
+    assert unit.run(10 * FROZEN_S) == "well"
+    assert unit.loose.opened == 1

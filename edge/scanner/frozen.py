@@ -1,0 +1,47 @@
+"""Notices a camera that gives the same picture for ever.
+
+A driver or a sensor that has stopped may go on handing out the last picture, at full rate: then
+frames come, nobody is read, and nothing else tells. No two pictures of a living sensor are alike to
+the last bit, for their noise, except where all is black or all is white.
+"""
+
+import zlib
+
+import numpy as np
+
+from edge.clock import Clock
+from edge.scanner.readers import Frame
+
+#: How often a frame is looked at; 0.1 ms on a PC.
+LOOK_S = 1.0
+#: The same picture for so long is no picture of now.
+FROZEN_S = 60.0
+#: One row of so many is looked at.
+_ROWS = 8
+#: A picture whose greys are no further apart than this says nothing: a lens that is covered.
+_APART = 8
+
+
+class Frozen:
+    """Looks at the frames of one camera, from its opening on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next_look = clock.monotonic()
+        self._seen: int | None = None
+        self._since = 0.0
+
+    def look(self, frame: Frame) -> bool:
+        """Take note of *frame*; True if the camera has given no other for too long."""
+        now = self._clock.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + LOOK_S
+        rows = np.ascontiguousarray(frame[::_ROWS])
+        if not rows.size or int(rows.max()) - int(rows.min()) <= _APART:
+            self._seen = None
+            return False
+        seen = zlib.crc32(rows.data)
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+        return now - self._since >= FROZEN_S
