@@ -36,7 +36,6 @@ CREATE TABLE unit (
     place      TEXT    NOT NULL DEFAULT '',
     direction  TEXT    NOT NULL DEFAULT '',
     software   TEXT    NOT NULL DEFAULT '',
-    centre     TEXT    NOT NULL DEFAULT '',    -- by which keys it knows its centre, with commas
     last_scan  TEXT,                           -- when the last one came in
     seen       TEXT,                           -- when it last said anything itself
     synced     INTEGER NOT NULL DEFAULT 0,
