@@ -216,6 +216,19 @@ class Database:
                 pooled.close()
         return max(int(busy and all_of_it), int(pages - moved))
 
+    def copy_into(self, file: Path) -> None:
+        """Write all that SQLite holds at this moment into *file*, which is empty or not there.
+
+        Others read and write meanwhile; free pages are left out. Raises StorageError.
+        """
+        with self._errors("copy it"):
+            pooled = self._pool.raw_connection()
+            try:
+                driver: Any = pooled.driver_connection
+                driver.execute("VACUUM INTO ?", [str(file)])
+            finally:
+                pooled.close()
+
     def close(self) -> None:
         """Give the connections back."""
         self._pool.dispose()
@@ -256,9 +269,15 @@ def pack(rows: Sequence[Sequence[object]]) -> str:
 
 def _reason(cause: Exception) -> str:
     """One line that says what is wrong, without the statement and what was in it."""
+    reason = " ".join(str(cause).split())
     if isinstance(cause, psycopg.Error) and cause.diag.message_primary:
-        return cause.diag.message_primary
-    return " ".join(str(cause).split())
+        reason = cause.diag.message_primary
+    if (
+        isinstance(cause, psycopg.errors.DiskFull)
+        or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    ):
+        reason += "; make room there: until then nothing is kept and units keep their scans"
+    return reason
 
 
 # SQLite
