@@ -13,9 +13,11 @@ from edge.enrolment_token import MAX_BYTES as TOKEN_BYTES
 from edge.errors import EnrolmentError
 from edge.messages import Name
 
-#: Where requests with a token are posted, and those that renew by the certificate shown.
+#: Where requests with a token are posted, and those that renew by the certificate shown; and where
+#: a unit says that the certificate shown works at the broker.
 ENROL_PATH = "/v1/enrol"
 RENEW_PATH = "/v1/renew"
+WORKED_PATH = "/v1/worked"
 #: No request, and no answer, of ours is half as large.
 MAX_BYTES = 16_384
 #: What the files are called, behind the unit's name.
@@ -45,13 +47,20 @@ class EnrolmentAnswer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     certificate: Pem
 
 
+class EnrolmentWorked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate that a unit shows works; the centre answers with the same."""
+
+    v: Literal[1] = 1
+    unit: Name
+
+
 class EnrolmentRefusal(Struct, frozen=True, kw_only=True):
     """The centre gives none, for now or at all: why, for people."""
 
     error: Annotated[str, Meta(max_length=500)]
 
 
-Said = TypeVar("Said", EnrolmentRequest, EnrolmentAnswer, EnrolmentRefusal)
+Said = TypeVar("Said", EnrolmentRequest, EnrolmentAnswer, EnrolmentWorked, EnrolmentRefusal)
 
 
 def decode(data: bytes, kind: type[Said]) -> Said:

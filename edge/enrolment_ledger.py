@@ -1,8 +1,9 @@
 """The ledger of certificates that were issued to units: it can only grow, and is on disk first.
 
 A hash-chained record (edge.chain) at the machine that issues. Out of it comes that a token works
-once, and that a unit that did not hear its answer gets the same again. `edge-provision issued`
-takes a copy of it in, so that a revoked unit's certificates are all known.
+once, that a unit that did not hear its answer gets the same again, and which certificates have been
+replaced: by one that its unit has used at the broker. `edge-provision issued` takes a copy of it
+in, so that a revoked unit's certificates are all known, and so are those that were replaced.
 """
 
 import fcntl
@@ -22,22 +23,88 @@ from edge.clock import utc_text
 from edge.errors import EnrolmentError
 from edge.messages import Name
 
-_ISSUED = "issued"
+_ISSUED, _WORKED = "issued", "worked"
+#: In hexadecimal digits.
+Serial = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])")]
 
 
 class IssuedRecord(Struct, frozen=True, kw_only=True):
     """A certificate that was issued."""
 
     unit: Name
-    #: In hexadecimal digits.
-    serial: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}(?![\s\S])")]
+    serial: Serial
     not_after: datetime
+    #: Of the one that was shown for it; "" where a token was.
+    by: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,40}(?![\s\S])")] = ""
     #: The key it is for: see `fingerprint`.
     key: str
     #: Of the token, in hexadecimal digits; "" where it was renewed.
     nonce: str = ""
     #: PEM, and behind it the issuing authority's.
     certificate: str
+
+
+class WorkedRecord(Struct, frozen=True, kw_only=True):
+    """A certificate that its unit has used at the broker: it takes the place of all before it."""
+
+    unit: Name
+    serial: Serial
+    not_after: datetime
+
+
+class Lineage:
+    """The certificates of one unit: which came of which, and which of them still count."""
+
+    def __init__(self) -> None:
+        self.worked: WorkedRecord | None = None
+        self._given: list[str] = []
+        #: By the serial number of each, that of the one that was shown for it.
+        self._by: dict[str, str] = {}
+        #: That which works, and all that were given since.
+        self._heirs: set[str] = set()
+
+    def gave(self, record: IssuedRecord) -> None:
+        """The unit was given one more."""
+        self._given.append(record.serial)
+        self._by[record.serial] = record.by
+        if record.by:
+            # One that was signed by hand stands nowhere else.
+            self._by.setdefault(record.by, "")
+        if self.worked is not None:
+            self._heirs.add(record.serial)
+
+    def works(self, record: WorkedRecord) -> None:
+        """The unit uses this one."""
+        self.worked = record
+        self._by.setdefault(record.serial, "")
+        self._heirs = {record.serial}
+
+    def counts(self, serial: str, not_after: datetime) -> bool:
+        """Whether the certificate of that *serial* and end still renews.
+
+        Of those that came after the one that works each does: the newest may be on trial at the
+        unit, or its answer was lost. Where none has worked yet, the last two. One that was signed
+        by hand is known by nothing but its end.
+        """
+        if self.worked is None:
+            return serial not in self._given[:-2]
+        if serial in self._by:
+            return serial in self._heirs
+        return not_after > self.worked.not_after
+
+    @property
+    def replaced(self) -> set[str]:
+        """The serial numbers of those that another, which works, has taken the place of."""
+        return set() if self.worked is None else self._by.keys() - self._heirs
+
+    def beside(self, serial: str) -> set[str]:
+        """Those that were given since the last one worked, and on which that of *serial* does not
+        rest: they were given to somebody else, or lost on their way."""
+        own, at = {serial}, serial
+        while at := self._by.get(at, ""):
+            own.add(at)
+        before = {self.worked.serial} if self.worked is not None else set()
+        return self._heirs - own - before
 
 
 def fingerprint(pem: bytes) -> str:
@@ -47,13 +114,41 @@ def fingerprint(pem: bytes) -> str:
 
 def read_issued(path: Path) -> Iterator[IssuedRecord]:
     """What the ledger in *path* has, oldest first. Raises ChainError, EnrolmentError."""
+    for record in read_ledger(path):
+        if isinstance(record, IssuedRecord):
+            yield record
+
+
+def read_ledger(path: Path) -> Iterator[IssuedRecord | WorkedRecord]:
+    """All that the ledger in *path* has, oldest first. Raises ChainError, EnrolmentError."""
+    kinds: dict[str, type[IssuedRecord | WorkedRecord]] = {
+        _ISSUED: IssuedRecord,
+        _WORKED: WorkedRecord,
+    }
     for entry in entries(path):
-        if entry.what != _ISSUED:
+        kind = kinds.get(entry.what)
+        if kind is None:
             continue
         try:
-            yield msgspec.convert(entry.facts, IssuedRecord)
+            yield msgspec.convert(entry.facts, kind)
         except msgspec.ValidationError as err:
             raise EnrolmentError(f"{path}: line {entry.n} is not of this ledger: {err}") from None
+
+
+def read_lineages(path: Path) -> dict[str, Lineage]:
+    """What the ledger in *path* has of each unit. Raises ChainError, EnrolmentError."""
+    found: dict[str, Lineage] = {}
+    for record in read_ledger(path):
+        _know(found, record)
+    return found
+
+
+def _know(lineages: dict[str, Lineage], record: IssuedRecord | WorkedRecord) -> None:
+    lineage = lineages.setdefault(record.unit, Lineage())
+    if isinstance(record, IssuedRecord):
+        lineage.gave(record)
+    else:
+        lineage.works(record)
 
 
 class Ledger:
@@ -65,38 +160,37 @@ class Ledger:
         self._lock = _lock(path)
         self._newest: dict[str, IssuedRecord] = {}
         self._used: dict[str, tuple[str, str]] = {}
-        self._serials: dict[str, list[str]] = {}
-        for record in read_issued(path):
+        self._lineages: dict[str, Lineage] = {}
+        for record in read_ledger(path):
             self._know(record)
 
     def newest(self, unit: str) -> IssuedRecord | None:
         """What *unit* was given last."""
         return self._newest.get(unit)
 
-    def is_replaced(self, unit: str, serial: str) -> bool:
-        """Whether the certificate *serial* of *unit* was given here, and two or more after it.
-
-        One after it may be on trial at the unit still, or its answer was lost.
-        """
-        return serial in self._serials.get(unit, [])[:-2]
+    def lineage(self, unit: str) -> Lineage:
+        """The certificates of *unit*."""
+        return self._lineages.get(unit, Lineage())
 
     def used_by(self, nonce: str) -> tuple[str, str] | None:
         """Unit and key for which the token with that *nonce* was used; None if it was not."""
         return self._used.get(nonce)
 
-    def add(self, record: IssuedRecord, now: datetime) -> None:
+    def add(self, record: IssuedRecord | WorkedRecord, now: datetime) -> None:
         """Keep *record*, on disk when this returns. Raises ChainError; it is not kept then."""
-        facts = msgspec.to_builtins(record)
-        self._chain.append(utc_text(now.timestamp()), _ISSUED, facts)
+        what = _ISSUED if isinstance(record, IssuedRecord) else _WORKED
+        self._chain.append(utc_text(now.timestamp()), what, msgspec.to_builtins(record))
         self._know(record)
 
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._lock)
 
-    def _know(self, record: IssuedRecord) -> None:
+    def _know(self, record: IssuedRecord | WorkedRecord) -> None:
+        _know(self._lineages, record)
+        if isinstance(record, WorkedRecord):
+            return
         self._newest[record.unit] = record
-        self._serials.setdefault(record.unit, []).append(record.serial)
         if record.nonce:
             self._used[record.nonce] = (record.unit, record.key)
 

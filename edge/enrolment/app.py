@@ -2,8 +2,10 @@
 
 import logging
 import math
+import ssl
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,15 +15,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from edge.clock import Clock
-from edge.enrolment.service import Enrolment
+from edge.enrolment.service import Enrolment, Shown
 from edge.enrolment.settings import LimitSettings
 from edge.enrolment_exchange import (
     ENROL_PATH,
     MAX_BYTES,
     RENEW_PATH,
+    WORKED_PATH,
     EnrolmentAnswer,
     EnrolmentRefusal,
     EnrolmentRequest,
+    EnrolmentWorked,
     decode,
 )
 from edge.errors import EdgeError, EnrolmentError
@@ -32,6 +36,9 @@ log = logging.getLogger(__name__)
 #: So many requests in a row are let through before the pace is kept.
 ADDRESS_BURST = 120
 UNIT_BURST = 10
+
+
+Asked = TypeVar("Asked", EnrolmentRequest, EnrolmentWorked)
 
 
 class Endpoint:
@@ -48,23 +55,34 @@ class Endpoint:
             routes=[
                 Route(ENROL_PATH, self._enrol, methods=["POST"]),
                 Route(RENEW_PATH, self._renew, methods=["POST"]),
+                Route(WORKED_PATH, self._worked, methods=["POST"]),
             ]
         )
 
     async def _enrol(self, request: Request) -> Response:
-        return await self._answer(request, self._enrolment.enrol)
+        return await self._answer(request, EnrolmentRequest, self._enrolment.enrol)
 
     async def _renew(self, request: Request) -> Response:
-        peer = getattr(request.state, "peer", None)
-        shown, serial = _common_name(peer), _serial(peer)
-        if not shown:
+        shown = _shown(request)
+        if shown is None:
             return _refuse(403, "to renew, show the certificate that is to be renewed")
         return await self._answer(
-            request, lambda asked: self._enrolment.renew(asked, shown, serial)
+            request, EnrolmentRequest, lambda asked: self._enrolment.renew(asked, shown)
+        )
+
+    async def _worked(self, request: Request) -> Response:
+        shown = _shown(request)
+        if shown is None:
+            return _refuse(403, "show the certificate that works")
+        return await self._answer(
+            request, EnrolmentWorked, lambda said: self._enrolment.worked(said, shown)
         )
 
     async def _answer(
-        self, request: Request, give: Callable[[EnrolmentRequest], EnrolmentAnswer]
+        self,
+        request: Request,
+        kind: type[Asked],
+        give: Callable[[Asked], EnrolmentAnswer | EnrolmentWorked],
     ) -> Response:
         address = request.client.host if request.client else ""
         if wait_s := self._addresses.wait_s(address):
@@ -73,7 +91,7 @@ class Endpoint:
         if body is None:
             return _refuse(413, f"a request has at most {MAX_BYTES} bytes")
         try:
-            asked = decode(body, EnrolmentRequest)
+            asked = decode(body, kind)
         except EnrolmentError as err:
             return _refuse(400, str(err))
         # An address as well, so that nobody uses up the turns of a unit that he only names.
@@ -103,16 +121,18 @@ async def _body(request: Request) -> bytes | None:
     return body
 
 
-def _common_name(peer: Any) -> str:
-    """The name in a certificate as `ssl` tells of it; "" where none was shown."""
-    parts = [pair for level in (peer or {}).get("subject", ()) for pair in level]
-    names = [value for key, value in parts if key == "commonName"]
-    return str(names[0]) if len(parts) == len(names) == 1 else ""
-
-
-def _serial(peer: Any) -> str:
-    """Its serial number in lower hexadecimal digits, as the ledger has it; "" without one."""
-    return str((peer or {}).get("serialNumber", "")).lower().lstrip("0")
+def _shown(request: Request) -> Shown | None:
+    """The certificate that was shown, as `ssl` tells of it; None where there is none of a unit."""
+    peer: dict[str, Any] = getattr(request.state, "peer", None) or {}
+    parts = [pair for level in peer.get("subject", ()) for pair in level]
+    names = [str(value) for key, value in parts if key == "commonName"]
+    if not len(parts) == len(names) == 1:
+        return None
+    return Shown(
+        unit=names[0],
+        serial=str(peer["serialNumber"]).lower().lstrip("0"),
+        not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(peer["notAfter"]), UTC),
+    )
 
 
 def _later(wait_s: float) -> Response:

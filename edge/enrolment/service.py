@@ -8,18 +8,29 @@ key and gets the same certificate.
 
 import logging
 import threading
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from edge.certificates import Authority, is_of_centre
 from edge.clock import Clock
-from edge.enrolment_exchange import EnrolmentAnswer, EnrolmentRequest
-from edge.enrolment_ledger import IssuedRecord, Ledger, fingerprint
+from edge.enrolment_exchange import EnrolmentAnswer, EnrolmentRequest, EnrolmentWorked
+from edge.enrolment_ledger import IssuedRecord, Ledger, WorkedRecord, fingerprint
 from edge.enrolment_token import read_token
 from edge.errors import CertificateError, EdgeError, EnrolmentError, TokenError
 from edge.topics import is_name
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The certificate that somebody has shown, whose key he has."""
+
+    unit: str
+    #: In lower hexadecimal digits, as the ledger has it.
+    serial: str
+    not_after: datetime
 
 
 class Enrolment:
@@ -70,23 +81,50 @@ class Enrolment:
                 )
             return self._give(asked, token.nonce.hex(), now)
 
-    def renew(self, asked: EnrolmentRequest, shown: str, serial: str) -> EnrolmentAnswer:
-        """A new certificate for the unit *shown* by its present one, of that *serial* (in
-        hexadecimal digits). Raises as `enrol`."""
-        if asked.unit != shown or asked.token:
+    def renew(self, asked: EnrolmentRequest, shown: Shown) -> EnrolmentAnswer:
+        """A new certificate for the unit that has *shown* its present one. Raises as `enrol`."""
+        if asked.unit != shown.unit or asked.token:
             raise EnrolmentError(
                 "a certificate is renewed for the unit that shows it, and no other"
             )
         with self._lock:
-            if self._ledger.is_replaced(asked.unit, serial):
-                # An old key, or a copy of one, must not renew itself for ever.
-                raise EnrolmentError(
-                    f"unit {asked.unit} has newer certificates than the one shown; if its key was"
-                    " copied, revoke it; else make its card or set-up code anew"
-                )
-            return self._give(asked, "", self._now())
+            self._check_counts(shown)
+            return self._give(asked, "", self._now(), by=shown.serial)
 
-    def _give(self, asked: EnrolmentRequest, nonce: str, now: datetime) -> EnrolmentAnswer:
+    def worked(self, said: EnrolmentWorked, shown: Shown) -> EnrolmentWorked:
+        """The unit uses what it has *shown*: nothing older renews any more. Raises as `enrol`."""
+        if said.unit != shown.unit:
+            raise EnrolmentError("a unit speaks for itself, and for no other")
+        with self._lock:
+            self._check_unit(shown.unit)
+            lineage = self._ledger.lineage(shown.unit)
+            if lineage.worked is not None and lineage.worked.serial == shown.serial:
+                return said
+            self._check_counts(shown)
+            beside = lineage.beside(shown.serial)
+            record = WorkedRecord(unit=shown.unit, serial=shown.serial, not_after=shown.not_after)
+            self._ledger.add(record, self._now())
+        log.info("unit %s: its new certificate works, and older ones renew nothing", shown.unit)
+        if beside:
+            log.warning(
+                "unit %s: %d more certificates were given for one that it had; they renew nothing"
+                " any more. If it did not lose its own answer, its key was copied",
+                shown.unit,
+                len(beside),
+            )
+        return said
+
+    def _check_counts(self, shown: Shown) -> None:
+        if not self._ledger.lineage(shown.unit).counts(shown.serial, shown.not_after):
+            # An old key, or a copy of one, must not renew itself for ever.
+            raise EnrolmentError(
+                f"unit {shown.unit} has newer certificates than the one shown; if its key was"
+                " copied, revoke it; else make its card or set-up code anew"
+            )
+
+    def _give(
+        self, asked: EnrolmentRequest, nonce: str, now: datetime, by: str = ""
+    ) -> EnrolmentAnswer:
         self._check_unit(asked.unit)
         known = self._ledger.newest(asked.unit)
         if known is not None and known.key == _key(asked) and now < known.not_after:
@@ -105,6 +143,7 @@ class Enrolment:
             unit=asked.unit,
             serial=f"{issued.serial:x}",
             not_after=issued.not_after,
+            by=by,
             key=_key(asked),
             nonce=nonce,
             certificate=issued.certificate.decode("ascii"),

@@ -371,14 +371,22 @@ def _sign(options: argparse.Namespace) -> int:
 
 
 def _issued(options: argparse.Namespace) -> int:
-    print(f"{take_issued(_deployment(options), options.ledger)} certificates are new")
+    deployment = _deployment(options)
+    taken = take_issued(deployment, options.ledger, utc_now())
+    print(f"{taken.new} certificates are new, {taken.replaced} were replaced by newer ones")
+    if taken.replaced:
+        folder = deployment.settings.broker.folder
+        print(
+            "These are shut out once broker/revoked.pem is copied to"
+            f" {folder} on the broker's machine, then: systemctl reload mosquitto"
+        )
     return 0
 
 
 def _revoke(options: argparse.Namespace) -> int:
     deployment = _deployment(options)
     if options.issued is not None:
-        take_issued(deployment, options.issued)
+        take_issued(deployment, options.issued, utc_now())
     retired = options.command == "retire"
     unit = deployment.revoke(options.unit, utc_now(), retired=retired)
     folder = deployment.settings.broker.folder

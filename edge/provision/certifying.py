@@ -1,5 +1,6 @@
 """Certificates of units: signed here for requests that come by hand, or issued by the endpoint."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from edge.enrolment_exchange import (
     EnrolmentRequest,
     decode,
 )
-from edge.enrolment_ledger import read_issued
+from edge.enrolment_ledger import fingerprint, read_issued, read_lineages
 from edge.enrolment_token import read_token
 from edge.errors import EnrolmentError, ProvisionError
 from edge.files import replace_file
@@ -52,7 +53,9 @@ def sign_files(deployment: Deployment, path: Path, now: datetime) -> list[Path]:
 def sign(deployment: Deployment, asked: EnrolmentRequest, now: datetime) -> EnrolmentAnswer:
     """A certificate for the unit that *asked*, by a token of this deployment. Raises EdgeError.
 
-    Who signs here sees what he signs; so a token may be shown again, and after its last day.
+    Who signs here sees what he signs, so a token may be shown after its last day; but for one key
+    alone, here as at the endpoint, as far as its ledger was taken in. The unit whose answer was
+    lost asks again with the same one.
     """
     key = Signer(read_key(deployment.folder / SETUP_KEY)).public_key
     token = read_token(asked.token, key)
@@ -62,24 +65,43 @@ def sign(deployment: Deployment, asked: EnrolmentRequest, now: datetime) -> Enro
         unit = change.inventory.unit(asked.unit)
         if unit.revoked is not None:
             raise ProvisionError(f"unit {unit.id} was revoked; give its successor a new name")
+        nonce, asked_for = token.nonce.hex(), fingerprint(asked.request.encode())
+        if any(known.nonce == nonce and known.key != asked_for for known in unit.certificates):
+            raise EnrolmentError(
+                f"the token of unit {unit.id} was used for another key. If it began anew, give it"
+                f" another: edge-provision code {unit.id} --enrol, or a card; if two units had one"
+                " card, or the token was stolen, revoke it"
+            )
         days = deployment.settings.units.certificate_days
         issued = issuing_authority(deployment.folder).sign_request(
             asked.request.encode(), unit.id, now, days
         )
-        record = CertificateRecord(serial=f"{issued.serial:x}", not_after=issued.not_after)
+        record = CertificateRecord(
+            serial=f"{issued.serial:x}", not_after=issued.not_after, nonce=nonce, key=asked_for
+        )
         change.put(_with(unit, record))
     return EnrolmentAnswer(unit=unit.id, certificate=issued.certificate.decode("ascii"))
 
 
-def take_issued(deployment: Deployment, ledger: Path) -> int:
-    """Take in what the endpoint's *ledger* has; gives how many certificates were new.
+@dataclass(frozen=True)
+class Taken:
+    """What came of a ledger."""
 
-    Those of a unit that was revoked meanwhile are revoked with it: then write the broker's files.
-    Raises EdgeError and takes nothing of a ledger that was changed.
+    new: int
+    #: Certificates that others have taken the place of: they are revoked from now on.
+    replaced: int
+
+
+def take_issued(deployment: Deployment, ledger: Path, now: datetime) -> Taken:
+    """Take in what the endpoint's *ledger* has.
+
+    Those of a unit that was revoked meanwhile are revoked with it, and so are those in whose place
+    their unit uses another: then the broker's files are written anew. Raises EdgeError and takes
+    nothing of a ledger that was changed.
     """
     if not ledger.is_file():
         raise ProvisionError(f"{ledger}: no such file; copy issued.jsonl from where units enrol")
-    new = 0
+    new = replaced = 0
     with deployment.changing_inventory() as change:
         for issued in list(read_issued(ledger)):
             unit = change.inventory.unit(issued.unit)
@@ -88,11 +110,28 @@ def take_issued(deployment: Deployment, ledger: Path) -> int:
             if any(known.serial == issued.serial for known in unit.certificates):
                 continue
             record = CertificateRecord(
-                serial=issued.serial, not_after=issued.not_after, revoked=unit.revoked
+                serial=issued.serial,
+                not_after=issued.not_after,
+                revoked=unit.revoked,
+                nonce=issued.nonce,
+                key=issued.key,
             )
             change.put(_with(unit, record))
             new += 1
-    return new
+        for name, lineage in read_lineages(ledger).items():
+            unit = change.inventory.unit(name)
+            records = tuple(
+                msgspec.structs.replace(one, revoked=now)
+                if one.serial in lineage.replaced and one.revoked is None
+                else one
+                for one in unit.certificates
+            )
+            if records != unit.certificates:
+                replaced += sum(a != b for a, b in zip(records, unit.certificates, strict=True))
+                change.put(msgspec.structs.replace(unit, certificates=records))
+    if replaced:
+        deployment.write_broker(now)
+    return Taken(new, replaced)
 
 
 def _with(unit: UnitRecord, record: CertificateRecord) -> UnitRecord:

@@ -32,6 +32,10 @@ class CertificateRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     serial: Serial
     not_after: Moment
     revoked: Moment | None = None
+    #: Of the token that it was given for, in hexadecimal digits; "" where it was renewed.
+    nonce: str = ""
+    #: The key that it is for, by its fingerprint; "" where that was not noted.
+    key: str = ""
 
 
 class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,8 +53,9 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def certificate(self) -> CertificateRecord | None:
-        """The newest that is known; None while none is."""
-        return self.certificates[-1] if self.certificates else None
+        """The newest that is known and counts; None while none does."""
+        counting = (one for one in reversed(self.certificates) if one.revoked is None)
+        return next(counting, None)
 
     def on_its_card(self) -> CardUnit:
         """What its card says of it."""

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from edge.certificates import Authority, CertificateFacts, Issued, facts
@@ -35,6 +35,8 @@ from edge.sealing import open_signer
 COLLECTOR_DAYS = 3650
 #: A list of revocations or a certificate that ends sooner than this is an alarm.
 ALARM_DAYS = 180
+#: A certificate that ended so long ago is refused by every clock, and on no list of revocations.
+OVER = timedelta(days=30)
 
 
 def write_machines(
@@ -180,7 +182,7 @@ def _write_broker(
     # A list for each authority: once there is one, Mosquitto refuses what comes from another.
     lists = (
         root.revocations((), now),
-        issuing_authority(folder).revocations(_serials(units), now),
+        issuing_authority(folder).revocations(_serials(units, now), now),
     )
     write_file(broker / mosquitto.AUTHORITY_FILE, read_file(folder / AUTHORITY))
     write_file(broker / mosquitto.REVOCATIONS_FILE, b"".join(lists))
@@ -188,9 +190,14 @@ def _write_broker(
     write_file(broker / mosquitto.CONFIGURATION_FILE, text.encode())
 
 
-def _serials(units: Iterable[UnitRecord]) -> list[tuple[int, datetime]]:
+def _serials(units: Iterable[UnitRecord], now: datetime) -> list[tuple[int, datetime]]:
+    """Of the certificates that were revoked; without those that are over anyway."""
     given: list[CertificateRecord] = [one for unit in units for one in unit.certificates]
-    return [(int(one.serial, 16), one.revoked) for one in given if one.revoked is not None]
+    return [
+        (int(one.serial, 16), one.revoked)
+        for one in given
+        if one.revoked is not None and one.not_after > now - OVER
+    ]
 
 
 def _renew(

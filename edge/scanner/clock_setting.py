@@ -29,7 +29,10 @@ DAY_S = 86_400.0
 
 
 def _set(seconds: float) -> None:
-    time.clock_settime(time.CLOCK_REALTIME, seconds)
+    try:
+        time.clock_settime(time.CLOCK_REALTIME, seconds)
+    except OSError as err:
+        raise ConfigError(f"this machine does not let its clock be set: {err.strerror}") from err
 
 
 def set_clock(

@@ -25,9 +25,11 @@ from edge.enrolment_exchange import (
     MAX_BYTES,
     RENEW_PATH,
     REQUEST_SUFFIX,
+    WORKED_PATH,
     EnrolmentAnswer,
     EnrolmentRefusal,
     EnrolmentRequest,
+    EnrolmentWorked,
     decode,
 )
 from edge.errors import EdgeError, EnrolmentError
@@ -79,6 +81,10 @@ class Enroller:
         self._refused = False
         #: What was said of a token that was given up.
         self._given_up = ""
+        #: When the centre is to hear that the certificate works, and what it says to that.
+        self._next_telling = self._began
+        self._tellings = 0
+        self._disowned = ""
         #: Why there is no certificate yet, or no new one; "" where all is well.
         self.trouble = ""
 
@@ -137,6 +143,7 @@ class Enroller:
             return
         due = pending is not None or self._renewal_is_due()
         if not due:
+            self._tell_that_it_works()
             trouble = self._trouble_without()
             if trouble and trouble != self.trouble:
                 log.warning("%s", trouble)
@@ -159,6 +166,27 @@ class Enroller:
 
     def _renew(self) -> None:
         self._take(self._ask(self._url + RENEW_PATH, b"", self._identity.present), b"")
+
+    def _tell_that_it_works(self) -> None:
+        """Have the centre know which certificate this unit uses: it renews no older one then."""
+        serial = self._identity.untold()
+        now = self._clock.monotonic()
+        if not serial or not self._url or now < self._next_telling or self._identity.ended():
+            return
+        body = msgspec.json.encode(EnrolmentWorked(unit=self._identity.unit))
+        try:
+            content = self._post(self._url + WORKED_PATH, body, self._identity.present)
+            decode(content, EnrolmentWorked)
+        except EnrolmentError as err:
+            self._tellings += 1
+            wait_s = min(WAIT_MAX_S, REFUSED_S * 2 ** min(self._tellings - 1, 10))
+            self._next_telling = now + wait_s * random.uniform(0.75, 1.25)
+            if isinstance(err, Refused) and err.final:
+                self._disowned = str(err)
+            log.info("the centre has not heard yet that the certificate works: %s", err)
+            return
+        self._identity.told(serial)
+        self._tellings, self._disowned = 0, ""
 
     def _do_without(self, token: bytes, refused: Refused) -> None:
         """Go on with the certificate that the unit has, if it may; else raise what was *refused*.
@@ -211,7 +239,7 @@ class Enroller:
                 f" {known.not_after:%Y-%m-%d}, is not renewed in time: let it reach a time server,"
                 " give it a GPS receiver, or renew it by edge-collector command rotate_keys"
             )
-        return self._given_up
+        return self._given_up or self._disowned
 
     def _take(self, answer: EnrolmentAnswer, token: bytes) -> None:
         given = self._identity.take(answer.certificate.encode())
@@ -226,7 +254,10 @@ class Enroller:
         return msgspec.json.encode(asked)
 
     def _ask(self, url: str, token: bytes, shown: Path | None) -> EnrolmentAnswer:
-        body = self._request(token)
+        return decode(self._post(url, self._request(token), shown), EnrolmentAnswer)
+
+    def _post(self, url: str, body: bytes, shown: Path | None) -> bytes:
+        """What the centre answers to *body*. Raises EnrolmentError, Refused."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or 443
@@ -249,7 +280,7 @@ class Enroller:
         finally:
             connection.close()
         if response.status == 200:
-            return decode(content, EnrolmentAnswer)
+            return content
         why = f"{host}:{port} answers {response.status}: {_reason(content)}"
         wait = response.headers.get("Retry-After", "")
         wait_s = float(wait) if wait.isascii() and wait.isdigit() else REFUSED_S

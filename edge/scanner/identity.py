@@ -5,6 +5,7 @@ Each is one file, key and certificates together, so that a power cut never parts
     unit.pem       has worked at the broker
     next.pem       came after it, and replaces it once the broker has taken it
     request.json   the key for which a certificate is asked, and with which token
+    told           the serial number of the one of which the centre has heard that it works
 
 Two threads use it: the broker's connection, and whoever asks for certificates.
 """
@@ -31,6 +32,7 @@ NEXT = "next.pem"
 REQUEST = "request.json"
 #: That a new key is wanted, though nothing is due: an empty file.
 ROTATE = "rotate"
+TOLD = "told"
 
 #: A certificate that the broker does not take is tried again after so long, and twice as long each
 #: time: meanwhile the one before it serves.
@@ -135,6 +137,28 @@ class Identity:
     def newest(self) -> Path:
         """The file with the newest one, if there is one."""
         return self.folder / (NEXT if self.on_trial else PRESENT)
+
+    def untold(self) -> str:
+        """The serial number of the one that has worked, if the centre is to hear of that; else "".
+
+        Then it lets nobody renew an older one. While a newer one is on trial there is nothing to
+        say.
+        """
+        if self.on_trial:
+            return ""
+        try:
+            serial = f"{facts(self.present.read_bytes()).serial:x}"
+        except (OSError, CertificateError):
+            return ""
+        try:
+            told = (self.folder / TOLD).read_text(encoding="ascii", errors="replace")
+        except OSError:
+            told = ""
+        return serial if told != serial else ""
+
+    def told(self, serial: str) -> None:
+        """The centre has heard that the one of this *serial* works. Raises OSError."""
+        replace_file(self.folder / TOLD, [serial.encode("ascii")])
 
     def ended(self) -> bool:
         """Whether the newest certificate has ended, by this unit's clock or by the broker's."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.certificates import Authority, check_identity, make_request
-from edge.enrolment_exchange import ENROL_PATH, MAX_BYTES, RENEW_PATH
+from edge.enrolment_exchange import ENROL_PATH, MAX_BYTES, RENEW_PATH, WORKED_PATH
 from edge.enrolment_ledger import read_issued
 from edge.enrolment_token import mint_token
 from edge.provision.deployment import utc_now
@@ -84,6 +84,12 @@ def test_a_certificate_is_renewed_for_the_unit_that_shows_it_alone(
     status, said = endpoint.renew("xe-2", make_request("xe-2")[0], own)
     assert status == 403
     assert "newer certificates" in said["error"]
+    # By that which it uses a unit says so, and for nobody else.
+    assert endpoint.post(WORKED_PATH, b'{"unit":"xe-2"}', new) == (200, {"v": 1, "unit": "xe-2"})
+    assert endpoint.post(WORKED_PATH, b'{"unit":"xe-3"}', new)[0] == 403
+    assert endpoint.post(WORKED_PATH, b'{"unit":"xe-2"}')[0] == 403
+    assert endpoint.post(WORKED_PATH, b"{", new)[0] == 400
+    assert endpoint.post(WORKED_PATH, b'{"unit":"xe-2"}', own)[0] == 403
     own = new
     assert endpoint.renew("xe-3", make_request("xe-3")[0], own)[0] == 403
     assert endpoint.renew("xe-2", make_request("xe-3")[0], own)[0] == 403

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.certificates import CENTRE, Authority, make_request
+from edge.certificates import CENTRE, Authority, facts, make_request
 from edge.enrolment.app import ADDRESS_BURST, UNIT_BURST
 from edge.enrolment.app import Endpoint as Application
-from edge.enrolment.service import Enrolment
+from edge.enrolment.service import Enrolment, Shown
 from edge.enrolment.settings import LimitSettings
-from edge.enrolment_exchange import ENROL_PATH, EnrolmentRequest
-from edge.enrolment_ledger import Ledger, read_issued
+from edge.enrolment_exchange import ENROL_PATH, EnrolmentRequest, EnrolmentWorked
+from edge.enrolment_ledger import Ledger, read_issued, read_lineages
 from edge.enrolment_token import mint_token
 from edge.errors import ChainError, EnrolmentError
 from edge.sealing import Signer
@@ -35,9 +35,13 @@ class Centre:
         root, _ = Authority.make("edge gia-lai", now)
         issuing = root.issue_authority("edge gia-lai units", now)
         assert issuing.key is not None
+        self.authority = Authority(issuing.certificate, issuing.key)
+        self._start()
+
+    def _start(self) -> None:
         self.ledger = Ledger(self.path)
         self.enrolment = Enrolment(
-            Authority(issuing.certificate, issuing.key),
+            self.authority,
             self.ledger,
             self.clock,
             deployment="gia-lai",
@@ -49,10 +53,35 @@ class Centre:
     def token(self, unit: str, days: int = 1, *, key: Signer = KEY, of: str = "gia-lai") -> bytes:
         return mint_token(of, unit, self.today + timedelta(days=days), key)
 
+    def renew(self, shown: Shown) -> Shown:
+        """A new certificate by the one *shown*."""
+        asked = EnrolmentRequest(unit=shown.unit, request=make_request(shown.unit)[0].decode())
+        return shown_as(self.enrolment.renew(asked, shown).certificate)
+
+    def worked(self, shown: Shown) -> None:
+        self.enrolment.worked(EnrolmentWorked(unit=shown.unit), shown)
+
+    def by_hand(self, unit: str, days: float) -> Shown:
+        """A certificate that was signed at the office."""
+        now = datetime.fromisoformat(self.clock.now().at)
+        issued = self.authority.issue_client(unit, now + timedelta(days=days), 30)
+        return shown_as(issued.certificate.decode())
+
+    def start_again(self) -> None:
+        """As after a power cut."""
+        self.ledger.close()
+        self._start()
+
     def enrol(self, unit: str, token: bytes, name: str = "") -> str:
         request = make_request(name or unit)[0].decode()
         asked = EnrolmentRequest(unit=unit, token=token, request=request)
         return self.enrolment.enrol(asked).certificate
+
+
+def shown_as(certificate: str) -> Shown:
+    """What the endpoint sees of a unit that shows *certificate*."""
+    known = facts(certificate.encode())
+    return Shown(known.name, f"{known.serial:x}", known.not_after)
 
 
 @pytest.fixture
@@ -151,3 +180,84 @@ def test_who_asks_too_often_waits_and_others_do_not(centre: Centre) -> None:
     assert quiet.post(ENROL_PATH, content=good).status_code == 200
     centre.clock.advance(3600)
     assert noisy.post(ENROL_PATH, content=body).status_code == 403
+
+
+def test_once_a_new_certificate_has_worked_the_one_before_renews_nothing(centre: Centre) -> None:
+    first = shown_as(centre.enrol("xe-1", centre.token("xe-1")))
+    centre.worked(first)
+    second = centre.renew(first)
+    # Until it has worked the unit may need its old one: the power may have gone.
+    assert centre.renew(first)
+    third = centre.renew(second)
+
+    centre.worked(third)
+    centre.start_again()
+
+    for old in (first, second):
+        with pytest.raises(EnrolmentError, match="newer certificates"):
+            centre.renew(old)
+        with pytest.raises(EnrolmentError, match="newer certificates"):
+            centre.worked(old)
+    assert centre.renew(third)
+    assert first.serial in read_lineages(centre.path)["xe-1"].replaced
+
+
+def test_what_a_copied_key_was_given_beside_the_unit_ends_when_the_units_works(
+    centre: Centre, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = shown_as(centre.enrol("xe-1", centre.token("xe-1")))
+    centre.worked(first)
+    thief = centre.renew(first)
+    thiefs_next = centre.renew(thief)
+    own = centre.renew(first)
+    caplog.set_level("WARNING")
+
+    centre.worked(own)
+
+    assert "its key was copied" in caplog.text
+    for shown in (first, thief, thiefs_next):
+        with pytest.raises(EnrolmentError, match="newer certificates"):
+            centre.renew(shown)
+    assert centre.renew(own)
+    assert read_lineages(centre.path)["xe-1"].replaced == {
+        each.serial for each in (first, thief, thiefs_next)
+    }
+
+
+def test_a_usual_renewal_is_no_alarm(centre: Centre, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING")
+    shown = shown_as(centre.enrol("xe-1", centre.token("xe-1")))
+    for _ in range(3):
+        centre.worked(shown)
+        # The answer to this one stays known until it has worked, and is told as often as asked.
+        centre.worked(shown)
+        shown = centre.renew(shown)
+    centre.worked(shown)
+    by_token = shown_as(centre.enrol("xe-1", centre.token("xe-1")))
+    centre.worked(by_token)
+
+    assert not caplog.records
+    lines = [json.loads(line)["what"] for line in centre.path.read_text().splitlines()]
+    assert lines.count("worked") == 5
+
+
+def test_one_that_was_signed_by_hand_counts_by_its_end(centre: Centre) -> None:
+    old, new = centre.by_hand("xe-1", -3), centre.by_hand("xe-1", 3)
+    first = shown_as(centre.enrol("xe-1", centre.token("xe-1")))
+    centre.worked(first)
+
+    with pytest.raises(EnrolmentError, match="newer certificates"):
+        centre.renew(old)
+    centre.worked(new)
+
+    with pytest.raises(EnrolmentError, match="newer certificates"):
+        centre.renew(first)
+    assert centre.renew(new)
+
+
+def test_nobody_speaks_for_another_or_for_a_revoked_unit(centre: Centre) -> None:
+    shown = shown_as(centre.enrol("xe-1", centre.token("xe-1")))
+    with pytest.raises(EnrolmentError, match="no other"):
+        centre.enrolment.worked(EnrolmentWorked(unit="xe-2"), shown)
+    with pytest.raises(EnrolmentError, match="was revoked"):
+        centre.worked(Shown("cu-1", "7", shown.not_after))

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
 
 from edge.certificates import check_identity, facts, make_request
 from edge.enrolment_exchange import EnrolmentAnswer, EnrolmentRequest, decode
-from edge.enrolment_ledger import IssuedRecord, Ledger, fingerprint
+from edge.enrolment_ledger import IssuedRecord, Ledger, WorkedRecord, fingerprint, read_issued
 from edge.enrolment_token import mint_token
 from edge.provision.__main__ import main
-from edge.provision.certifying import take_issued
+from edge.provision.certifying import Taken, take_issued
 from edge.provision.deployment import Deployment, utc_now
 from edge.provision.layout import AUTHORITY, SETUP_KEY
 from edge.provision.machines import issuing_authority
@@ -21,6 +22,13 @@ from tests.provision.deployments import a_deployment
 
 def run(folder: Path, *args: str) -> int:
     return main([*args, "--config", str(folder / "provision.toml")])
+
+
+def x509_lists(pem: bytes) -> list[x509.RevokedCertificate]:
+    """What the lists of revocations in *pem* have."""
+    mark = b"-----END X509 CRL-----\n"
+    lists = [x509.load_pem_x509_crl(part + mark) for part in pem.split(mark)[:-1]]
+    return [one for each in lists for one in each]
 
 
 def leave_request(deployment: Deployment, stick: Path, unit: str, named: str = "") -> bytes:
@@ -107,7 +115,7 @@ def test_what_was_issued_is_known_at_the_office_and_revoked_with_its_unit(tmp_pa
     a_ledger(deployment, path, "cho-1-a", "cho-1-b", "cho-1-a")
 
     assert run(deployment.folder, "issued", str(path)) == 0
-    assert take_issued(deployment, path) == 0
+    assert take_issued(deployment, path, utc_now()) == Taken(0, 0)
     a_ledger(deployment, path, "cho-1-a")
     assert run(deployment.folder, "revoke", "cho-1-a", "--issued", str(path)) == 0
 
@@ -115,6 +123,59 @@ def test_what_was_issued_is_known_at_the_office_and_revoked_with_its_unit(tmp_pa
     assert len(given) == 3
     assert all(one.revoked is not None for one in given)
     assert all(one.revoked is None for one in deployment.inventory.unit("cho-1-b").certificates)
+
+
+def test_what_another_has_taken_the_place_of_is_on_the_list_of_revocations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    path = tmp_path / "issued.jsonl"
+    a_ledger(deployment, path, "cho-1-a", "cho-1-a", "cho-1-a")
+    first, second, third = read_issued(path)
+    ledger = Ledger(path)
+    ledger.add(
+        WorkedRecord(unit="cho-1-a", serial=second.serial, not_after=second.not_after), utc_now()
+    )
+    ledger.close()
+
+    assert run(deployment.folder, "issued", str(path)) == 0
+
+    assert "3 certificates are new, 2 were replaced" in capsys.readouterr().out
+    listed = (deployment.folder / "broker/revoked.pem").read_bytes()
+    numbers = {f"{one.serial_number:x}" for one in x509_lists(listed)}
+    assert numbers == {first.serial, third.serial}
+    unit = deployment.inventory.unit("cho-1-a")
+    assert unit.revoked is None
+    assert unit.certificate is not None
+    assert unit.certificate.serial == second.serial
+    assert take_issued(deployment, path, utc_now()) == Taken(0, 0)
+    # A certificate that is long over makes no list longer.
+    deployment.write_broker(utc_now() + timedelta(days=61))
+    assert not x509_lists((deployment.folder / "broker/revoked.pem").read_bytes())
+
+
+def test_a_token_is_for_one_key_by_hand_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    leave_request(deployment, stick, "cho-1-a")
+    request = stick / "cho-1-a.request.json"
+    first = request.read_bytes()
+    assert run(deployment.folder, "sign", str(stick)) == 0
+    # The stick was lost on its way back: the unit asks again, with the same key.
+    assert run(deployment.folder, "sign", str(stick)) == 0
+
+    asked = decode(first, EnrolmentRequest)
+    other = msgspec.structs.replace(asked, request=make_request("cho-1-a")[0].decode())
+    request.write_bytes(msgspec.json.encode(other))
+    assert run(deployment.folder, "sign", str(stick)) == 1
+
+    said = capsys.readouterr().err
+    assert "was used for another key" in said
+    assert "edge-provision code cho-1-a --enrol" in said
+    assert len(deployment.inventory.unit("cho-1-a").certificates) == 2
 
 
 def test_a_ledger_that_was_changed_or_is_anothers_is_refused_whole(

@@ -10,9 +10,10 @@ import pytest
 
 from edge import config
 from edge.broker import BrokerSettings, tls_context
-from edge.certificates import check_identity, facts
+from edge.certificates import check_identity, facts, make_request
 from edge.clock import utc_text
-from edge.enrolment_ledger import read_issued
+from edge.demo.broker import free_port
+from edge.enrolment_ledger import WorkedRecord, read_issued, read_ledger
 from edge.errors import EdgeError, EnrolmentError
 from edge.provision.__main__ import main
 from edge.provision.cards import make_batch_card, make_token
@@ -29,7 +30,7 @@ from tests.fakes import FakeClock
 from tests.provision.deployments import a_deployment
 from tests.scanner.machine import Machine
 
-UNITS = ("cho-1-a", "cho-1-b", "cho-1-c", "cho-1-d", "cho-1-e", "cho-1-f")
+UNITS = ("cho-1-a", "cho-1-b", "cho-1-c", "cho-1-d", "cho-1-e", "cho-1-f", "cho-1-g", "cho-1-h")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,11 @@ class Unit:
 
     def both(self) -> bytes:
         return (self.folder / PRESENT).read_bytes()
+
+    def worked(self) -> int:
+        """How often the centre has heard that one works."""
+        found = [one for one in read_ledger(self.endpoint.ledger) if isinstance(one, WorkedRecord)]
+        return [one.unit for one in found].count(self.name)
 
     def issued(self) -> int:
         """How many certificates the centre has given it."""
@@ -355,7 +361,7 @@ def test_one_that_has_ended_waits_for_a_new_token(tmp_path: Path, endpoint: Endp
 def test_keys_are_changed_when_the_centre_wants_it(tmp_path: Path, endpoint: Endpoint) -> None:
     unit = Unit(tmp_path, endpoint, "cho-1-a")
     unit.enrol()
-    before, issued = unit.both(), unit.issued()
+    before, issued, worked = unit.both(), unit.issued(), unit.worked()
 
     unit.enroller.rotate()
     # Wanted is wanted, also after a power cut.
@@ -366,6 +372,65 @@ def test_keys_are_changed_when_the_centre_wants_it(tmp_path: Path, endpoint: End
 
     assert unit.issued() == issued + 1
     assert unit.both().splitlines()[1] != before.splitlines()[1]
+    # The centre has heard that, once, and renews the old one no more.
+    copied = tmp_path / "copied.pem"
+    copied.write_bytes(before)
+    status, said = endpoint.renew("cho-1-a", make_request("cho-1-a")[0], copied)
+    assert (status, "newer certificates" in said["error"]) == (403, True)
+    unit.start()
+    unit.enroller.step()
+    assert unit.worked() == worked + 1
+
+
+def test_the_old_key_serves_until_the_new_one_has_worked_and_the_centre_knows(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-g")
+    unit.enrol()
+    unit.enroller.step()
+    copied = tmp_path / "copied.pem"
+    copied.write_bytes(unit.both())
+    unit.enroller.rotate()
+    unit.enroller.step()
+
+    # On trial: nothing is said of it, however often it looks.
+    unit.enroller.step()
+    assert unit.worked() == 1
+    # It has worked, and the network goes; and then the power.
+    unit.works()
+    url, endpoint.port = endpoint.port, free_port()
+    unit.start()
+    unit.enroller.step()
+    endpoint.port = url
+    assert unit.worked() == 1
+    assert unit.enroller.trouble == ""
+    assert endpoint.renew("cho-1-g", make_request("cho-1-g")[0], copied)[0] == 200
+
+    unit.start()
+    unit.enroller.step()
+
+    assert unit.worked() == 2
+    assert endpoint.renew("cho-1-g", make_request("cho-1-g")[0], copied)[0] == 403
+    assert unit.enroller.trouble == ""
+
+
+def test_a_unit_whose_key_somebody_has_copied_and_used_says_so(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    unit = Unit(tmp_path, endpoint, "cho-1-h")
+    unit.enrol()
+    thief = Unit(tmp_path / "thief", endpoint, "cho-1-h")
+    thief.folder.mkdir(parents=True)
+    (thief.folder / PRESENT).write_bytes(unit.both())
+    thief.enroller.rotate()
+    thief.enroller.step()
+    thief.works()
+    thief.enroller.step()
+
+    unit.enroller.step()
+
+    unit.enroller.step()
+    assert "if its key was copied, revoke it" in unit.enroller.trouble
 
 
 def test_where_there_is_never_a_network_a_stick_carries_request_and_certificate(
