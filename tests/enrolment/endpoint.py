@@ -36,6 +36,8 @@ class Endpoint:
             f'[issuing]\ndeployment = "{self.deployment.settings.deployment.name}"\n'
             f'ledger_file = "{self.ledger}"\ncertificate_days = {self._days}\n'
             f'[web]\nhost = "127.0.0.1"\nport = {self.port}\n'
+            # One unit plays many here; tests/enrolment/test_service.py has who asks too often.
+            "[limits]\naddress_per_minute = 100000\nunit_per_hour = 10000\n"
         )
         log = self.folder / "endpoint.log"
         before = log.read_text().count("edge-enrol: https") if log.exists() else 0
