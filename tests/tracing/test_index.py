@@ -216,6 +216,15 @@ def test_overlaps_are_of_intervals_ranked_and_with_their_certainty(
     assert meeting.at_most == 62.0
 
 
+@pytest.mark.parametrize(("until", "counts"), [("08:12", False), ("08:13", True)])
+def test_a_meeting_counts_from_fifteen_minutes_on_with_a_minute_for_each_clock(
+    index: Index, questions: Questions, until: str, counts: bool
+) -> None:
+    index.add([*stay("08:00", "10:00", pin=A), *stay("07:00", until, pin=B)], "1")
+
+    assert bool(questions.overlaps(who(questions, "pin", A), SINCE, UNTIL)) is counts
+
+
 def test_a_minute_together_in_a_vehicle_counts_but_another_trip_does_not(
     index: Index, questions: Questions
 ) -> None:
