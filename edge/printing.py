@@ -54,6 +54,11 @@ class Paper:
         """How many pages there are so far."""
         return self._pdf.page_no()
 
+    @property
+    def room_mm(self) -> float:
+        """How much of this page is left, in millimetres."""
+        return float(self._pdf.h - self._pdf.b_margin - self._pdf.get_y())
+
     def text(self, text: str, size: float = 10, *, bold: bool = False, soft: bool = False) -> None:
         """A paragraph of *size* points."""
         self._pdf.set_font(_FAMILY, "B" if bold else "", size)
@@ -61,6 +66,19 @@ class Paper:
         self._pdf.multi_cell(
             0, size * 0.5, printable(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
         )
+
+    def sides(self, left: str, right: str, size: float, *, bold: bool = False) -> None:
+        """Two texts beside each other, each in the middle of its half; a line may break."""
+        self._pdf.set_font(_FAMILY, "B" if bold else "", size)
+        self._pdf.set_text_color(*_INK)
+        top, half, ends = self._pdf.get_y(), self._pdf.epw / 2, []
+        for number, text in enumerate((left, right)):
+            self._pdf.set_xy(self._pdf.l_margin + number * half, top)
+            self._pdf.multi_cell(
+                half, size * 0.5, printable(text), align="C", new_x=XPos.LMARGIN, new_y=YPos.NEXT
+            )
+            ends.append(self._pdf.get_y())
+        self._pdf.set_y(max(ends))
 
     def space(self, mm: float) -> None:
         """Leave *mm* millimetres free."""

@@ -17,11 +17,15 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, time
+from itertools import chain, islice
 from typing import Any, BinaryIO, Literal
 
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
 from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet.properties import PageSetupProperties
 
 from edge.errors import TableError
 
@@ -31,6 +35,10 @@ Kind = Literal["csv", "xlsx"]
 
 #: Excel's own limit for the text of one cell.
 CELL_CHARACTERS = 32_767
+#: Columns of an XLSX are as wide, in characters, as what stands in so many first rows, and at most.
+LOOKED_AT, WIDEST = 200, 50
+#: The number by which an XLSX knows that paper.
+A4 = 9
 #: What a table from outside may have; more is refused before it takes our memory.
 MAX_FILE_BYTES = 50_000_000
 MAX_UNPACKED_BYTES = 200_000_000
@@ -84,13 +92,38 @@ def write_xlsx(
     with closing(openpyxl.Workbook(write_only=True)) as book:
         sheet = book.create_sheet(_NOT_IN_A_TITLE.sub(" ", harmless(title))[:31] or "1")
         sheet.freeze_panes = "A2"
-        sheet.append([_xlsx_cell(sheet, cell) for cell in header])
+        rows = iter(rows)
+        first = list(islice(rows, LOOKED_AT))
+        letters = _set_up_to_print(sheet, header, first)
+        titles = [_xlsx_cell(sheet, cell) for cell in header]
+        for title_cell in titles:
+            title_cell.font = Font(bold=True)
+        sheet.append(titles)
         count = 0
-        for row in rows:
+        for row in chain(first, rows):
             sheet.append([_xlsx_cell(sheet, cell) for cell in row])
             count += 1
+        sheet.auto_filter.ref = f"A1:{letters}{count + 1}"
         book.save(out)
     return count
+
+
+def _set_up_to_print(sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Columns as wide as what stands in them, and pages across, as wide as the table.
+
+    Gives the letters of the last column.
+    """
+    for number, title in enumerate(header):
+        texts = (row[number] for row in rows if number < len(row))
+        longest = max((len(str(text)) for text in texts if text is not None), default=0)
+        width = min(max(longest, len(title)) + 3, WIDEST)
+        sheet.column_dimensions[get_column_letter(number + 1)].width = width
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.paperSize = A4
+    sheet.page_setup.fitToHeight = 0
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+    sheet.print_title_rows = "1:1"
+    return str(get_column_letter(max(len(header), 1)))
 
 
 def write_table(

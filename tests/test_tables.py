@@ -241,3 +241,17 @@ def test_a_row_far_away_does_not_become_a_million_rows() -> None:
 
     with pytest.raises(TableError, match=str(MAX_ROWS)):
         list(read_table(io.BytesIO(out.getvalue()), "x.xlsx"))
+
+
+def test_a_sheet_is_ready_to_be_read_and_printed() -> None:
+    out = io.BytesIO()
+    rows = [("Chợ Mẫu, cổng 1", 5), ("x" * 500, None), ("",)]
+    write_xlsx(out, ("Địa điểm", "Lượt vào"), rows, "Ngày")
+    sheet = openpyxl.load_workbook(io.BytesIO(out.getvalue()))["Ngày"]
+
+    widths = [sheet.column_dimensions[name].width for name in ("A", "B")]
+    assert widths == [50.0, len("Lượt vào") + 3]
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("A2", "A1:B4")
+    assert sheet["A1"].font.bold
+    assert (sheet.page_setup.orientation, sheet.print_title_rows) == ("landscape", "$1:$1")
+    assert sheet.sheet_properties.pageSetUpPr.fitToPage

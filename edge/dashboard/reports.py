@@ -5,7 +5,7 @@ in charge, so that nobody has to type numbers to report "kịp thời".
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -24,13 +24,24 @@ from edge.dashboard.coverage import (
 from edge.dashboard.local_time import day_text, local, number_text
 from edge.printing import Paper
 from edge.register import KINDS, Place
+from edge.storage import counts
 from edge.tables import Cell, write_table
 
 Period = Literal["daily", "weekly"]
 #: In which forms a report is made; each is a file's ending.
 FORMS = ("pdf", "xlsx", "csv")
 #: So many lines of each table fit on the one page; the tables have them all.
-COMMUNES, BODIES = 18, 8
+COMMUNES, BODIES = 15, 6
+#: So many characters of the names of places that do not scan stand in one sentence.
+NAMED = 260
+#: What a department fills in by hand where it passes the page on as its own.
+MOTTO = ("CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "Độc lập - Tự do - Hạnh phúc")
+SIGNED = (("NGƯỜI LẬP", "THỦ TRƯỞNG ĐƠN VỊ"), ("(Ký, ghi rõ họ tên)", "(Ký, đóng dấu)"))
+SIGNED_MM = 36.0
+MEANINGS = (
+    "Không phát sinh: thiết bị có tín hiệu nhưng không có lượt quét nào. Không tín hiệu: không"
+    " thiết bị nào của địa điểm liên lạc được."
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Report:
     address: str  #: of the pages, where each number opens to its rows; "" if not known
     communes: Coverage
     bodies: Coverage
+    #: Registered places without a scan in all of the last days, seven of them or two weeks.
+    idle: tuple[Place, ...]
 
     @property
     def span(self) -> Span:
@@ -60,12 +73,17 @@ def report_of(
     address: str = "",
 ) -> Report:
     """The report of the day *last*, or of the seven days that end with it."""
-    span = Span(last if period == "daily" else last - timedelta(days=6), last)
+    span = Span(last if period == "daily" else last - _SIX_DAYS, last)
 
     def by(grouping: Grouping) -> Coverage:
         return coverage(connection, register, span, grouping, "vi")
 
-    return Report(deployment, period, local(now), address.rstrip("/"), by("commune"), by("body"))
+    communes = by("commune")
+    week = counts.by_place(
+        connection, span.before.first if period == "weekly" else last - _SIX_DAYS, last
+    )
+    idle = tuple(covered.place for covered in communes.total.places if covered.place.id not in week)
+    return Report(deployment, period, local(now), address.rstrip("/"), communes, by("body"), idle)
 
 
 def file_of(report: Report, form: str) -> bytes:
@@ -74,10 +92,12 @@ def file_of(report: Report, form: str) -> bytes:
         return _paper(report)
     out = io.BytesIO()
     header = (*HEADER, LINK_HEADER) if report.address else HEADER
-    write_table(out, "xlsx" if form == "xlsx" else "csv", header, _rows(report), _title(report))
+    title = _title(report).rpartition(" QR ")[2].capitalize()
+    write_table(out, "xlsx" if form == "xlsx" else "csv", header, _rows(report), title)
     return out.getvalue()
 
 
+_SIX_DAYS = timedelta(days=6)
 HEADER = (
     "Tỉnh",
     "Huyện",
@@ -135,8 +155,13 @@ def _row(covered: Covered, day: date) -> tuple[Cell, ...]:
 def _paper(report: Report) -> bytes:
     paper = Paper(_title(report), report.made)
     total = report.communes.total
-    paper.text(report.deployment, 9, soft=True)
+    made = report.made
+    paper.sides(report.deployment.upper(), MOTTO[0], 9, bold=True)
+    paper.sides("Số: ........../BC-..........", MOTTO[1], 9)
+    paper.sides("", f"Ngày {made:%d} tháng {made:%m} năm {made:%Y}", 9)
+    paper.space(3)
     paper.text(_title(report), 15, bold=True)
+    paper.text(f"Kính gửi: {'.' * 60}", 9.5)
     paper.text(
         "Việc quét mã QR khi ra vào các địa điểm theo Công văn 144/CV-BCĐ. Chỉ gồm số đếm, không có"
         f" dữ liệu cá nhân. Lập lúc {report.made:%H:%M} ngày {_day(report.made.date())}.",
@@ -171,9 +196,13 @@ def _paper(report: Report) -> bytes:
     )
     paper.space(2)
     paper.text(_comparison(report), 9.5)
-    paper.space(2)
+    for sentence in _named(report):
+        paper.space(1)
+        paper.text(sentence, 9.5)
     _lines(paper, "Theo xã, phường, nơi kém nhất trước", report.communes, COMMUNES)
     _lines(paper, "Theo cơ quan phụ trách, nơi kém nhất trước", report.bodies, BODIES)
+    paper.space(1)
+    paper.text(MEANINGS, 8, soft=True)
     if strangers := sum(count.all for count in report.communes.strangers.values()):
         paper.space(2)
         paper.text(f"Ngoài ra có {_n(strangers)} lượt quét ở địa điểm chưa đăng ký.", 9)
@@ -185,7 +214,44 @@ def _paper(report: Report) -> bytes:
             8,
             soft=True,
         )
+    # Where a long list has taken its room, the page is signed elsewhere.
+    if paper.room_mm >= SIGNED_MM:
+        paper.space(6)
+        paper.sides(*SIGNED[0], 10, bold=True)
+        paper.sides(*SIGNED[1], 9)
     return paper.bytes()
+
+
+def _named(report: Report) -> Iterator[str]:
+    """Which places do not scan, by name: those whose units are silent, those without a scan, and
+    those that have had none for long.
+    """
+    places = report.communes.total.places
+    day = report.span.last
+    for heading, found in (
+        ("Không có tín hiệu", [one.place for one in places if one.state == "silent"]),
+        ("Không phát sinh lượt quét", [one.place for one in places if one.state == "zero"]),
+        (
+            "Bảy ngày liền không có lượt nào"
+            if report.period == "daily"
+            else "Hai tuần liền không có lượt nào",
+            report.idle,
+        ),
+    ):
+        if found:
+            yield f"{heading} ({_n(len(found))}): {_names(found, day)}."
+
+
+def _names(places: Sequence[Place], day: date) -> str:
+    """*places* with their communes, as many as there is room for."""
+    named: list[str] = []
+    for place in sorted(places, key=lambda one: one.name):
+        area = place.admin_on(day)
+        name = _cut(place.name) + (f" ({_cut(area.commune)})" if area and area.commune else "")
+        if named and sum(map(len, named)) + len(name) > NAMED:
+            return f"{'; '.join(named)}; và {_n(len(places) - len(named))} nơi khác"
+        named.append(name)
+    return "; ".join(named)
 
 
 def _lines(paper: Paper, heading: str, found: Coverage, most: int) -> None:
@@ -217,10 +283,8 @@ def _lines(paper: Paper, heading: str, found: Coverage, most: int) -> None:
 
 
 def _line(line: Line) -> tuple[str, ...]:
-    # A name may be as long as the register lets it; on one page it is cut.
-    name = line.group or "(chưa ghi)"
     return (
-        name if len(name) <= 40 else name[:39] + "…",
+        _cut(line.group or "(chưa ghi)"),
         _n(line.registered),
         _n(line.number("active")),
         _n(line.number("zero")),
@@ -232,15 +296,24 @@ def _line(line: Line) -> tuple[str, ...]:
     )
 
 
+def _cut(name: str) -> str:
+    # A name may be as long as the register lets it; on one page it is cut.
+    return name if len(name) <= 40 else name[:39] + "…"
+
+
 def _comparison(report: Report) -> str:
     total, before = report.communes.total, report.span.before
     days = _day(before.first)
     if before.days > 1:
         days += f" đến {_day(before.last)}"
     ratio = "" if total.ratio is None else f" Cứ 100 lượt vào có {100 * total.ratio:.0f} lượt ra."
+    change = ""
+    if total.change is not None:
+        word = "tăng" if total.change >= 0 else "giảm"
+        change = f", {word} {100 * abs(total.change):.0f} %"
     return (
-        f"Tổng {_n(total.count.all)} lượt quét; kỳ trước ({days}): {_n(total.before.all)} lượt,"
-        f" thay đổi {_change(total)}.{ratio}"
+        f"Tổng {_n(total.count.all)} lượt quét{change} so với kỳ trước ({days}:"
+        f" {_n(total.before.all)} lượt).{ratio}"
     )
 
 

@@ -79,13 +79,36 @@ def test_the_page_says_what_the_letter_asks_for(deployment: Deployment) -> None:
         "1 (33 %)",
         "1.200",
         "1.234 lượt quét",
-        "+100 %",
+        "tăng 100 % so với kỳ trước (25/06/2021: 617 lượt)",
         "25/06/2021",
         "Cứ 100 lượt vào có 3 lượt ra",
     ):
         assert number in text, number
     assert "Phường Mẫu, Thành phố Pleiku, Gia Lai" in text
     assert "Sở Giao thông vận tải" in text
+
+
+def test_the_page_names_the_places_that_do_not_scan_and_can_be_signed(
+    deployment: Deployment,
+) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=3)
+    deployment.add_scans(OTHER_PLACE, "cua-1", ins=1, day=date(2021, 6, 28))
+    note_heard(deployment.database, deployment.clock.now().at)
+
+    daily = words(files(deployment, "pdf"))
+
+    assert "Không phát sinh lượt quét (1): Bến xe Mẫu (Phường Mẫu)." in daily
+    assert "Không có tín hiệu (1): Xe buýt 81B-012.34 (Phường Mẫu)." in daily
+    # On Monday the station scanned; the bus has not for a week.
+    assert "Bảy ngày liền không có lượt nào (1): Xe buýt 81B-012.34 (Phường Mẫu)." in daily
+    for part in ("CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "SỞ MẪU", "Kính gửi:", "(Ký, đóng dấu)"):
+        assert part in daily, part
+    with deployment.database.reading() as connection:
+        register = Places().all(connection)
+        now = deployment.clock.now().at
+        weekly = report_of(connection, register, "Sở Mẫu", "weekly", DAY, now)
+    assert [place.id for place in weekly.idle] == ["xe-81b-01234"]
+    assert "Hai tuần liền không có lượt nào (1)" in words(file_of(weekly, "pdf"))
 
 
 def test_a_report_links_to_the_rows_behind_its_numbers(deployment: Deployment) -> None:
@@ -171,6 +194,7 @@ def test_a_province_of_long_names_still_fits_on_one_page(deployment: Deployment)
 
     pdf = files(deployment, "pdf", date(2025, 8, 1))
 
+    assert "nơi khác." in words(pdf)
     assert len(PdfReader(io.BytesIO(pdf)).pages) == 1
     assert len(pdf) < 150_000
 
