@@ -7,6 +7,7 @@ on the desk alone: no other tier ever has a function of an identifier that could
 """
 
 import hashlib
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,23 @@ TOKEN_BYTES = 16
 
 # A byte each, so that one number as two kinds gives two tokens that nobody can match.
 _DOMAIN: dict[str, bytes] = {kind: f"edge {kind}".encode() for kind in KINDS}
+
+
+_BETWEEN = re.compile(r"[\s.]+")
+#: What a number of each kind looks like, in capitals, and how to say so. Scanners keep no other.
+_FORMS: dict[Kind, tuple[re.Pattern[str], str]] = {
+    "pin": (re.compile(r"[0-9]{12}"), "a personal number has 12 digits"),
+    # Twelve digits are a personal number, whichever document shows it.
+    "document": (
+        re.compile(r"(?![0-9]{12}$)[0-9A-Z]{1,20}"),
+        "a passport or old card has up to 20 letters and digits; 12 digits alone are a pin",
+    ),
+    "bhyt": (
+        re.compile(r"[A-Z]{2}[0-9][0-9A-Z]{12}|[0-9]{10}"),
+        "a health-insurance card has 2 letters and 13 more characters, or 10 digits",
+    ),
+    "qid": (re.compile(r"[0-9A-Z-]{1,32}"), "a QID has 1 to 32 letters, digits, hyphens"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,14 +89,22 @@ class Tokens:
         return Token(kind, self._keyed(_DOMAIN[kind], _normal(kind, value)))
 
     def of_text(self, number: str) -> Token:
-        """The token of an identifier as people give it: "pin:…", "bhyt:…". Raises DeskError."""
+        """The token of an identifier as people give it: "pin:…", "bhyt:…". Raises DeskError.
+
+        So it does for what no document can show: who mistypes a number must not be told that nobody
+        with it was anywhere, nor that all of them is erased.
+        """
         kind, _, value = number.partition(":")
-        for known in KINDS:
-            if kind == known != "name" and value.strip():
-                return self.token(known, value)
-        # The number itself is not repeated.
-        kinds = ", ".join(f"{known}:NUMBER" for known in KINDS if known != "name")
-        raise DeskError(f"a person is named by {kinds}")
+        for known, (form, words) in _FORMS.items():
+            if kind != known:
+                continue
+            # As people write numbers: in groups.
+            typed = _BETWEEN.sub("", value)
+            if form.fullmatch(typed.upper()):
+                return self.token(known, typed)
+            # The number itself is not repeated.
+            raise DeskError(f"{known}: {words}; {len(typed)} characters were typed")
+        raise DeskError(f"a person is named by {', '.join(f'{known}:NUMBER' for known in _FORMS)}")
 
     def _keyed(self, domain: bytes, value: str) -> bytes:
         return hashlib.blake2b(

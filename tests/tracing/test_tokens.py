@@ -5,10 +5,10 @@ import hmac
 
 import pytest
 
-from edge.errors import SealError
+from edge.errors import DeskError, SealError
 from edge.messages import Identity
 from edge.scanner.documents import Document, classify
-from edge.tracing.tokens import Token, Tokens, plain_name
+from edge.tracing.tokens import Kind, Token, Tokens, plain_name
 
 SECRET = bytes(range(32))
 
@@ -84,6 +84,48 @@ def test_passports_and_old_cards_are_of_a_kind_of_their_own() -> None:
 )
 def test_a_name_is_compared_as_the_personal_code_writes_it(name: str, plain: str) -> None:
     assert plain_name(name) == plain
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "value"),
+    [
+        ("pin:064190000123", "pin", "064190000123"),
+        ("pin: 064 190 000 123 ", "pin", "064190000123"),
+        ("pin:064.190.000.123", "pin", "064190000123"),
+        ("bhyt:gd 4 64 0000000001", "bhyt", "GD4640000000001"),
+        ("bhyt:0000000001", "bhyt", "GD4640000000001"),
+        ("document:c0000001", "document", "C0000001"),
+        ("qid:169900000000000001", "qid", "169900000000000001"),
+    ],
+)
+def test_a_number_is_found_as_people_type_it(typed: str, kind: Kind, value: str) -> None:
+    assert Tokens(SECRET).of_text(typed) == Tokens(SECRET).token(kind, value)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "pin:06419000012",
+        "pin:0641900001233",
+        "pin:06419000012O",
+        "pin:",
+        "bhyt:064190000123",
+        "bhyt:GD464000000000",
+        "document:064190000123",
+        "document:C 000-0001",
+        "qid:" + "1" * 33,
+        "name:TRAN THI MAU",
+        "064190000123",
+        "pin:٠٦٤١٩٠٠٠٠١٢٣",
+    ],
+)
+def test_a_number_that_no_document_shows_is_refused_and_not_repeated(typed: str) -> None:
+    """Else who mistypes it is told that nobody with it was anywhere."""
+    with pytest.raises(DeskError) as caught:
+        Tokens(SECRET).of_text(typed)
+
+    number = typed.removeprefix("pin:")
+    assert not number or number not in str(caught.value)
 
 
 def test_a_name_alone_is_weak_and_needs_the_year() -> None:
