@@ -1,5 +1,6 @@
 """Places as people type them: rows of a spreadsheet, and back into one."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -32,6 +33,8 @@ COLUMNS = (
     "operator",
 )
 REQUIRED = COLUMNS[:3]
+#: Where a column's value stands in a place: people know the column.
+_INSIDE = re.compile(r"^(?:admin\[\d+\]|vehicle)\.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def place_from(row: Mapping[str, str], source: str) -> Place:
     try:
         place = msgspec.convert(table, Place, strict=False)
     except msgspec.ValidationError as err:
-        raise RegisterError(f"{source}: {explain(err, table, Place)}") from None
+        why = _INSIDE.sub("", explain(err, table, Place))
+        raise RegisterError(f"{source}: {why}") from None
     _check(place, source)
     return place
 

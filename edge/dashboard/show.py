@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from edge.dashboard import local_time
-from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import Right
 from edge.dashboard.web import PART_HEADER, Ask
 from edge.dashboard.words import CLOCKS, EYES, WAYS, detail_text
+from edge.refusals import why_refused
 
 ASSETS = Path(str(resources.files("edge.dashboard") / "assets"))
 THEME_COOKIE = "edge-theme"

@@ -32,6 +32,8 @@ _PIECE_BYTES = 1 << 20
 #: Left free, for what Raspberry Pi OS itself puts there.
 _KEEP_FREE_BYTES = 32 << 20
 
+_ASK = "ask the office for the folder with the packages, which `make deb` makes"
+
 Progress = Callable[[int, int], None]
 
 
@@ -59,6 +61,12 @@ def check_boot_partition(boot: Path, packages: Path | None) -> None:
         raise
     except OSError as err:
         raise ProvisionError(f"{err.filename or boot}: {err.strerror}") from err
+
+
+def wrong_machine(packages: Path) -> bool:
+    """Whether the software in the folder *packages* is for other machines than a Raspberry Pi."""
+    ours = [path.name for path in _debs(packages) if path.name.startswith("edge-scanner_")]
+    return not any(name.endswith(("_arm64.deb", "_all.deb")) for name in ours)
 
 
 def write_boot_partition(
@@ -118,10 +126,10 @@ def _end_of_stock_words(words: list[str]) -> int:
 
 def _debs(packages: Path) -> list[Path]:
     if not packages.is_dir():
-        raise ProvisionError(f"{packages}: there is no such folder; make it with: make deb")
+        raise ProvisionError(f"{packages}: there is no such folder; {_ASK}")
     found = sorted(packages.glob("*.deb"))
     if not any(path.name.startswith("edge-scanner_") for path in found):
-        raise ProvisionError(f"{packages} has no edge-scanner_*.deb; make it with: make deb")
+        raise ProvisionError(f"{packages} has no edge-scanner_*.deb; {_ASK}")
     return found
 
 

@@ -114,10 +114,29 @@ def _of_the_deployment(deployment: Deployment) -> tuple[dict[str, Any], Signer]:
 
 def next_unit(deployment: Deployment) -> UnitRecord:
     """The first unit without a card. Raises ProvisionError when each has one."""
-    for unit in deployment.inventory.units:
-        if not unit.card and not unit.code and unit.revoked is None:
-            return unit
-    raise ProvisionError("every unit has its card; name one with --unit to write it another")
+    return deployment.inventory.unit(new_units(deployment)[0])
+
+
+def new_units(deployment: Deployment) -> list[str]:
+    """The units that have neither card nor code. Raises ProvisionError when each has one."""
+    found = [
+        unit.id
+        for unit in deployment.inventory.units
+        if not unit.card and not unit.code and unit.revoked is None
+    ]
+    if not found:
+        raise ProvisionError("every unit has its card; name one with --unit to write it another")
+    return found
+
+
+def is_covered(deployment: Deployment, place: str, now: datetime) -> bool:
+    """Whether a document by which *place* may collect has not ended; of any place for ""."""
+    key = Verifier(read_key(deployment.folder / BASIS_PUBLIC))
+    known, _ = read_bases(deployment.folder / BASIS, key)
+    return any(
+        datetime.fromisoformat(basis.end) > now and (not place or basis.covers(place))
+        for basis in known
+    )
 
 
 def sign_document(deployment: Deployment, basis: LegalBasis) -> Path:

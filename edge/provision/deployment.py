@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
 
 from edge import config
 from edge.certificates import Authority, is_of_centre
-from edge.errors import EdgeError, ProvisionError
+from edge.errors import EdgeError, ProvisionError, RegisterError
 from edge.provision.inventory import (
     Inventory,
     UnitRecord,
@@ -100,24 +101,36 @@ class Deployment:
         with self.changing():
             write_register(self.folder / REGISTER, register)
 
-    def add_units(self, rows: Iterable[Mapping[str, str]]) -> list[UnitRecord]:
+    def add_units(
+        self, rows: Iterable[Mapping[str, str]], where: Iterable[str] = ()
+    ) -> list[UnitRecord]:
         """Take units in, all of them or none; those that are there already, the same, are left.
 
         Each of *rows* has id, place and direction; area, trip and hardware where they are given.
-        Raises ProvisionError or RegisterError.
+        *where* each stands, for errors. Raises ProvisionError or RegisterError.
         """
         register = self.register
         taken = []
         with self.changing_inventory() as change:
-            for row in rows:
-                unit = self._unit_from(row)
-                register.place(unit.place)
-                known = next((k for k in change.inventory.units if k.id == unit.id), None)
-                if known is not None and known.on_its_card() != unit.on_its_card():
-                    raise ProvisionError(f"there is another unit {unit.id!r}; choose another name")
-                change.put(known or unit)
-                taken.append(known or unit)
+            for row, at in zip_longest(rows, where):
+                try:
+                    taken.append(self._add_unit(row, register, change))
+                except (ProvisionError, RegisterError) as err:
+                    if not at:
+                        raise
+                    raise ProvisionError(f"{at}: {err}") from None
         return taken
+
+    def _add_unit(
+        self, row: Mapping[str, str], register: Register, change: "InventoryChange"
+    ) -> UnitRecord:
+        unit = self._unit_from(row)
+        register.place(unit.place)
+        known = next((k for k in change.inventory.units if k.id == unit.id), None)
+        if known is not None and known.on_its_card() != unit.on_its_card():
+            raise ProvisionError(f"there is another unit {unit.id!r}; choose another name")
+        change.put(known or unit)
+        return known or unit
 
     def _unit_from(self, row: Mapping[str, str]) -> UnitRecord:
         name = row.get("id", "")

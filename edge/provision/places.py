@@ -11,7 +11,8 @@ from edge.tables import read_rows
 def places_from_table(path: Path) -> list[Place]:
     """The places in a table with a row of column names; several rows of one id are its areas.
 
-    Raises RegisterError that names file and row, and takes nothing then; or TableError.
+    Raises RegisterError that names file, row and which others are wrong too, and takes nothing
+    then; or TableError.
     """
     try:
         with path.open("rb") as file:
@@ -19,7 +20,11 @@ def places_from_table(path: Path) -> list[Place]:
     except OSError as err:
         raise ProvisionError(f"{path}: cannot read it: {err.strerror}") from err
     if table.refused:
-        raise RegisterError(table.refused[0].why)
+        first, *others = table.refused
+        at = f", row {first.row}"
+        rows = ", ".join(str(one.row) for one in others[:6]) + ("..." if len(others) > 6 else "")
+        more = f"{at} (and rows {rows})" if others else at
+        raise RegisterError(first.why.replace(at, more, 1))
     return table.places
 
 

@@ -1,31 +1,30 @@
 """`edge-provision release`: takes packages in, and says which units take which version."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from edge import cli
 from edge.errors import ProvisionError
 from edge.provision import releases
+from edge.provision.commands import Commands, add_command, deployment_of
 from edge.provision.deployment import Deployment, utc_now
 from edge.provision.layout import UPDATES
 from edge.ring import Ring
 
 
-def add_release_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_release_commands(commands: Commands) -> None:
     """Give the parser of `edge-provision` what is said here."""
     release = commands.add_parser(
         "release", help="new versions of the units' software, and which units take them"
     )
     whats = release.add_subparsers(dest="what", required=True)
-    add = _command(whats, "add", _add, "take packages into the signed repository")
+    add = add_command(whats, "add", _add, "take packages into the signed repository")
     add.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="as `make deb` writes them"
     )
     add.add_argument("--units", nargs="+", default=[], metavar="UNIT", help="these take it first")
-    stage = _command(whats, "stage", _stage, "say which units take a version from now on")
+    stage = add_command(whats, "stage", _stage, "say which units take a version from now on")
     stage.add_argument("version", metavar="VERSION")
     stage.add_argument("--units", nargs="+", default=[], metavar="UNIT")
     stage.add_argument("--areas", nargs="+", default=[], metavar="AREA")
@@ -36,26 +35,15 @@ def add_release_commands(commands: "argparse._SubParsersAction[argparse.Argument
         action="store_true",
         help="also units that have a newer version go back to it",
     )
-    withdraw = _command(whats, "withdraw", _withdraw, "let no further unit take a version")
+    withdraw = add_command(whats, "withdraw", _withdraw, "let no further unit take a version")
     withdraw.add_argument("version", metavar="VERSION")
-    _command(whats, "renew", _renew, "sign the list anew, as it is, in time")
-    listed = _command(whats, "list", _list, "the versions and their units, the newest last")
+    add_command(whats, "renew", _renew, "sign the list anew, as it is, in time")
+    listed = add_command(whats, "list", _list, "the versions and their units, the newest last")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    work: Callable[[argparse.Namespace], int],
-    says: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, parents=[cli.common_again()], help=says, description=says)
-    parser.set_defaults(work=work)
-    return parser
-
-
 def _add(options: argparse.Namespace) -> int:
-    deployment = Deployment(options.config.parent)
+    deployment = deployment_of(options)
     versions = releases.add(deployment, options.files)
     for version in versions:
         releases.stage(deployment, version, Ring(units=tuple(options.units)), utc_now())
@@ -74,28 +62,30 @@ def _stage(options: argparse.Namespace) -> int:
     ring = Ring(units=tuple(options.units), areas=tuple(options.areas), share=percent)
     if ring == Ring():
         raise ProvisionError("which units? --units, --areas, --percent or --all")
-    deployment = Deployment(options.config.parent)
+    deployment = deployment_of(options)
     releases.stage(deployment, options.version, ring, utc_now(), downgrade=options.downgrade)
     print(f"{options.version}: for {ring.text()}\n{_where(deployment)}")
     return 0
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    deployment = Deployment(options.config.parent)
+    deployment = deployment_of(options)
     releases.stage(deployment, options.version, Ring(), utc_now())
     print(f"{options.version}: for nobody\n{_where(deployment)}")
     return 0
 
 
 def _renew(options: argparse.Namespace) -> int:
-    deployment = Deployment(options.config.parent)
+    deployment = deployment_of(options)
+    if releases.valid_until(deployment) is None:
+        raise ProvisionError("nothing was released yet; begin with: edge-provision release add")
     releases.publish(deployment, utc_now())
     print(_where(deployment))
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
-    for release in releases.read_releases(Deployment(options.config.parent)).releases:
+    for release in releases.read_releases(deployment_of(options)).releases:
         if options.json:
             print(msgspec.json.encode(release).decode())
             continue

@@ -8,9 +8,9 @@ from datetime import time
 import pytest
 from starlette.testclient import TestClient
 
-from edge.dashboard.refusals import why_refused
 from edge.dashboard.register_draft import MAX_UNPACKED_BYTES, compare, read_handed_in
 from edge.place_table import COLUMNS, read_places
+from edge.refusals import why_refused
 from edge.register import Opening, Place, Register, Trip, Vehicle
 from edge.storage.places import Places, keep_register
 from edge.tables import Kind, write_table

@@ -141,3 +141,48 @@ def read_squares(squares: list[tuple[float, ...]]) -> list[bytes]:
     codes = decoder.read(picture)
     decoder.close()
     return [code.content for code in codes]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("cho-1-a,cho-1,vào", "dòng 3 / row 3: cột direction là 'vào'; phải là in (vào)"),
+        ("cho-1-a,cho-9,in", "dòng 3 / row 3: danh mục chưa có điểm 'cho-9'"),
+        ("Chợ 1,cho-1,in", "dòng 3 / row 3: mã 'Chợ 1' không dùng được"),
+        ("cho-1-a,cho-1,\x1b[2J", "dòng 3 / row 3: cột direction là"),
+    ],
+)
+def test_a_row_that_is_wrong_is_named_in_both_languages_and_nothing_is_taken_in(
+    deployment: Deployment,
+    tmp_path: Path,
+    line: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = f"id,place,direction\ncho-1-b,cho-1,in\n{line}\n"
+
+    assert batch(deployment, table, tmp_path) == 1
+
+    error = capsys.readouterr().err
+    assert said in error
+    assert " / " in error
+    assert error.count("\n") == 1
+    assert error.isprintable() or "\x1b" not in error
+    assert deployment.inventory.units == ()
+
+
+def test_all_units_without_card_and_code_have_their_codes_at_once(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch(deployment, "id,place,direction\na,cho-1,in\nb,cho-1,out\n", tmp_path) == 0
+    deployment.card_written("a", 7)
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    code = ["code", "--batch", "lo-1", "--to", str(tmp_path / "codes"), *config]
+    assert main(code) == 1
+    assert "which units?" in capsys.readouterr().err
+
+    assert main([*code, "--new"]) == 0
+
+    assert {path.name for path in (tmp_path / "codes").iterdir()} == {"b.png", "codes.pdf"}
+    assert main([*code, "--new"]) == 1
+    assert "mọi máy đã có thẻ" in capsys.readouterr().err

@@ -370,3 +370,26 @@ def test_a_later_card_of_a_deployment_replaces_an_earlier_one_never_the_reverse(
     stranger = a_deployment(tmp_path / "khac", "cho-1-a")
     with pytest.raises(CardError, match="another deployment"):
         read_card(make_card(stranger, "cho-1-a", utc_now()), read_card(first).setup_key)
+
+
+def test_what_a_unit_would_lack_is_said_when_its_card_is_written(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    packages = some_packages(tmp_path / "packages")
+    assert run(deployment, str(boot), "--unit", "cho-1-a", "--packages", str(packages)) == 0
+    said = capsys.readouterr().err
+    assert "no legal basis that is not over covers cho-1: the unit will count nobody" in said
+    assert "arm64" not in said
+
+    order = ["basis", "--number", "1/TN", "--issuer", "UBND", "--places", "cho-*"]
+    days = ["--start", "2020-01-01", "--end", "2099-12-31"]
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    assert main([*order, *days, *config]) == 0
+    (ours,) = packages.glob("edge-scanner_*")
+    ours.rename(packages / "edge-scanner_0.1.0_amd64.deb")
+    assert run(deployment, str(boot), "--unit", "cho-1-a", "--packages", str(packages)) == 0
+
+    said = capsys.readouterr().err
+    assert "legal basis" not in said
+    assert "not for a Raspberry Pi (arm64)" in said

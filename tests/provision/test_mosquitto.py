@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -20,10 +21,12 @@ from edge.collector.connecting import connect as a_collectors_connection
 from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.demo.broker import free_port
+from edge.errors import ProvisionError
 from edge.messages import Again
 from edge.mqtt import BrokerSettings, Connection, Received
 from edge.provision import mosquitto
 from edge.provision.deployment import utc_now
+from edge.provision.disconnecting import end_connection
 from edge.provision.layout import AUTHORITY, AUTHORITY_KEY, BROKER
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
@@ -445,3 +448,46 @@ def test_without_the_list_of_the_issuing_authority_none_of_its_units_comes_in(
 def received(connection: Connection) -> list[tuple[str, bytes]]:
     messages: list[Received] = connection.take()
     return [(message.topic, message.payload) for message in messages]
+
+
+def test_the_office_ends_the_connection_that_a_revoked_unit_has_open(own_site: Site) -> None:
+    site = own_site
+    unit = site.connection("a")
+    connect(unit)
+    turns = Turns(unit)
+    with pytest.raises(ProvisionError, match="was not revoked"):
+        end_connection(site.deployment, "a", SystemClock())
+
+    # The broker has not heard of it yet: the unit comes back, and the office is told.
+    site.deployment.revoke("a", utc_now())
+    with turns, pytest.raises(ProvisionError, match="in again"):
+        end_connection(site.deployment, "a", SystemClock(), stay_s=60.0)
+    eventually(lambda: unit.connected, "it is back", turn=lambda: unit.step(0.02))
+
+    site.broker.reload()
+    assert unit.connected
+    with turns:
+        end_connection(site.deployment, "a", SystemClock(), stay_s=5.0)
+
+    assert not unit.connected
+    assert refused(site.connection("a"))
+
+
+class Turns:
+    """The turns of a connection, in a thread of its own while this is entered."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._connection.step(0.05)

@@ -94,3 +94,23 @@ def test_a_place_over_midnight_and_over_the_weekend() -> None:
     )
 
     assert place.hours[0].days == ("fri", "sat", "sun", "mon")
+
+
+def test_the_first_row_that_is_wrong_is_explained_and_the_others_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai")
+    table = tmp_path / "dia-diem.csv"
+    table.write_text(
+        "id,name,kind,since,commune\na,A,market,hôm-qua,Mẫu\nb,B,shop,,\nc,C,market,,\n"
+    )
+    words = ["place", "import", str(table), "--config", str(deployment.folder / "provision.toml")]
+
+    assert main(words) == 1
+
+    error = capsys.readouterr().err
+    assert "dia-diem.csv, dòng 2 (và các dòng 3) / row 2 (and rows 3): cột since là" in error
+    assert "since is 'hôm-qua'; it must be a date such as 2026-12-31" in error
+    table.write_text("mã,name,kind\n")
+    assert main(words) == 1
+    assert "dòng đầu không có cột 'id' / " in capsys.readouterr().err

@@ -7,12 +7,12 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.dashboard.local_time import local_day
 from edge.dashboard.people import People
-from edge.dashboard.refusals import why_refused
 from edge.dashboard.rights import ROLES, Role
 from edge.dashboard.scope import SCOPE_KINDS, Scope, choices
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
 from edge.errors import PeopleError
+from edge.refusals import why_refused
 from edge.storage.database import Database
 
 #: Up to so many places are chosen by name; of more the ids are written.

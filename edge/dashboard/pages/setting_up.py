@@ -12,12 +12,12 @@ from edge.dashboard.bases import Bases
 from edge.dashboard.local_time import local_day
 from edge.dashboard.mail_queue import state_of
 from edge.dashboard.pages.reports import file_answer
-from edge.dashboard.refusals import why_file_refused, why_refused
 from edge.dashboard.register_draft import Drafts, compare, read_handed_in
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
 from edge.errors import RegisterError, TableError
 from edge.place_table import write_places
+from edge.refusals import why_file_refused, why_refused
 from edge.register import KINDS, Register
 from edge.storage import keeping
 from edge.storage.counts import expired_before

@@ -1,8 +1,15 @@
 """Why a register, a row of one or an account is refused, in Vietnamese; errors are English."""
 
 import re
+from collections.abc import Iterable
 
 _WHERE = re.compile(r"^.*?, row \d+: (?:place [^:]{1,40}: )?", re.DOTALL)
+_ROW = re.compile(r"^(.*?), row (\d+)((?: \(and rows [^)]*\))?): (.*)$", re.DOTALL)
+#: What stands before the reason: a file, a place, a unit.
+_NAMED = re.compile(r"[^:]{1,200}: ")
+
+#: Patterns of what errors say, and the same in Vietnamese.
+Words = Iterable[tuple[re.Pattern[str], str]]
 
 #: What an error says, and the same in Vietnamese.
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -21,11 +28,11 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "chỉ phương tiện (vehicle) mới có biển số, và phải có; loại hình là {0}",
         ),
         (
-            r"admin\[\d+\]\.(since|until) is (.*); it must be .*",
+            r"(since|until) is (.*); it must be a date .*",
             "cột {0} là {1}; phải là ngày, như 2026-12-31",
         ),
         (
-            r"vehicle\.plate is (.*); it must be .*",
+            r"plate is (.*); it must be .*",
             "biển số {0} phải viết như trên xe, ví dụ 81B-012.34",
         ),
         (
@@ -57,6 +64,7 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"the register has a place twice; .*",
             "danh mục có một điểm hai lần; chưa có gì thay đổi",
         ),
+        (r"(\w+) is (.*); it must be text of at most (\d+).*", "cột {0} là {1}; tối đa {2} ký tự"),
         (r"there is no column (.*) in the first row", "dòng đầu không có cột {0}"),
         (r"column (.*) is not known; they are (.*)", "không có cột nào tên {0}; các cột là {1}"),
         (r"(\d+) bytes; a table may have (\d+): .*", "tệp {0} byte; tối đa {1}: hãy chia nhỏ"),
@@ -123,8 +131,30 @@ def why_file_refused(why: str, name: str, language: str) -> str:
 def why_refused(why: str, language: str) -> str:
     """*why* without where it stands, in *language*; in English where there are no other words."""
     said = _WHERE.sub("", why, count=1)
-    if language == "vi":
-        for pattern, vi in _SAID:
-            if match := pattern.fullmatch(said):
-                return vi.format(*match.groups())
-    return said
+    return (_vietnamese(said, _SAID) if language == "vi" else "") or said
+
+
+def in_both(why: str, words: Words) -> str:
+    """*why*, as a command says it: in Vietnamese before the English, if there are words for it.
+
+    By those of this module and by *words*. The row of a table stands before both.
+    """
+    row = _ROW.match(why)
+    said = row[4] if row else why
+    named = _NAMED.match(said)
+    known = [*words, *_SAID]
+    vi = _vietnamese(said, known) or _vietnamese(said[named.end() :] if named else said, known)
+    if not vi:
+        return why
+    if row is None:
+        return f"{vi} / {said}"
+    number, others = row[2], row[3]
+    in_vi = others.replace("and rows", "và các dòng")
+    return f"{row[1]}, dòng {number}{in_vi} / row {number}{others}: {vi} / {said}"
+
+
+def _vietnamese(said: str, words: Words) -> str:
+    for pattern, vi in words:
+        if match := pattern.fullmatch(said):
+            return vi.format(*match.groups())
+    return ""

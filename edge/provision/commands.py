@@ -1,0 +1,28 @@
+"""What the commands of `edge-provision` share."""
+
+import argparse
+from collections.abc import Callable
+from typing import TypeAlias
+
+from edge import cli
+from edge.errors import ConfigError
+from edge.provision.deployment import Deployment
+from edge.provision.layout import SETTINGS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands, name: str, work: Callable[[argparse.Namespace], int], says: str
+) -> argparse.ArgumentParser:
+    """Have *name* among *commands* do *work*, which gives the exit code; gives its parser."""
+    parser = commands.add_parser(name, parents=[cli.common_again()], help=says, description=says)
+    parser.set_defaults(work=work)
+    return parser
+
+
+def deployment_of(options: argparse.Namespace) -> Deployment:
+    """The deployment that the command is about. Raises ConfigError, ProvisionError."""
+    if options.config.name != SETTINGS:
+        raise ConfigError(f"--config must name the {SETTINGS} in a deployment's folder")
+    return Deployment(options.config.parent)

@@ -1,0 +1,100 @@
+"""What goes wrong for who makes cards, codes and batches, in Vietnamese; errors are English."""
+
+import re
+
+#: As those of `edge.refusals`.
+WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), vi)
+    for pattern, vi in (
+        # Units.
+        (
+            r"direction is (.*); it must be .*",
+            "cột direction là {0}; phải là in (vào), out (ra) hoặc both (cả hai)",
+        ),
+        (
+            r"hardware is (.*); it must be .*",
+            "cột hardware là {0}; phải là số sê-ri của máy Pi",
+        ),
+        (
+            r"area is (.*); it must be .*",
+            "cột area là {0}; chỉ gồm 1 đến 32 ký tự a-z, 0-9 và dấu gạch nối ở giữa",
+        ),
+        (
+            r"the register has no place (.*); add it with: place add .*",
+            "danh mục chưa có điểm {0}; thêm bằng lệnh edge-provision place add",
+        ),
+        (
+            r"there is another unit (.*); choose another name",
+            "đã có máy {0} khác với dòng này; hãy chọn tên khác",
+        ),
+        (
+            r"there is no unit (.*); add it with: .*",
+            "không có máy {0}; thêm bằng lệnh edge-provision unit add",
+        ),
+        (
+            r"unit (\S+) was revoked; give its successor a new name",
+            "máy {0} đã bị thu hồi; máy thay thế phải mang tên mới",
+        ),
+        (
+            r"unit (\S+) was never set up; name the batch whose card it has: (.*)",
+            "máy {0} chưa từng được cài đặt; ghi rõ lô thẻ của nó: {1}",
+        ),
+        (
+            r"every unit has its card; .*",
+            "mọi máy đã có thẻ; muốn ghi lại thì chỉ rõ máy bằng --unit",
+        ),
+        (
+            r"which units\? .*",
+            "máy nào? ghi tên máy, hoặc --new cho mọi máy chưa có thẻ và chưa có mã",
+        ),
+        (
+            r"provision.toml names no wireless network; .*",
+            "provision.toml chưa có mạng Wi-Fi; hãy ghi [wifi] ssid",
+        ),
+        (
+            r"batch (.*): its name must be .*",
+            "tên lô {0} không dùng được: chỉ gồm 1 đến 32 ký tự a-z, 0-9 và dấu gạch nối ở giữa",
+        ),
+        # Cards.
+        (
+            r"(.*) is not the boot partition \(bootfs\) of a Raspberry Pi OS card: .*",
+            "{0} không phải phân vùng khởi động (bootfs) của thẻ Raspberry Pi OS; cắm lại thẻ rồi"
+            " ghi đúng thư mục nơi nó hiện ra",
+        ),
+        (
+            r"(.*) is not of a 64-bit Raspberry Pi OS; .*",
+            "{0} không phải Raspberry Pi OS bản 64-bit; hãy ghi bản đó lên thẻ trước",
+        ),
+        (
+            r"(.*) is read-only; .*",
+            "không ghi được vào {0}: gạt khóa trên đầu đọc thẻ, hoặc gắn lại cho phép ghi",
+        ),
+        (
+            r"(.*): (\S+) MB free, but (\S+) MB are needed; .*",
+            "{0} còn trống {1} MB, cần {2} MB; hãy dùng thẻ mới ghi Raspberry Pi OS",
+        ),
+        (
+            r"(.*): there is no such folder; ask .*",
+            "không có thư mục {0}; xin văn phòng thư mục gói phần mềm",
+        ),
+        (
+            r"(.*) has no edge-scanner_\*\.deb; ask .*",
+            "thư mục {0} không có gói edge-scanner_*.deb; xin văn phòng thư mục gói phần mềm",
+        ),
+        (r"(.*) reads back differently; .*", "{0} đọc lại không đúng; hãy dùng thẻ khác"),
+        # Folders and files.
+        (
+            r"(.*) is no deployment; .*",
+            "{0} không phải thư mục triển khai; vào thư mục đó rồi chạy lại, hoặc tạo mới bằng"
+            " edge-provision init",
+        ),
+        (
+            r"(.*): cannot read it: No such file or directory",
+            "không có tệp {0}",
+        ),
+        (
+            r"(.*): no unit has left a request .* there",
+            "trên {0} chưa có máy nào để lại yêu cầu; cắm USB có tệp edge-scanner vào máy trước",
+        ),
+    )
+)

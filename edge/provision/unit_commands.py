@@ -1,0 +1,155 @@
+"""`edge-provision unit`, `batch`, `label`, `revoke`, `retire`, `sign`, `issued`: the units."""
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from edge.clock import SystemClock
+from edge.provision.certifying import sign_files, take_issued
+from edge.provision.commands import Commands, add_command, deployment_of
+from edge.provision.deployment import utc_now
+from edge.provision.disconnecting import end_connection
+from edge.provision.inventory import UNIT_COLUMNS
+from edge.provision.labels import write_labels
+from edge.provision.places import rows
+
+
+def add_unit_commands(commands: Commands) -> None:
+    """Give the parser of `edge-provision` what is said here."""
+    _add_unit(commands)
+    batch = add_command(commands, "batch", _batch, "take in the units of a table (CSV, XLSX)")
+    batch.add_argument("file", type=Path, metavar="FILE")
+    label = add_command(commands, "label", _label, "print the labels of units")
+    label.add_argument("units", nargs="+", metavar="UNIT")
+    for with_labels in (batch, label):
+        with_labels.add_argument(
+            "--labels", type=Path, default=Path("labels.pdf"), help="default: %(default)s"
+        )
+    revoke = add_command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
+    issued_help = "issued.jsonl, copied from where units enrol"
+    gone = add_command(commands, "retire", _revoke, "note that a unit was taken down; revokes it")
+    for one in (revoke, gone):
+        one.add_argument("unit", metavar="UNIT")
+        one.add_argument("--issued", type=Path, metavar="FILE", help=f"first take in {issued_help}")
+    ending = add_command(
+        commands, "disconnect", _disconnect, "end the connection that a revoked unit has open"
+    )
+    ending.add_argument("unit", metavar="UNIT")
+    sign = add_command(commands, "sign", _sign, "certify units that ask by a USB stick")
+    sign.add_argument("requests", type=Path, metavar="STICK", help="the stick, or a file on it")
+    issued = add_command(
+        commands, "issued", _issued, "take in what the enrolment endpoint has issued"
+    )
+    issued.add_argument("ledger", type=Path, metavar="FILE", help=issued_help)
+
+
+def _add_unit(commands: Commands) -> None:
+    units = commands.add_parser("unit", help="the inventory of units")
+    whats = units.add_subparsers(dest="what", required=True)
+    add = add_command(whats, "add", _unit_add, "take a unit in")
+    add.add_argument("id", metavar="ID")
+    add.add_argument("--place", required=True)
+    add.add_argument("--direction", required=True, choices=("in", "out", "both"))
+    add.add_argument("--area", default="")
+    add.add_argument("--trip", default="")
+    add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
+    change = add_command(whats, "change", _unit_change, "hang a unit elsewhere; then: code")
+    change.add_argument("id", metavar="ID")
+    for key in UNIT_COLUMNS[1:]:
+        change.add_argument(f"--{key}")
+    listed = add_command(whats, "list", _unit_list, "the units, a line each")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _unit_add(options: argparse.Namespace) -> int:
+    row = {key: getattr(options, key) for key in UNIT_COLUMNS}
+    (unit,) = deployment_of(options).add_units([row])
+    print(f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}")
+    return 0
+
+
+def _unit_change(options: argparse.Namespace) -> int:
+    keys = [key for key in UNIT_COLUMNS if key != "id" and getattr(options, key) is not None]
+    changes = {key: getattr(options, key) for key in keys}
+    unit = deployment_of(options).change_unit(options.id, **changes)
+    print(
+        f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; giờ hãy tạo mã / now:"
+        f" edge-provision code {unit.id}"
+    )
+    return 0
+
+
+def _unit_list(options: argparse.Namespace) -> int:
+    for unit in deployment_of(options).inventory.units:
+        if options.json:
+            print(msgspec.json.encode(unit).decode())
+            continue
+        given = [f"{what} {n}" for what, n in (("card", unit.card), ("code", unit.code)) if n]
+        gone = "retired" if unit.retired else "revoked" if unit.revoked else ""
+        state = gone or ", ".join(given) or "no card yet"
+        print(f"{unit.id:<32} {unit.area} {unit.place} {unit.direction} {unit.trip} {state}")
+    return 0
+
+
+def _batch(options: argparse.Namespace) -> int:
+    deployment = deployment_of(options)
+    table = rows(options.file, UNIT_COLUMNS[:3], UNIT_COLUMNS)
+    taken = deployment.add_units(
+        (row for _, row in table), [f"{options.file}, row {number}" for number, _ in table]
+    )
+    write_labels(options.labels, deployment, taken, utc_now())
+    print(
+        f"{len(taken)} máy; nhãn trong {options.labels}; tiếp theo: card BOOT --next"
+        f" / {len(taken)} units; their labels are in {options.labels}; now: card BOOT --next"
+    )
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    deployment = deployment_of(options)
+    units = [deployment.inventory.unit(name) for name in options.units]
+    write_labels(options.labels, deployment, units, utc_now())
+    print(options.labels)
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    deployment = deployment_of(options)
+    if options.issued is not None:
+        take_issued(deployment, options.issued, utc_now())
+    retired = options.command == "retire"
+    unit = deployment.revoke(options.unit, utc_now(), retired=retired)
+    folder = deployment.settings.broker.folder
+    print(
+        f"{unit.id} is {'retired and ' if retired else ''}revoked, with {len(unit.certificates)}"
+        " certificates. Copy broker/revoked.pem"
+        f" and broker/rules.acl to {folder} on the broker's machine, then: systemctl reload"
+        " mosquitto; and enrolment/revoked.txt to /etc/edge-enrol where units enrol"
+    )
+    return 0
+
+
+def _disconnect(options: argparse.Namespace) -> int:
+    end_connection(deployment_of(options), options.unit, SystemClock())
+    print(f"{options.unit}: its connection has ended, and it did not come in again")
+    return 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    for answer in sign_files(deployment_of(options), options.requests, utc_now()):
+        print(answer)
+    return 0
+
+
+def _issued(options: argparse.Namespace) -> int:
+    deployment = deployment_of(options)
+    taken = take_issued(deployment, options.ledger, utc_now())
+    print(f"{taken.new} certificates are new, {taken.replaced} were replaced by newer ones")
+    if taken.replaced:
+        folder = deployment.settings.broker.folder
+        print(
+            "These are shut out once broker/revoked.pem is copied to"
+            f" {folder} on the broker's machine, then: systemctl reload mosquitto"
+        )
+    return 0
