@@ -149,6 +149,7 @@ def _run(options: argparse.Namespace) -> int:
             notifier.watchdog()
     notifier.stopping()
     collector.close()
+    retention.close()
     connection.disconnect(2.0)
     storage.close()
     return 0

@@ -7,6 +7,7 @@ numbers held stay: they are of nobody.
 """
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -81,31 +82,44 @@ class Retention:
         self._look_at = self._slice_at = 0.0
         self._busy = False
         self._erased = 0
+        self._thread = ThreadPoolExecutor(1, "erasing")
+        self._slicing: Future[int] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether something is being erased."""
-        return self._busy
+        return self._busy or self._slicing is not None
 
     def step(self) -> int:
-        """Look once an hour, or erase a slice; gives how many scans are erased when all are.
+        """Look once an hour, or have a slice erased; gives how many scans are when all are.
+
+        It waits for no slice: to remove the files of a day may take PostgreSQL seconds.
 
         What is wished for at the centre counts if it is shorter than what the file says.
         While this machine's clock is not set nothing is erased: a clock that runs ahead would erase
         everything. Raises StorageError or ChainError.
         """
         now = self._clock.monotonic()
-        if self._clock.now().clock == "none":
+        if self._slicing is not None and not self._slicing.done():
             return 0
         try:
+            if self._slicing is not None:
+                slicing, self._slicing = self._slicing, None
+                return slicing.result()
+            if self._clock.now().clock == "none":
+                return 0
             if now >= self._look_at:
                 self._look()
             if self._busy and now >= self._slice_at:
-                return self._slice()
+                self._slicing = self._thread.submit(self._slice)
         except StorageBusy as err:
             log.warning("%s; again in %.0f s", err, BUSY_S)
             self._look_at, self._slice_at = min(self._look_at, now + BUSY_S), now + BUSY_S
         return 0
+
+    def close(self) -> None:
+        """Wait for the slice that is being erased; the next start goes on."""
+        self._thread.shutdown()
 
     def finish(self) -> int:
         """Look, and erase all that is past its time now; gives how many scans.
@@ -114,8 +128,9 @@ class Retention:
         """
         if self._clock.now().clock == "none":
             return 0
+        erased = self._slicing.result() if self._slicing is not None else 0
+        self._slicing = None
         self._look()
-        erased = 0
         while self._busy:
             erased += self._slice()
         return erased
