@@ -187,7 +187,7 @@ def test_a_stick_says_nothing_of_when_a_unit_was_last_there(centre: Centre) -> N
 
 def test_scans_on_a_stick_are_dated_by_what_the_centre_knows(centre: Centre) -> None:
     health = a_health(at="2021-07-02T01:00:09.000Z", uptime_ms=9000, clock="ntp")
-    centre.storage.store_reports([Report("pleiku", "cong-1", health)], "2021")
+    centre.storage.store_reports([Report("pleiku", "cong-1", health)], "2021-07-02T01:00:10.000Z")
 
     centre.take(centre.bundle([a_scan(1, at="2021-07-01T00:00:00.000Z", uptime_ms=1000)]))
 
