@@ -134,6 +134,7 @@ def test_what_is_no_message_is_refused_with_its_reason(payload: bytes, reason: s
     [
         ("id", "X" * 32),
         ("id", "a" * 32 + "\n"),
+        ("id", "a" * 32 + "\n" + "b" * 16),
         ("seq", 0),
         ("seq", -1),
         ("seq", 2**60),

@@ -8,7 +8,7 @@ from edge.messages import Health, Scan, Status
 from edge.ranges import Ranges
 
 
-class StoredScan(Struct, frozen=True):
+class StoredScan(Struct, frozen=True, gc=False):
     """A scan as it came in: from which unit of which area."""
 
     area: str
