@@ -32,6 +32,8 @@ class BufferedSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._in = bytearray()
+        # One piece of memory for all calls: a new one each time costs more than what is read.
+        self._room = memoryview(bytearray(READ_BYTES))
         self._at = 0
         self._out = bytearray()
         self._offer = b""
@@ -56,19 +58,19 @@ class BufferedSocket:
     def fill(self) -> bool:
         """Take what has come in, as far as one call of the system gives it; False if nothing."""
         try:
-            data = self._sock.recv(READ_BYTES)
+            size = self._sock.recv_into(self._room)
         except _NOT_NOW:
             return False
         except OSError as err:
             # Whoever ends a connection by TLS says why, as of a certificate that has ended.
             self.alert = err.reason or "" if isinstance(err, ssl.SSLError) else ""
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self.ended = True
             return False
         del self._in[: self._at]
         self._at = 0
-        self._in += data
+        self._in += self._room[:size]
         return True
 
     def next_packet(self) -> tuple[int, bytes] | None:
@@ -81,7 +83,7 @@ class BufferedSocket:
             return None
         start, end = found
         self._whole = (self._at, end)
-        first, body = self._in[self._at], bytes(self._in[start:end])
+        first, body = self._in[self._at], bytes(memoryview(self._in)[start:end])
         self._at = end
         return first, body
 

@@ -248,8 +248,10 @@ class ConfirmedRange(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Confirmed(Message, frozen=True, kw_only=True):
-    """What storage has committed of a unit's scans. `<unit>/confirmed`, QoS 1, not retained."""
+    """What storage has committed of a unit's scans. `<unit>/confirmed`, QoS 0, not retained."""
 
+    # QoS 0, since with one nothing is lost: a unit sends again what is not confirmed, and is
+    # answered again; and units subscribe to it with QoS 0 anyway.
     v: Literal[1] = 1
     epoch: Hex16
     ranges: Annotated[tuple[ConfirmedRange, ...], Meta(min_length=1, max_length=500)]

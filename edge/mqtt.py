@@ -165,9 +165,15 @@ class Connection:
         return self._arrivals.take()
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, about: Sequence[int] = ()
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        about: Sequence[int] = (),
+        qos: Literal[0, 1] = 1,
     ) -> bool:
-        """Hand a message to the broker, QoS 1.
+        """Hand a message to the broker. With *qos* 0 it says nothing of it, and is not waited for.
 
         False, and nothing kept, if there is no broker, or if it takes no more for now. *about*:
         numbers of the caller's that `take_lost` gives back if the broker may not have it.
@@ -175,11 +181,12 @@ class Connection:
         sock = self._socket()
         if sock is None or not self.connected or self.in_flight >= self._most_in_flight:
             return False
-        mid = self._in_flight.next_id()
+        mid = self._in_flight.next_id() if qos else 0
         packet = packets.publish(topic.encode(), payload, mid, retain=retain, five=self._five)
         if not self._send(sock, packet):
             return False
-        self._in_flight.add(mid, about, len(payload))
+        if qos:
+            self._in_flight.add(mid, about, len(payload))
         return True
 
     def take_lost(self) -> set[int]:

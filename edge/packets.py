@@ -54,11 +54,11 @@ def packet_end(buffer: bytes | bytearray, at: int) -> tuple[int, int] | None:
 
 
 def publish(topic: bytes, payload: bytes, mid: int, *, retain: bool, five: bool) -> bytes:
-    """A PUBLISH of QoS 1. *topic* is UTF-8, at most 65,535 bytes."""
-    head = b"%b%b%b" % (len(topic).to_bytes(2), topic, mid.to_bytes(2))
+    """A PUBLISH of QoS 1, or with *mid* 0 of QoS 0. *topic* is UTF-8, at most 65,535 bytes."""
+    head = b"%b%b%b" % (len(topic).to_bytes(2), topic, mid.to_bytes(2) if mid else b"")
     if five:
         head += b"\0"  # no properties
-    first = PUBLISH | 2 | retain
+    first = PUBLISH | (2 if mid else 0) | retain
     return b"%c%b%b%b" % (first, length_bytes(len(head) + len(payload)), head, payload)
 
 

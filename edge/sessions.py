@@ -8,6 +8,7 @@ and delivers it again when its `ack_wait` is over: of 50,000 scans that came wit
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from edge.mqtt import Connection, Received
 
@@ -57,9 +58,11 @@ class Sessions:
         """What came in since the last call."""
         return [message for one in self._all() for message in one.take()]
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, qos: Literal[0, 1] = 1
+    ) -> bool:
         """Hand a message to the broker; False if it cannot be."""
-        return self._first.publish(topic, payload, retain=retain)
+        return self._first.publish(topic, payload, retain=retain, qos=qos)
 
     def holds(self, message: Received) -> bool:
         """Whether *message* came by a connection that is still there."""

@@ -16,6 +16,7 @@ nothing that came out of a code, is ever part of a topic.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from edge.errors import BadTopic
 
@@ -48,6 +49,11 @@ class Topic:
         return f"{ROOT}/{self.area}/{self.unit}/{self.channel}"
 
 
+#: So many topics are remembered, which come again with every message.
+_CACHED = 65_536
+
+
+@lru_cache(_CACHED)
 def topic(area: str, unit: str, channel: str) -> str:
     """The topic of *channel* of *unit* in *area*.
 
@@ -90,6 +96,7 @@ def shared(share: str, area: str, channel: str) -> str:
     return f"$share/{share}/{every_unit(area, channel)}"
 
 
+@lru_cache(_CACHED)
 def parse(text: str) -> Topic:
     """Take a topic apart. Raises BadTopic if it is not one of ours."""
     match = _TOPIC.fullmatch(text)

@@ -189,7 +189,13 @@ class FakeConnection:
         yield
 
     def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, about: Sequence[int] = ()
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        about: Sequence[int] = (),
+        qos: int = 1,
     ) -> bool:
         if self.connected:
             self.published.append((topic, payload, retain))

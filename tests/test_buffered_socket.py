@@ -33,9 +33,9 @@ class Counting:
         self.calls += 1
         return self.sock.send(data)
 
-    def recv(self, size: int) -> bytes:
+    def recv_into(self, room: memoryview) -> int:
         self.calls += 1
-        return self.sock.recv(size)
+        return self.sock.recv_into(room)
 
     def close(self) -> None:
         self.sock.close()

@@ -8,16 +8,18 @@ is asked for.
 
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
+from threading import Event
 
 from edge.clock import Clock, utc_seconds
 from edge.collector.asking import Asker
 from edge.collector.commanding import Commander
 from edge.collector.signers import Signers
-from edge.errors import BadMessage, BadTopic, StorageError
+from edge.errors import BadMessage, BadTopic
 from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Status, check_of, read_scans
 from edge.mqtt import Connection, Received
 from edge.sessions import Sessions
@@ -31,10 +33,10 @@ log = logging.getLogger(__name__)
 
 #: No more ranges than this in one confirmation, however scattered a unit's scans arrive.
 RANGES_A_MESSAGE = 500
+#: A batch of more messages would leave a broker's window, 1,000 as a rule, too small for the next.
+BATCH_MESSAGES = 500
 #: With nothing more coming in for this long, a batch is not held back for its full wait.
 QUIET_S = 0.004
-#: A transaction that takes longer will never end. The one that waits for a lock does not come near.
-HUNG_S = 120.0
 #: While units change to a new key of the centre, so often is looked which of them have.
 KEYS_S = 15.0
 
@@ -75,8 +77,8 @@ class _Batch:
 class Collector:
     """Stores what units send, once, and tells them so.
 
-    The next batch is received while a full one is stored: then there is a backlog, and neither need
-    wait for the other. There is never more than one transaction under way.
+    One thread does it, one transaction after the other. While the engine commits, it tells of the
+    batch before and receives the next.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Collector:
         storage: Storage,
         clock: Clock,
         *,
-        batch_scans: int = 500,
+        batch_scans: int = 5000,
         batch_wait_s: float = 0.1,
         gap_ask_s: float = 300.0,
         signers: Signers | None = None,
@@ -107,9 +109,9 @@ class Collector:
         self._commander = Commander(connection, control, clock, self._signers)
         self._batches: deque[_Batch] = deque()
         self._session = -1
-        self._thread = ThreadPoolExecutor(1, "storing")
-        self._storing: tuple[_Batch, Future[int]] | None = None
-        self._storing_since = 0.0
+        self._thread = ThreadPoolExecutor(1, "engine")
+        #: What is stored and has not been told, and how many of its scans were new.
+        self._stored: tuple[_Batch, int] | None = None
         self.totals = Totals()
 
     def step(self, timeout_s: float = 1.0) -> None:
@@ -118,30 +120,33 @@ class Collector:
         Raises StorageError if the database fails: what is in hand comes again after a restart.
         """
         self._look_at_keys()
-        self._connection.step(self._time_left(timeout_s))
+        arrived = self._receive(self._time_left(timeout_s))
+        # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
+        # is dropped from a living connection comes no more, and nothing could be confirmed yet.
+        may_store = bool(self._batches) and self._connection.speaks
+        if may_store and (not arrived or self._is_due(self._batches[0])):
+            self._store(self._batches.popleft())
+        # With a backlog it is told while the next batch is committed.
+        if not (may_store and self._batches and self._is_full(self._batches[0])):
+            self._tell_what_is_stored()
+        self.totals.in_hand = sum(len(batch.messages) for batch in self._batches)
+        self._asker.step()
+        self._commander.step()
+
+    def close(self) -> None:
+        """Give the thread back."""
+        self._thread.shutdown()
+
+    def _receive(self, timeout_s: float) -> bool:
+        """Take what comes in, waiting for it for at most *timeout_s*; whether anything did."""
+        self._connection.step(timeout_s)
         arrived = self._connection.take()
         if self._connection.session != self._session:
             self._let_go()
             self._session = self._connection.session
         for message in arrived:
             self._put_in_hand(message)
-        self._look_at_storing()
-        # A broker may deliver what it has kept before it grants the subscriptions. That waits: what
-        # is dropped from a living connection comes no more, and nothing could be confirmed yet.
-        if self._storing is None and self._batches and self._connection.speaks:
-            if self._is_full(self._batches[0]):
-                self._store_meanwhile(self._batches.popleft())
-            elif not arrived or self._is_due(self._batches[0]):
-                batch = self._batches.popleft()
-                self._tell(batch, self._store(batch, self._clock.now().at))
-        under_way = (self._storing[0],) if self._storing else ()
-        self.totals.in_hand = sum(len(batch.messages) for batch in (*self._batches, *under_way))
-        self._asker.step()
-        self._commander.step()
-
-    def close(self) -> None:
-        """Wait for what is being stored; it comes again all the same, as nobody has heard of it."""
-        self._thread.shutdown()
+        return bool(arrived)
 
     def _look_at_keys(self) -> None:
         if self._signers is None or self._signers.is_one:
@@ -170,41 +175,56 @@ class Collector:
             batch.set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
 
     def _is_full(self, batch: _Batch) -> bool:
-        size = max(len(batch.messages), len(batch.scans) + len(batch.set_aside))
-        return size >= self._batch_scans
+        scans = len(batch.scans) + len(batch.set_aside)
+        return scans >= self._batch_scans or len(batch.messages) >= BATCH_MESSAGES
 
     def _is_due(self, batch: _Batch) -> bool:
         age = self._clock.monotonic() - batch.began
         return self._is_full(batch) or age >= self._batch_wait_s
 
-    def _store(self, batch: _Batch, now: str) -> int:
-        """Store a batch, in one transaction; gives how many scans were new."""
-        new, began = 0, self._clock.monotonic()
+    def _store(self, batch: _Batch) -> None:
+        """Store a batch, in one transaction."""
+        new, began, now = 0, self._clock.monotonic(), self._clock.now().at
         if batch.scans or batch.set_aside:
-            new = self._storage.store(batch.scans, now, batch.set_aside)
+            new = self._storage.store(
+                batch.scans, now, batch.set_aside, await_engine=self._await_engine
+            )
         if batch.reports:
             self._storage.store_reports(batch.reports, now)
         batch.took_s = self._clock.monotonic() - began
-        return new
+        self._commander.heard(batch.heard)
+        self._tell_what_is_stored()
+        self._stored = batch, new
 
-    def _store_meanwhile(self, batch: _Batch) -> None:
-        stored = self._thread.submit(self._store, batch, self._clock.now().at)
-        self._storing, self._storing_since = (batch, stored), self._clock.monotonic()
-        stored.add_done_callback(lambda _: self._connection.wake())
+    def _await_engine(self, call: Callable[[], None]) -> None:
+        """Have *call* done by the engine, and meanwhile tell of the batch before and receive.
 
-    def _look_at_storing(self) -> None:
-        if self._storing is None:
-            return
-        batch, stored = self._storing
-        if stored.done():
-            self._storing = None
-            self._tell(batch, stored.result())
-        elif self._clock.monotonic() - self._storing_since > HUNG_S:
-            raise StorageError(f"the storage has not answered for {HUNG_S:.0f} s; see its log")
+        What this thread does needs Python's lock nearly all the time; a commit does not.
+        """
+        begun = Event()
+
+        def begin() -> None:
+            begun.set()
+            call()
+
+        done = self._thread.submit(begin)
+        # Python's lock is the other thread's until the engine has the call.
+        begun.wait()
+        done.add_done_callback(lambda _: self._connection.wake())
+        try:
+            self._tell_what_is_stored()
+            while not done.done():
+                self._receive(1.0)
+        finally:
+            done.result()
+
+    def _tell_what_is_stored(self) -> None:
+        if self._stored is not None:
+            (batch, new), self._stored = self._stored, None
+            self._tell(batch, new)
 
     def _tell(self, batch: _Batch, new: int) -> None:
         """Acknowledge and confirm a batch. It is committed; not before does anybody hear of it."""
-        self._commander.heard(batch.heard)
         with self._connection.together():
             # First, since a unit whose window is full waits for it.
             self._confirm(batch.scans)
@@ -214,9 +234,8 @@ class Collector:
 
     def _confirm(self, scans: Sequence[StoredScan]) -> None:
         by_unit: defaultdict[tuple[str, str, str], list[tuple[int, str]]] = defaultdict(list)
-        for stored in scans:
-            scan = stored.scan
-            by_unit[stored.area, stored.unit, scan.epoch].append((scan.seq, scan.id))
+        for life, run in groupby(scans, attrgetter("area", "unit", "scan.epoch")):
+            by_unit[life] += map(attrgetter("scan.seq", "scan.id"), run)
         for (area, unit, epoch), numbers in by_unit.items():
             ranges = confirmed_ranges(numbers)
             for start in range(0, len(ranges), RANGES_A_MESSAGE):
@@ -226,7 +245,8 @@ class Collector:
                 if self._signers is not None:
                     message = sign_confirmed(message, unit, self._signers.of(unit))
                 # If it is lost the unit sends again and is answered again.
-                if not self._connection.publish(topic(area, unit, "confirmed"), message.encode()):
+                where = topic(area, unit, "confirmed")
+                if not self._connection.publish(where, message.encode(), qos=0):
                     self.totals.unconfirmed += 1
 
     def _count(self, batch: _Batch, new: int) -> None:
@@ -248,7 +268,7 @@ class Collector:
         log.debug("stored %d, repeated %d, set aside %d", new, repeats, len(batch.set_aside))
 
     def _time_left(self, timeout_s: float) -> float:
-        if self._storing is not None or not self._batches or not self._connection.speaks:
+        if not self._batches or not self._connection.speaks:
             return timeout_s
         if self._is_full(self._batches[0]):
             return 0.0
@@ -281,7 +301,12 @@ def confirmed_ranges(numbers: Iterable[tuple[int, str]]) -> list[ConfirmedRange]
     Where one number came with two ids, of two units under one name, each is confirmed by itself, so
     that each unit finds its own and neither forgets a scan of the other.
     """
-    rows = sorted(set(numbers))
+    rows = list(numbers)
+    seqs = [seq for seq, _ in rows]
+    if seqs and seqs == [*range(seqs[0], seqs[0] + len(seqs))]:
+        # As nearly always: they came one after the other.
+        return [_range(rows)]
+    rows = sorted(set(rows))
     steps = list(pairwise(seq for seq, _ in rows))
     doubled = {seq for seq, following in steps if seq == following}
     ends = [
@@ -289,8 +314,10 @@ def confirmed_ranges(numbers: Iterable[tuple[int, str]]) -> list[ConfirmedRange]
         for place, (seq, following) in enumerate(steps, start=1)
         if following != seq + 1 or (doubled and doubled & {seq, following})
     ]
-    ranges: list[ConfirmedRange] = []
-    for start, end in pairwise([0, *ends, len(rows)] if rows else []):
-        check = check_of(scan_id for _, scan_id in rows[start:end])
-        ranges.append(ConfirmedRange(first=rows[start][0], last=rows[end - 1][0], check=check))
-    return ranges
+    borders = pairwise([0, *ends, len(rows)] if rows else [])
+    return [_range(rows[start:end]) for start, end in borders]
+
+
+def _range(rows: Sequence[tuple[int, str]]) -> ConfirmedRange:
+    check = check_of([scan_id for _, scan_id in rows])
+    return ConfirmedRange(first=rows[0][0], last=rows[-1][0], check=check)

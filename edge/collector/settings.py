@@ -28,7 +28,7 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     sessions: Literal["one", "each"] = "one"
     #: Under this name it shares its areas with other collectors; "" for none. Mosquitto alone.
     share: Annotated[str, Meta(pattern=rf"^({NAME})?$")] = ""
-    batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 500
+    batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 5000
     batch_wait_ms: Annotated[int, Meta(ge=1, le=10_000)] = 100
     receipt_key_file: Annotated[str, Meta(min_length=1)] = "/var/lib/edge/receipts.key"
     former_receipt_key_files: Annotated[

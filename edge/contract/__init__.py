@@ -26,6 +26,7 @@ _SENDERS = {
     "answer": "unit",
 }
 _RETAINED = ("status",)
+_AT_MOST_ONCE = ("confirmed",)
 
 
 def documents() -> dict[str, str]:
@@ -72,7 +73,12 @@ def asyncapi() -> dict[str, Any]:
         operations[f"{_SENDERS[channel]}Sends{channel.capitalize()}"] = {
             "action": "send",
             "channel": {"$ref": f"#/channels/{channel}"},
-            "bindings": {"mqtt": {"qos": 1, "retain": channel in _RETAINED}},
+            "bindings": {
+                "mqtt": {
+                    "qos": 0 if channel in _AT_MOST_ONCE else 1,
+                    "retain": channel in _RETAINED,
+                }
+            },
         }
     return {
         "asyncapi": "3.0.0",

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import psycopg
 import sqlalchemy
+from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy.exc import SQLAlchemyError
 
 from edge.errors import ConfigError, StorageBusy, StorageConflict, StorageError
@@ -342,7 +343,10 @@ def _connect_postgresql(url: str, password: str) -> psycopg.Connection[Any]:
     ):
         if f"{key}=" not in wanted:
             extra[key] = value
-    return psycopg.connect(wanted, **extra)
+    connection = psycopg.connect(wanted, **extra)
+    # Of the two that psycopg has for bytes the one in C, instead of that of DB-API's Binary.
+    connection.adapters.register_dumper(bytes, BytesBinaryDumper)
+    return connection
 
 
 def _name(url: str) -> str:

@@ -4,7 +4,8 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import sqlalchemy
@@ -39,8 +40,8 @@ class HeldBefore:
 def numbers_of(scans: Sequence[StoredScan]) -> Arrived:
     """The numbers of *scans*, as ranges in their order."""
     numbers: defaultdict[Key, set[int]] = defaultdict(set)
-    for stored in scans:
-        numbers[stored.unit, stored.scan.epoch].add(stored.scan.seq)
+    for key, run in groupby(scans, attrgetter("unit", "scan.epoch")):
+        numbers[key].update(map(attrgetter("scan.seq"), run))
     return {key: list(ranges_of(sorted(seqs))) for key, seqs in numbers.items()}
 
 

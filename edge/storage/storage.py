@@ -24,7 +24,7 @@ from edge.storage.erasing import Erasing
 from edge.storage.rows import FeedRow, Gap, Report, SetAside, StoredScan, UnitRow
 from edge.storage.summaries import MINUTE, Summaries
 from edge.storage.units import Tally
-from edge.storage.writing import Writing
+from edge.storage.writing import AwaitEngine, Writing, call_here
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +56,22 @@ class Storage:
         set_aside: Sequence[SetAside] = (),
         *,
         by_hand: bool = False,
+        await_engine: AwaitEngine = call_here,
     ) -> int:
         """Keep a batch in one transaction; gives how many scans were new.
 
         Scans that are rows already are harmless. *by_hand*: they did not come from the unit itself,
-        which so was not seen. Raises StorageError, and keeps nothing of the batch, if the database
-        cannot.
+        which so was not seen. *await_engine* is given the calls in which the engine alone works.
+        Raises StorageError, and keeps nothing of the batch, if the database cannot.
         """
         days = scan_rows.days_of(scans, self._days, received)
         self._days.make(days)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._writing("store a batch", received) as (writing, summaries):
+                with self._writing("store a batch", received, await_engine) as (
+                    writing,
+                    summaries,
+                ):
                     # A row that is there although its number is not held needs a closer look.
                     tally = self._store(writing, scans, days, summaries, trusting=attempt == 1)
                     if scans:
@@ -233,11 +237,13 @@ class Storage:
         return tally
 
     @contextmanager
-    def _writing(self, what: str, received: str) -> Iterator[tuple[Writing, Summaries]]:
+    def _writing(
+        self, what: str, received: str, await_engine: AwaitEngine = call_here
+    ) -> Iterator[tuple[Writing, Summaries]]:
         summaries = Summaries(self._minutes)
         try:
             with self.database.writing(what) as connection:
-                writing = Writing(self.database, connection, received)
+                writing = Writing(self.database, connection, received, await_engine)
                 yield writing, summaries
                 summaries.write(writing)
                 writing.finish()

@@ -5,7 +5,8 @@ of all the work that a batch is beside its rows.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
@@ -15,23 +16,37 @@ from edge.storage.database import Database, pack
 
 #: PostgreSQL's number of a transaction, times this, is the first number of a scan in it.
 NUMBERS_A_TRANSACTION = 1 << 24
-#: SQLite is given rows by so many: for each statement, whatever its size, Python's lock is given up
-#: and waited for once, and another thread may be busy. A few sizes, so that each is prepared once.
-ROWS_A_STATEMENT = (100, 10, 1)
-
-_TYPES = {int: "int8", str: "text", bytes: "bytea"}
+#: What PostgreSQL calls the types of the values of a row.
+TYPES = {int: "int8", str: "text", bytes: "bytea"}
 
 #: SQL, the rows of its `Database.given`, and its other values.
 Question = tuple[str, Sequence[Sequence[object]], dict[str, object]]
+
+#: Has a call done in which the engine alone works, and returns when it is. It may have it done by
+#: another thread, and see to something else meanwhile.
+AwaitEngine = Callable[[Callable[[], None]], None]
+
+
+def call_here(call: Callable[[], None]) -> None:
+    """Wait for the engine and do nothing else."""
+    call()
 
 
 class Writing:
     """A transaction under way."""
 
-    def __init__(self, database: Database, connection: sqlalchemy.Connection, now: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connection: sqlalchemy.Connection,
+        now: str,
+        await_engine: AwaitEngine = call_here,
+    ) -> None:
+        """*now*: when what is written came in."""
         self.database = database
         #: When what it brings was received.
         self.now = now
+        self._await_engine = await_engine
         self._driver: Any = connection.connection.driver_connection
         self._next: int | None = None
         self._later: list[tuple[str, dict[str, object]]] = []
@@ -64,14 +79,20 @@ class Writing:
         self._later.append((sql, values))
 
     def finish(self) -> None:
-        """Do what was left for the end: in PostgreSQL, all in one turn over the network."""
+        """Do what was left for the end, and commit."""
         if self.database.engine == "sqlite":
             for sql, values in self._later:
                 self._driver.execute(sql, values)
-            return
+            self._await_engine(self._driver.commit)
+        else:
+            self._await_engine(self._finish_together)
+
+    def _finish_together(self) -> None:
+        """All in one turn over the network."""
         with self._driver.pipeline():
             for sql, values in self._later:
                 self._driver.execute(_in_percent(sql), values)
+            self._driver.commit()
 
     def new_numbers(self, count: int) -> range:
         """*count* numbers above those of every transaction that ended before this one began."""
@@ -92,20 +113,19 @@ class Writing:
         if not rows:
             return
         if self.database.engine == "sqlite":
-            at = 0
-            for size in ROWS_A_STATEMENT:
-                statement = _insert(table, tuple(columns), size)
-                while len(rows) - at >= size:
-                    values = [value for row in rows[at : at + size] for value in row]
-                    self._driver.execute(statement, values)
-                    at += size
+            marks = ", ".join("?" * len(columns))
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+            self._driver.executemany(statement, rows)
             return
         command = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
-        with self._driver.cursor() as cursor, cursor.copy(command) as copy:
+        with ExitStack() as copying:
+            cursor = copying.enter_context(self._driver.cursor())
+            copy = copying.enter_context(cursor.copy(command))
             # As text it would take us twice as long.
-            copy.set_types([_TYPES[type(value)] for value in rows[0]])
+            copy.set_types([TYPES[type(value)] for value in rows[0]])
             for row in rows:
                 copy.write_row(row)
+            self._await_engine(copying.close)
 
     def _execute(
         self, sql: str, given: Sequence[Sequence[object]], values: dict[str, object]
@@ -115,12 +135,6 @@ class Writing:
         if self.database.engine == "postgresql":
             sql = _in_percent(sql)
         return self._driver.execute(sql, values)
-
-
-@lru_cache(maxsize=200)
-def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
-    marks = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * rows)}"
 
 
 @lru_cache(maxsize=200)

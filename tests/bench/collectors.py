@@ -31,6 +31,7 @@ from tests.bench.collect import (
     NOW,
     SCANS_A_MESSAGE,
     backlog,
+    collect_all,
     known_units,
     make_scans,
     messages,
@@ -133,8 +134,7 @@ def collect(
     key = open_signer(folder / f"{name}.key")
     collector = Collector(connection, storage, clock, batch_scans=BATCH, signers=Signers(key))
     start.wait()
-    while collector.totals.stored < scans or connection.in_flight:
-        collector.step(1.0)
+    collect_all(collector, connection, scans)
     collector.close()
     connection.disconnect(2.0)
     storage.close()

@@ -224,8 +224,8 @@ def test_a_collector_says_how_far_it_lags_and_what_waits(tmp_path: Path) -> None
     now = clock.now().at
 
     collector.step(0)
-    # Two are being stored, one waits.
-    assert collector.totals.in_hand == 3
+    # Two are stored, one waits.
+    assert collector.totals.in_hand == 1
     eventually(lambda: collector.totals.stored == 3, "stored", turn=lambda: collector.step(0))
 
     assert now == "2021-07-02T01:46:40.000Z"
