@@ -29,9 +29,15 @@ from edge.sealing import make_key_pair, open_signer
 from edge.storage.storage import Storage
 from edge.topics import every_unit
 
-CHANNELS = ("scan", "confirmed", "health")
+CHANNELS = ("scan", "confirmed", "health", "status")
 #: How long a service may take to end when it is told to.
-END_S = 10.0
+END_S = 30.0
+#: How long a broker may take to let us in: one that was named, and our own, of which we know that
+#: it listens.
+NAMED_S = 6.0
+OWN_S = 60.0
+#: What the scanner said last may take so long to come.
+SETTLE_S = 10.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -82,7 +88,8 @@ class Demo:
             table = LiveTable()
             failed = self._show(watcher, table, scanner, collector)
             _end(scanner)
-            self._settle(watcher, table)
+            if scanner.returncode == 0:
+                self._settle(watcher, table)
             _end(collector)
         self._print_totals(table, stored_before)
         return 1 if failed else 0
@@ -173,7 +180,7 @@ receipts_file = {text(str(self._folder / "erased.jsonl"))}
             subscriptions=[every_unit("demo", channel) for channel in CHANNELS],
         )
         stack.callback(watcher.close)
-        deadline = time.monotonic() + 6
+        deadline = time.monotonic() + (NAMED_S if self._options.broker else OWN_S)
         while not watcher.connected:
             watcher.step(0.2)
             if time.monotonic() > deadline:
@@ -219,16 +226,16 @@ receipts_file = {text(str(self._folder / "erased.jsonl"))}
         return False
 
     def _settle(self, watcher: Connection, table: LiveTable) -> None:
-        """Take what the scanner said last."""
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
+        """Take what the scanner said last: that it has stopped, and what comes along with it."""
+        deadline = time.monotonic() + SETTLE_S
+        quiet = False
+        while time.monotonic() < deadline and not (table.stopped and quiet):
             watcher.step(0.1)
             messages = watcher.take()
             for message in messages:
                 watcher.ack(message)
                 table.take(message)
-            if not messages:
-                return
+            quiet = not messages
 
     def _explain(self, role: str) -> bool:
         lines = (self._folder / f"{role}.log").read_text(errors="replace").splitlines()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TextIO
 
 from edge.errors import BadMessage, BadTopic
-from edge.messages import Confirmed, Health, Scan, read_scans
+from edge.messages import Confirmed, Health, Scan, Status, read_scans
 from edge.mqtt import Received
 from edge.topics import parse
 
@@ -50,6 +50,8 @@ class LiveTable:
         self._rows: dict[tuple[str, str, int], _Row] = {}
         self._printed = 0
         self._health: dict[str, Health] = {}
+        #: Whether the unit has said goodbye.
+        self.stopped = False
         self._line(self._format(COLUMNS))
 
     def take(self, message: Received) -> None:
@@ -63,6 +65,8 @@ class LiveTable:
                 self._confirmed(topic.unit, Confirmed.decode(message.payload))
             elif topic.channel == "health":
                 self._measured(topic.unit, Health.decode(message.payload))
+            elif topic.channel == "status" and not message.retain:
+                self.stopped = Status.decode(message.payload).state == "stopped"
         except (BadMessage, BadTopic):
             # The collector sets it aside with its reason; here it would only be in the way.
             return

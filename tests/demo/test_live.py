@@ -5,7 +5,7 @@ import io
 from edge.demo.live import LiveTable
 from edge.messages import Confirmed, ConfirmedRange, scans_message
 from edge.mqtt import Received
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, a_status
 
 
 class Screen(io.StringIO):
@@ -89,3 +89,15 @@ def test_nonsense_is_passed_over() -> None:
     table.take(Received("else", b"", False, 1, 1, 1))
 
     assert table.confirmed() == 0
+
+
+def test_a_goodbye_is_one_that_is_said_now_and_not_one_that_the_broker_has_kept() -> None:
+    table = LiveTable(io.StringIO())
+    goodbye = message("status", a_status(state="stopped").encode())
+
+    table.take(goodbye._replace(retain=True))
+    assert not table.stopped
+    table.take(goodbye)
+    assert table.stopped
+    table.take(message("status", a_status(state="online").encode()))
+    assert not table.stopped
