@@ -17,7 +17,7 @@ from edge.enrolment_exchange import (
 )
 from edge.enrolment_ledger import fingerprint, read_issued, read_lineages
 from edge.enrolment_token import read_token
-from edge.errors import EnrolmentError, ProvisionError
+from edge.errors import EdgeError, EnrolmentError, ProvisionError
 from edge.files import replace_file
 from edge.provision.deployment import Deployment
 from edge.provision.inventory import CertificateRecord, UnitRecord
@@ -26,28 +26,41 @@ from edge.provision.machines import issuing_authority
 from edge.sealing import Signer, read_key
 
 
-def sign_files(deployment: Deployment, path: Path, now: datetime) -> list[Path]:
-    """Answer the request in the file *path*, or each in that folder; gives the answers' paths.
+@dataclass(frozen=True)
+class Signed:
+    """What came of the requests on a stick."""
 
-    They lie beside the requests. Raises EdgeError at the first that cannot be answered.
+    answers: list[Path]
+    #: Why each of the others was not answered, with its file.
+    refused: list[str]
+
+
+def sign_files(deployment: Deployment, path: Path, now: datetime) -> Signed:
+    """Answer the request in the file *path*, or each in that folder; one does not wait for another.
+
+    The answers lie beside the requests. Raises ProvisionError where there is none.
     """
     requests = sorted(path.glob(f"*{REQUEST_SUFFIX}")) if path.is_dir() else [path]
     if not requests:
         raise ProvisionError(f"{path}: no unit has left a request (*{REQUEST_SUFFIX}) there")
-    answers = []
+    signed = Signed([], [])
     for request in requests:
         try:
-            with request.open("rb") as file:
-                asked = decode(file.read(MAX_BYTES + 1), EnrolmentRequest)
-            answer = sign(deployment, asked, now)
-            beside = request.with_name(f"{asked.unit}{ANSWER_SUFFIX}")
-            replace_file(beside, [msgspec.json.encode(answer)], 0o644)
+            signed.answers.append(_sign_file(deployment, request, now))
+        except EdgeError as err:
+            signed.refused.append(f"{request}: {err}")
         except OSError as err:
-            if isinstance(err, EnrolmentError):
-                raise ProvisionError(f"{request}: {err}") from None
-            raise ProvisionError(f"{err.filename or request}: {err.strerror}") from err
-        answers.append(beside)
-    return answers
+            signed.refused.append(f"{err.filename or request}: {err.strerror}")
+    return signed
+
+
+def _sign_file(deployment: Deployment, request: Path, now: datetime) -> Path:
+    with request.open("rb") as file:
+        asked = decode(file.read(MAX_BYTES + 1), EnrolmentRequest)
+    answer = sign(deployment, asked, now)
+    beside = request.with_name(f"{asked.unit}{ANSWER_SUFFIX}")
+    replace_file(beside, [msgspec.json.encode(answer)], 0o644)
+    return beside
 
 
 def sign(deployment: Deployment, asked: EnrolmentRequest, now: datetime) -> EnrolmentAnswer:

@@ -1,11 +1,14 @@
 """`edge-provision unit`, `batch`, `label`, `revoke`, `retire`, `sign`, `issued`: the units."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import msgspec
 
+from edge import cli
 from edge.clock import SystemClock
+from edge.errors import ProvisionError
 from edge.provision.certifying import sign_files, take_issued
 from edge.provision.commands import Commands, add_command, deployment_of
 from edge.provision.deployment import utc_now
@@ -137,8 +140,13 @@ def _disconnect(options: argparse.Namespace) -> int:
 
 
 def _sign(options: argparse.Namespace) -> int:
-    for answer in sign_files(deployment_of(options), options.requests, utc_now()):
+    signed = sign_files(deployment_of(options), options.requests, utc_now())
+    for answer in signed.answers:
         print(answer)
+    for why in signed.refused[:-1]:
+        print(f"error: {cli.printable(why)}", file=sys.stderr)
+    if signed.refused:
+        raise ProvisionError(signed.refused[-1])
     return 0
 
 

@@ -61,6 +61,24 @@ def test_a_request_on_a_stick_gets_its_certificate_beside_it(
         assert int(record.serial, 16) == given.serial
 
 
+def test_one_request_that_cannot_be_answered_keeps_none_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a", "cho-1-b", "cho-1-c")
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for unit in ("cho-1-a", "cho-1-b", "cho-1-c"):
+        leave_request(deployment, stick, unit)
+    (stick / "cho-1-a.request.json").write_bytes(b"{")
+    deployment.revoke("cho-1-b", utc_now())
+
+    assert run(deployment.folder, "sign", str(stick)) == 1
+
+    assert [path.name for path in stick.glob("*.certificate.json")] == ["cho-1-c.certificate.json"]
+    errors = capsys.readouterr().err.splitlines()
+    assert ["cho-1-a.request.json" in errors[0], "cho-1-b was revoked" in errors[1]] == [True, True]
+
+
 def test_what_is_no_request_of_a_unit_of_this_deployment_is_not_signed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

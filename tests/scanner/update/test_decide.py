@@ -371,9 +371,16 @@ def rescued(unit: Unit) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
-def test_a_unit_that_cannot_go_back_is_brought_its_lost_package(unit: Unit) -> None:
+@pytest.mark.parametrize("found", ["installed", "half-installed", "half-configured"])
+def test_a_unit_that_cannot_go_back_is_brought_its_lost_package(unit: Unit, found: str) -> None:
     unit.released("1.1", EVERYBODY)
     stuck(unit)
+    # As dpkg has left it.
+    flag = "ok" if found == "installed" else "reinstreq"
+    unit.present.status.write_text(
+        f"Package: edge-scanner\nStatus: install {flag} {found}\nVersion: 1.1\n"
+        "Architecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: a package\n\n"
+    )
     before = (unit.folder / "state.json").read_bytes()
     # Nobody passes while it does not scan.
     unit.hours = "00:00-00:00"
