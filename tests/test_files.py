@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.files import make_file, read_small, replace_file, wipe_file
+from edge.files import make_file, read_small, remove_file, replace_file, wipe_file
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -82,3 +82,38 @@ def test_anothers_file_is_read_if_it_is_one_and_small(tmp_path: Path) -> None:
     for path in (pipe, link, Path("/dev/zero")):
         with pytest.raises(OSError):  # noqa: PT011
             read_small(path)
+
+
+def test_a_small_file_is_not_read_through_a_link(tmp_path: Path) -> None:
+    secret, link = tmp_path / "secret", tmp_path / "link"
+    secret.write_bytes(b"root's")
+    link.symlink_to(secret)
+
+    with pytest.raises(OSError, match="symbolic links"):
+        read_small(link)
+
+
+@pytest.mark.parametrize("does", ["replace", "make", "remove"])
+def test_a_power_cut_takes_neither_a_file_nor_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    path = tmp_path / "file"
+    if does == "remove":
+        path.write_bytes(b"old")
+    synced: list[tuple[str, bool]] = []
+
+    def sync(number: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{number}"), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    if does == "remove":
+        remove_file(path)
+    else:
+        {"replace": replace_file, "make": make_file}[does](path, [b"new"])
+
+    # What is in it before it has its name, and then the folder, in which the name is or is not.
+    assert synced[-1] == (str(tmp_path), does != "remove")
+    if does != "remove":
+        written, had_name = synced[0]
+        assert written.startswith(f"{path}.")
+        assert not had_name

@@ -47,6 +47,23 @@ def test_a_part_of_the_disk_stays_free(folder: Path, disk: WatchedDisk) -> None:
         assert outbox.oldest(100) == kept
 
 
+@pytest.mark.parametrize("lacks", [0, 1])
+def test_what_stays_free_is_what_is_left_when_the_next_scans_have_their_room(
+    folder: Path, disk: WatchedDisk, lacks: int
+) -> None:
+    free = 1 << 30
+    room = room_for(4)
+    disk.free = free + room - lacks
+    with Outbox(
+        folder, max_bytes=1 << 40, keep_free_bytes=free, segment_scans=4, disk=disk
+    ) as outbox:
+        if lacks:
+            with pytest.raises(OutboxFull, match="must stay free"):
+                put(outbox)
+        else:
+            put(outbox)
+
+
 def test_on_a_full_disk_scans_can_be_sent_and_that_makes_room(
     folder: Path, disk: WatchedDisk
 ) -> None:
