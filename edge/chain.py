@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from edge.errors import ChainError
+from edge.errors import ChainBroken, ChainError
 
 _BEGINNING = "0" * 64
 
@@ -53,7 +53,10 @@ class Chain:
         self._path = path
 
     def append(self, at: str, what: str, facts: dict[str, Any]) -> Head:
-        """Add an entry, on disk when this returns. Raises ChainError; nothing is added then."""
+        """Add an entry, on disk when this returns. Raises ChainError; nothing is added then.
+
+        Raises ChainBroken where the last line is not as it was written.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             with open(os.open(self._path, flags, 0o640), "r+b", buffering=0) as file:
@@ -123,7 +126,7 @@ def entries(path: Path) -> Iterator[Entry]:
                 line = line[:-1]
                 entry = _entry(line, path)
                 if entry.n != number or entry.before != before or entry.encode() != line:
-                    raise ChainError(
+                    raise ChainBroken(
                         f"{path}: line {number} does not follow the one before it: the record was"
                         " changed; keep the file as evidence and compare it with a backup"
                     )
@@ -160,7 +163,7 @@ def _entry(line: bytes, path: Path) -> Entry:
     try:
         return msgspec.json.decode(line, type=Entry)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise ChainError(f"{path}: a line is not one of this record; it was changed") from err
+        raise ChainBroken(f"{path}: a line is not one of this record; it was changed") from err
 
 
 def _hash(line: bytes | None) -> str:

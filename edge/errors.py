@@ -66,6 +66,10 @@ class ChainError(EdgeError, OSError):
     """A hash-chained record that was changed, or cannot be written."""
 
 
+class ChainBroken(ChainError):
+    """A record that can only grow has a line that is not as it was written."""
+
+
 class BasisError(EdgeError, ValueError):
     """A legal basis that is damaged, not signed by its authority, or cannot be valid."""
 

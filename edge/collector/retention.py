@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
-from edge.errors import ConfigError, StorageBusy
+from edge.errors import ChainError, ConfigError, StorageBusy
 from edge.storage.erasing import Erasure, forget_identities
 from edge.storage.keeping import Erased, Keeping, note_erased
 from edge.storage.storage import Storage
@@ -97,7 +97,7 @@ class Retention:
 
         What is wished for at the centre counts if it is shorter than what the file says.
         While this machine's clock is not set nothing is erased: a clock that runs ahead would erase
-        everything. Raises StorageError or ChainError.
+        everything. Without its receipt nothing is done; it is tried again. Raises StorageError.
         """
         now = self._clock.monotonic()
         if self._slicing is not None and not self._slicing.done():
@@ -115,6 +115,10 @@ class Retention:
         except StorageBusy as err:
             log.warning("%s; again in %.0f s", err, BUSY_S)
             self._look_at, self._slice_at = min(self._look_at, now + BUSY_S), now + BUSY_S
+        except ChainError as err:
+            # What came in meanwhile matters more: storing must not end for it.
+            log.error("%s; move it away, and a new one is begun; until then erasing waits", err)
+            self._slice_at = now + LOOK_S
         return 0
 
     def close(self) -> None:

@@ -5,11 +5,14 @@ numbers are missing at the centre then, and its audit names them; the receipt sa
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
+from edge.errors import ChainBroken, ChainError
 from edge.messages import Scan
 from edge.ranges import ranges_of
 from edge.scanner.outbox import Outbox
@@ -29,7 +32,8 @@ class Retention:
     def __init__(self, outbox: Outbox, folder: Path, clock: Clock, *, days: int) -> None:
         """*folder*: where the receipts go."""
         self._outbox = outbox
-        self._chain = Chain(folder / RECEIPTS)
+        self._receipts = folder / RECEIPTS
+        self._chain = Chain(self._receipts)
         self._clock = clock
         self._days = days
 
@@ -51,9 +55,8 @@ class Retention:
                 return
             ranges = list(ranges_of(numbers))
             # First the receipt: what is erased without one could not be told from what was lost.
-            self._chain.append(
+            self._note(
                 moment.at,
-                "erased",
                 {
                     "tier": "unit",
                     "epoch": self._outbox.epoch,
@@ -66,6 +69,19 @@ class Retention:
             log.warning("%d scans were not delivered within %d days", len(numbers), self._days)
             if len(numbers) < AT_ONCE:
                 return
+
+    def _note(self, at: str, facts: dict[str, Any]) -> None:
+        """Write a receipt. A card that has spoilt the earlier ones must not keep scans for ever."""
+        try:
+            self._chain.append(at, "erased", facts)
+        except ChainBroken as err:
+            aside = self._receipts.with_name(f"{RECEIPTS}.damaged")
+            log.error("%s; it is kept as %s, and begun anew", err, aside.name)
+            try:
+                os.replace(self._receipts, aside)
+            except OSError as failed:
+                raise ChainError(f"{self._receipts}: {failed.strerror}") from failed
+            self._chain.append(at, "erased", facts)
 
 
 def _past(scans: Sequence[Scan], before: str, now: str) -> list[int]:

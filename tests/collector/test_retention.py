@@ -82,6 +82,33 @@ def test_days_past_their_time_are_dropped_with_a_receipt(storage: Storage, tmp_p
     assert storage.units()[0].gaps == []
 
 
+def test_receipts_that_cannot_be_written_do_not_end_the_collector(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receipts = tmp_path / RECEIPTS_FILE
+    receipts.write_bytes(b"\0" * 100 + b"\n")
+    put(storage, 1, 30)
+    clock = Later()
+    clock.synchronized = True
+    hourly = Retention(storage, receipts, clock, days=21)
+
+    def errors() -> list[str]:
+        return [r.levelname for r in caplog.records if "move it away" in r.message]
+
+    eventually(errors, "it says so", turn=hourly.step)
+    for _ in range(20):
+        clock.advance(BUSY_S)
+        hourly.step()
+    assert errors() == ["ERROR"]
+    assert hourly.busy
+
+    receipts.rename(tmp_path / "aside")
+    clock.advance(LOOK_S)
+    erase(hourly)
+    (receipt,) = entries(receipts)
+    assert receipt.facts["scans"] == 1
+
+
 def test_it_looks_once_an_hour_and_never_without_a_set_clock(
     storage: Storage, tmp_path: Path
 ) -> None:

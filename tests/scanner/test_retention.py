@@ -77,6 +77,22 @@ def test_a_scan_of_the_future_keeps_none_of_the_old(outbox: Outbox, tmp_path: Pa
     assert erase(outbox, tmp_path) == [3]
 
 
+def test_receipts_that_a_card_has_spoilt_keep_no_scan_for_ever(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    put(outbox, 30)
+    erase(outbox, tmp_path)
+    spoilt = b"\0" * 300 + b"\n"
+    (tmp_path / RECEIPTS).write_bytes(spoilt)
+    put(outbox, 25)
+    put(outbox, 1)
+
+    assert erase(outbox, tmp_path) == [3]
+    assert (tmp_path / f"{RECEIPTS}.damaged").read_bytes() == spoilt
+    (receipt,) = entries(tmp_path / RECEIPTS)
+    assert receipt.facts["ranges"] == [[2, 2]]
+
+
 def test_a_unit_whose_clock_is_not_set_erases_nothing(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, 30)
 
