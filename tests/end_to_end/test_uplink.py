@@ -24,8 +24,9 @@ FRAME_RATE = 20
 #: A unit at a gate is silent for no longer: what waits for a network does so for 5 s or more. The
 #: machine of the test, with much else to do, may keep it from its turn for a moment.
 SILENCE_S = 4.0
-#: Of the frames that come. A unit that waits for the network in between reads far fewer.
-LEAST_SHARE = 0.3
+#: Far fewer than come, since the machine of the test may be slow, and far more than a unit would
+#: count that waits for the network at each.
+LEAST_BEEPS_A_SECOND = 1.0
 #: Back-off, the notice of a dead link and the draining together take less.
 CONFIRMED_S = 180
 UNIT = "cong-1"
@@ -117,7 +118,7 @@ class Pace:
     def assert_steady(self) -> None:
         """The same as with a network, on a busy machine too."""
         assert self.longest_silence_s < SILENCE_S, self
-        assert self.beeps_a_second > LEAST_SHARE * FRAME_RATE, self
+        assert self.beeps_a_second > LEAST_BEEPS_A_SECOND, self
 
 
 @pytest.fixture
