@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edge.scanner.decoder import Frame
-from edge.scanner.sample_drawing import HEIGHT, WIDTH, Numbers, Sprite, shifted
+from edge.scanner.sample.drawing import HEIGHT, WIDTH, Numbers, Sprite, shifted
 
 #: How many times finer than the frame things are drawn before the lens gathers them into pixels.
 FINER = 2

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.scanner.decoder import Frame
-from edge.scanner.sample_drawing import (
+from edge.scanner.sample.drawing import (
     HEIGHT,
     WIDTH,
     Numbers,

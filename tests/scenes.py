@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge.scanner.decoder import Frame
-from edge.scanner.sample_drawing import HEIGHT, WIDTH, Numbers, shifted
+from edge.scanner.sample.drawing import HEIGHT, WIDTH, Numbers, shifted
 from tests import optics
 from tests.drawing import Corners
 from tests.props import Carrier, put_person, wall

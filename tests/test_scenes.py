@@ -7,7 +7,7 @@ import zxingcpp
 
 from edge.scanner.decoder import Frame
 from edge.scanner.documents import Document, classify
-from edge.scanner.sample_drawing import HEIGHT, WIDTH
+from edge.scanner.sample.drawing import HEIGHT, WIDTH
 from tests import scenes
 from tests.drawing import document
 

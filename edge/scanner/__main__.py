@@ -1,7 +1,6 @@
 """The command `edge-scanner`: reads its settings, opens things, and loops."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -18,9 +17,11 @@ from edge.scanner import (
     diagnosing,
     outbox_command,
     power,
+    reading,
     running,
     self_test,
     setting_up,
+    taking_down,
     wiring,
 )
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
@@ -29,7 +30,6 @@ from edge.scanner.button import Button
 from edge.scanner.carrier import Carrier, read_centre
 from edge.scanner.clock_setting import set_clock
 from edge.scanner.credentials import Credentials
-from edge.scanner.decoder import Decoder
 from edge.scanner.desired import DESIRED, Desired, signed_wish, with_wished
 from edge.scanner.disk_health import in_memory
 from edge.scanner.eye import Eye
@@ -42,22 +42,20 @@ from edge.scanner.permission import Permission
 from edge.scanner.pipeline import Pipeline, Unread, Zone
 from edge.scanner.publisher import Publisher
 from edge.scanner.pulse import Pulse
-from edge.scanner.reading import read_files
 from edge.scanner.remote import RecentLines, Remote
 from edge.scanner.repair import REPAIR, Ladder, mended_camera
 from edge.scanner.rereads import Rereads
 from edge.scanner.retention import LOOK_S as RETENTION_S
 from edge.scanner.retention import Retention
-from edge.scanner.retiring import Retirement, retire
+from edge.scanner.retiring import Retirement
 from edge.scanner.schedule import Schedule
 from edge.scanner.service import Scanner
-from edge.scanner.settings import ScannerSettings, UnsetSettings
+from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup_window import SetupWindow, last_answer, unit_root
 from edge.scanner.speaker import speaking
 from edge.scanner.unset import FAULT_S, is_unset, wait_for_code
 from edge.scanner.update.sticks import UpdateSticks
 from edge.scanner.vehicle import Vehicle
-from edge.scanner.wiping import clear_retained, wipe, wipe_unset
 from edge.sealing import Sealer, open_signer, read_key
 from edge.systemd import Notifier
 from edge.topics import TO_UNIT, topic
@@ -77,15 +75,15 @@ def main(args: list[str] | None = None) -> int:
     options = _parser().parse_args(args)
     cli.set_up_logging(options.verbose)
     works = {
-        "read": _read,
+        "read": reading.run,
         "outbox": outbox_command.run,
         "check": checking.run,
         "diag": diagnosing.run,
         "eye": self_test.run,
         "wiring": wiring.run,
         "setup": setting_up.run,
-        "wipe": _wipe,
-        "retire": _retire,
+        "wipe": taking_down.run_wipe,
+        "retire": taking_down.run_retire,
         "clock": _set_clock,
     }
     work = works.get(options.command, _run)
@@ -105,31 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "run", parents=[also], help="scan until stopped (the default) / quét cho đến khi dừng"
     )
-    read = commands.add_parser(
-        "read",
-        parents=[also],
-        help="read the codes in image files: a JSON line for each / đọc mã trong ảnh",
-    )
-    read.add_argument("files", nargs="+", metavar="FILE")
-    read.add_argument("--no-zbar", action="store_true", help="without the second reader")
+    reading.add_command(commands, also)
     outbox_command.add_command(commands, also)
     setting_up.add_command(commands)
-    wiping = commands.add_parser(
-        "wipe",
-        parents=[also],
-        help="empty a unit that is taken down; its scanner must be stopped / xóa máy đã tháo",
-    )
-    wiping.add_argument(
-        "unit", metavar="UNIT", help="its name, to be sure; of a unit that is none yet, its batch's"
-    )
-    wiping.add_argument(
-        "--lose-scans", action="store_true", help="even those that nobody has confirmed"
-    )
-    commands.add_parser(
-        "retire",
-        parents=[also],
-        help="what root does when the centre has retired this unit / xóa máy mà trung tâm cho thôi",
-    )
+    taking_down.add_commands(commands, also)
     checking.add_command(commands, cli.common_again())
     diagnosing.add_command(commands, cli.common_again())
     commands.add_parser(
@@ -379,16 +356,6 @@ def _zone(settings: ScannerSettings) -> Zone:
     return zone
 
 
-def _read(options: argparse.Namespace) -> int:
-    decoder = Decoder(zbar=not options.no_zbar)
-    failed = False
-    for line in read_files(options.files, decoder):
-        failed = failed or "error" in line
-        print(json.dumps(line), flush=True)
-    decoder.close()
-    return 1 if failed else 0
-
-
 def _set_clock(options: argparse.Namespace) -> int:
     settings = config.load(options.config, ScannerSettings)
     _, wished = signed_wish(options.config, settings)
@@ -396,31 +363,6 @@ def _set_clock(options: argparse.Namespace) -> int:
     if not with_wished(options.config, {"gps": gps}).gps.source:
         raise ConfigError("this unit has no GPS receiver: gps.source is not set")
     print(set_clock(SystemClock()))
-    return 0
-
-
-def _wipe(options: argparse.Namespace) -> int:
-    if is_unset(options.config):
-        unset = config.load(options.config, UnsetSettings)
-        wipe_unset(unset, options.unit, unit_root(options.config))
-        print("this unit is empty")
-        return 0
-    settings = config.load(options.config, ScannerSettings)
-    lost = wipe(
-        settings,
-        options.unit,
-        lose_scans=options.lose_scans,
-        root=unit_root(options.config),
-        farewell=lambda: clear_retained(settings, options.config.parent, SystemClock()),
-    )
-    print(
-        f"{options.unit} is empty; {lost} scans are lost. Now: edge-provision retire {options.unit}"
-    )
-    return 0
-
-
-def _retire(options: argparse.Namespace) -> int:
-    print(retire(options.config, unit_root(options.config)))
     return 0
 
 

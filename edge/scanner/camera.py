@@ -60,7 +60,7 @@ def open_camera(
 
         return PiCamera(settings, Lamp(settings.lamp_pin) if settings.lamp_pin >= 0 else None)
     if (device := webcam_device(settings.source)) is not None:
-        from edge.scanner.pictures import Webcam
+        from edge.scanner.webcam import Webcam
 
         return Webcam(device, settings)
     pace = Pace(settings, clock, wait)

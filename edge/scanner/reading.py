@@ -3,7 +3,9 @@
 Unlike the service it shows what a code holds, because that is what it was asked for.
 """
 
+import argparse
 import base64
+import json
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -19,6 +21,28 @@ from edge.scanner.pictures import MAX_IMAGE_BYTES, read_image
 MAX_IMAGE_PIXELS = 64_000_000
 
 _CUT_SHORT = "the file is cut short or damaged"
+
+
+def add_command(commands: Any, also: argparse.ArgumentParser) -> None:
+    """Give the parser of `edge-scanner` what is said here; *also* is common to all commands."""
+    read = commands.add_parser(
+        "read",
+        parents=[also],
+        help="read the codes in image files: a JSON line for each / đọc mã trong ảnh",
+    )
+    read.add_argument("files", nargs="+", metavar="FILE")
+    read.add_argument("--no-zbar", action="store_true", help="without the second reader")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it; gives the exit code."""
+    decoder = Decoder(zbar=not options.no_zbar)
+    failed = False
+    for line in read_files(options.files, decoder):
+        failed = failed or "error" in line
+        print(json.dumps(line), flush=True)
+    decoder.close()
+    return 1 if failed else 0
 
 
 def read_files(paths: Iterable[str | Path], decoder: Decoder) -> Iterator[dict[str, Any]]:

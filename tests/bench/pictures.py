@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.scanner.decoder import Frame
 from edge.scanner.pictures import read_image
-from edge.scanner.sample_drawing import HEIGHT, WIDTH
+from edge.scanner.sample.drawing import HEIGHT, WIDTH
 from tests import scenes
 from tests.bench.readers import Reader, Reading
 from tests.drawing import Corners

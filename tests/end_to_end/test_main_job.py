@@ -14,7 +14,7 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 from edge.demo.live import REFUSALS
 from edge.scanner.outbox import read_outbox
-from edge.scanner.sample import sample_script
+from edge.scanner.sample.people import sample_script
 from edge.storage.storage import Storage
 from tests.end_to_end.parts import invented_cards, write_frames
 from tests.fakes import LIMIT_S, eventually

@@ -15,8 +15,9 @@ import pytest
 from edge.errors import CameraError, ConfigError, EndOfFrames
 from edge.scanner.camera import Camera, Pace, open_camera, webcam_device
 from edge.scanner.decoder import Frame
-from edge.scanner.pictures import ImageFolder, Webcam, open_v4l2
+from edge.scanner.pictures import ImageFolder
 from edge.scanner.sample import SampleGate
+from edge.scanner.webcam import Webcam, open_v4l2
 from edge.unit_settings import CameraSettings
 from tests.fakes import LIMIT_S, FakeClock, eventually
 

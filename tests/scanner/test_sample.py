@@ -14,13 +14,8 @@ from edge.errors import EndOfFrames
 from edge.scanner.decoder import Frame
 from edge.scanner.documents import Document, classify
 from edge.scanner.rereads import GAP_S
-from edge.scanner.sample import (
-    FRAMES_PER_S,
-    Arrival,
-    SampleGate,
-    sample_script,
-    write_contact_sheet,
-)
+from edge.scanner.sample import SampleGate, write_contact_sheet
+from edge.scanner.sample.people import FRAMES_PER_S, Arrival, sample_script
 from edge.unit_settings import CameraSettings, ReadingSettings
 
 SCRIPT = sample_script()
