@@ -36,6 +36,16 @@ from tests.provision.deployments import a_deployment
 ROOT = Path(__file__).parent.parent.parent
 UNIT = "edge-scanner.service"
 LOOK = "edge-update.service"
+CAP_SYS_TIME = 25
+#: As the scanner writes it: when this boot began, by a receiver.
+ASK_FOR_CLOCK = """
+import json, os, sys, time
+began = time.time() + float(sys.argv[1]) - time.clock_gettime(time.CLOCK_BOOTTIME)
+boot = open("/proc/sys/kernel/random/boot_id").read().strip().replace("-", "")
+with open("/run/edge-scanner/clock.new", "w") as file:
+    json.dump({"boot": boot, "offset_ms": round(began * 1000)}, file)
+os.rename("/run/edge-scanner/clock.new", "/run/edge-scanner/clock")
+"""
 GOOD, LATER, BROKEN = "9.0.0", "9.1.0", "9.2.0"
 SETTINGS = """
 [camera]
@@ -135,6 +145,14 @@ class Centre:
         storage = Storage(self.storage)
         try:
             return [seq for _, _, seq, _ in storage.scan_numbers()]
+        finally:
+            storage.close()
+
+    def state(self) -> str:
+        """How the office sees the unit."""
+        storage = Storage(self.storage)
+        try:
+            return next((row.state for row in storage.units() if row.unit == "cho-1-a"), "")
         finally:
             storage.close()
 
@@ -257,9 +275,101 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     machine.cut_the_power()
     machine.switch_on()
     machine.wait_until_up()
-    goes_on(machine, centre, 0)
-
+    pid = goes_on(machine, centre, 0)
+    the_clock_is_asked_for(machine)
+    # Its centre takes it down; nobody else does.
+    is_not_emptied_without_its_centre(machine)
+    goes_on(machine, centre, pid)
+    nothing_waits(machine, centre)
     everything_counted_is_kept(machine, centre)
+    is_retired(machine, centre)
+
+
+def the_clock_is_asked_for(machine: Machine) -> None:
+    """A scanner asks by its GPS receiver, and root looks for itself. It sets no clock here: a
+    container's is that of the machine that it runs on."""
+    bounds = int(machine.run("sh", "-c", "grep CapBnd /proc/1/status").split()[1], 16)
+    assert not bounds & 1 << CAP_SYS_TIME
+
+    def ask(off_s: float, answer: str) -> None:
+        machine.run("rm", "-f", "/run/systemd/timesync/synchronized")
+        machine.run("python3", "-c", ASK_FOR_CLOCK, str(off_s))
+        eventually(
+            lambda: answer in machine.run("journalctl", "--no-pager", "-u", "edge-clock.service"),
+            answer,
+            limit_s=START_S,
+        )
+        eventually(
+            lambda: machine.property("edge-clock.service", "ActiveState") != "activating",
+            "it has ended",
+            limit_s=START_S,
+        )
+
+    ask(0, "no GPS receiver")
+    assert not machine.run("ls", "/run/edge-gnss").strip().endswith("synchronized")
+    (machine.root / "etc/edge/scanner.d/gps.toml").write_text('[gps]\nsource = "/dev/serial0"\n')
+    ask(0, "the clock was off by")
+    assert machine.run("ls", "/run/edge-gnss").strip() == "synchronized"
+    # As far as the last step, which our own filter of system calls would let it do.
+    ask(3, "this machine does not let its clock be set")
+    assert "clock_settime" in machine.property("edge-clock.service", "SystemCallFilter").split()
+    (machine.root / "etc/edge/scanner.d/gps.toml").unlink()
+
+
+def is_not_emptied_without_its_centre(machine: Machine) -> None:
+    """A scanner that was taken over asks root to empty the unit."""
+    (machine.root / "var/lib/edge/retire.json").write_text('{"order":{},"signature":""}')
+    machine.run("touch", "/run/edge-scanner/retire")
+
+    eventually(
+        lambda: (
+            "nothing was emptied"
+            in machine.run("journalctl", "--no-pager", "-u", "edge-retire.service")
+        ),
+        "root believes the centre alone",
+        limit_s=START_S,
+    )
+    assert not (machine.root / "var/lib/edge/retire.json").exists()
+
+
+def nothing_waits(machine: Machine, centre: Centre) -> None:
+    """Nobody is counted any more, and all who were are confirmed."""
+    is_done(centre.command("pause"))
+
+    def pending() -> int:
+        return int(json.loads(machine.run("edge-scanner", "outbox", "status"))["pending"])
+
+    eventually(lambda: pending() == 0, "all is confirmed", limit_s=START_S)
+
+
+def is_retired(machine: Machine, centre: Centre) -> None:
+    """Its centre retires it: nothing of it is left, and it does not start again."""
+    machine.run("systemctl", "start", UNIT)
+    until_active(machine, UNIT)
+    is_done(centre.command("retire"))
+
+    state = machine.root / "etc/edge"
+    eventually(lambda: not (state / "setup.json").exists(), "it is empty", limit_s=START_S)
+    eventually(
+        lambda: machine.property("edge-retire.service", "ActiveState") == "inactive",
+        "root is ready",
+        limit_s=START_S,
+    )
+    assert "was retired by the centre" in machine.run(
+        "journalctl", "--no-pager", "-u", "edge-retire.service"
+    )
+    assert not (state / "scanner.toml").exists()
+    assert not list((machine.root / "var/lib/edge/identity").iterdir())
+    assert not (machine.root / "var/lib/edge/outbox").exists()
+    assert machine.property(UNIT, "ActiveState") == "inactive"
+    assert centre.state() == "retired"
+    if "EDGE_DEBIAN" not in os.environ:
+        return
+    # Nor after the next start of the machine.
+    machine.cut_the_power()
+    machine.switch_on()
+    machine.wait_until_up()
+    assert machine.property(UNIT, "ConditionResult") == "no"
 
 
 def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
