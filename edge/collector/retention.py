@@ -28,8 +28,8 @@ LOOK_S = 3600.0
 RESTS = 4
 #: When somebody reads what is to be erased, it is tried again after so long, in seconds.
 BUSY_S = 60.0
-#: Who reads what an order of the desk has erased is waited for, in seconds.
-WAIT_S = 30.0
+#: Who reads what an order of the desk has erased is waited for, in seconds; nobody writes then.
+WAIT_S = 1.0
 #: Beside the settings of a single machine.
 RECEIPTS_FILE = "erased.jsonl"
 

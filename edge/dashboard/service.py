@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from edge.dashboard.duty import Duty
 from edge.dashboard.parts import Parts
@@ -56,7 +57,9 @@ class Service:
     def close(self) -> None:
         """Leave to another dashboard what this one did, unless it is still at it."""
         if not self._outside.busy:
-            self._duty.leave()
+            # Where storage does not answer, the other waits for as long as if we had died.
+            with suppress(StorageError):
+                self._duty.leave()
 
     def _note_heard(self) -> None:
         now = self._parts.clock.monotonic()

@@ -18,6 +18,8 @@ from edge.storage.gone import Slices
 ROWS_A_SLICE = 500
 #: After so many slices what they wrote is moved from SQLite's log to its place.
 SLICES_A_WRITE_BACK = 8
+#: For so long those who read are waited for before SQLite's log is emptied, in seconds.
+EMPTYING_S = 0.2
 #: With more pages in the log that cannot be moved, since somebody reads from before them, nothing
 #: is erased: the log would only grow.
 MOST_IN_LOG = 4 * CHECKPOINT_PAGES
@@ -64,12 +66,7 @@ class Erasing:
         end first.
         """
         if self._nothing_left or self._unwritten >= SLICES_A_WRITE_BACK:
-            stuck = self._database.write_back(all_of_it=self._nothing_left)
-            if stuck > (0 if self._nothing_left else MOST_IN_LOG):
-                raise StorageBusy(
-                    f"{self._database.name}: cannot erase: somebody reads what was there before"
-                )
-            self._unwritten = 0
+            self._write_back()
         self._unwritten += 1
         with self._database.overwriting("erase") as connection:
             self._database.be_impatient(connection)
@@ -79,15 +76,26 @@ class Erasing:
             if self._erase_slice(connection, under_way.before_day):
                 self._nothing_left = False
                 return True
-            if not self._nothing_left:
-                self._nothing_left = True
-                return True
             if under_way.days or under_way.scans or under_way.set_aside:
+                if not self._nothing_left:
+                    self._nothing_left = True
+                    return True
                 note(connection, under_way)
             connection.execute(text("DELETE FROM gone"))
             connection.execute(text("UPDATE erasing SET began = '', scans = 0, set_aside = 0"))
         self._nothing_left = False
         return False
+
+    def _write_back(self) -> None:
+        stuck, most = self._database.write_back(), MOST_IN_LOG
+        if self._nothing_left:
+            # Nobody writes while it waits; of little that is left, as it was moved just now.
+            stuck, most = self._database.write_back(all_of_it=True, wait_s=EMPTYING_S), 0
+        if stuck > most:
+            raise StorageBusy(
+                f"{self._database.name}: cannot erase: somebody reads what was there before"
+            )
+        self._unwritten = 0
 
     def _erase_slice(self, connection: Connection, before_day: str) -> bool:
         """Erase something; whether there was anything."""

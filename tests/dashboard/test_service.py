@@ -152,10 +152,10 @@ def test_two_dashboards_on_one_storage_do_nothing_twice(
 
 @pytest.mark.parametrize("dies", [True, False])
 def test_the_other_dashboard_goes_on_when_the_one_on_duty_is_gone(
-    tmp_path: Path, database_url: str, hook: tuple[type[Hook], str], dies: bool
+    tmp_path: Path, hook: tuple[type[Hook], str], dies: bool
 ) -> None:
     inbox = Inbox()
-    with two_dashboards(tmp_path, database_url, inbox, hook[1]) as both:
+    with two_dashboards(tmp_path, "", inbox, hook[1]) as both:
         both.run(both.first, both.second, seconds=20)
         there = len(inbox.mails)
         if not dies:

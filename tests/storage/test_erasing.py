@@ -219,7 +219,7 @@ def test_power_may_go_at_any_moment_of_an_erasure(file: Path, tmp_path: Path) ->
             nonlocal statements
             statements += 1
             # All that takes the day away, and enough of each slice.
-            if statements <= 20 or statements % 4 == 0:
+            if statements <= 20 or statements % 9 == 0:
                 cuts.append(tmp_path / f"cut-{statements}")
                 shutil.copytree(file.parent, cuts[-1])
 
@@ -229,7 +229,7 @@ def test_power_may_go_at_any_moment_of_an_erasure(file: Path, tmp_path: Path) ->
         sqlalchemy.event.remove(storage.database._pool, "before_cursor_execute", cut)
         storage.close()
 
-        assert len(cuts) > 30
+        assert len(cuts) > 25
         assert [erasure.scans for erasure in told] == [60]
         for folder in cuts:
             after = Storage(folder / file.name)
