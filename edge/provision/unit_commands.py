@@ -124,11 +124,14 @@ def _revoke(options: argparse.Namespace) -> int:
     retired = options.command == "retire"
     unit = deployment.revoke(options.unit, utc_now(), retired=retired)
     folder = deployment.settings.broker.folder
+    vi, en = ("đã tháo và thu hồi", "retired and revoked") if retired else ("đã thu hồi", "revoked")
     print(
-        f"{unit.id} is {'retired and ' if retired else ''}revoked, with {len(unit.certificates)}"
-        " certificates. Copy broker/revoked.pem"
-        f" and broker/rules.acl to {folder} on the broker's machine, then: systemctl reload"
-        " mosquitto; and enrolment/revoked.txt to /etc/edge-enrol where units enrol"
+        f"{unit.id}: {vi} / {en}, {len(unit.certificates)} chứng thư / certificates\n"
+        f"1. chép / copy broker/revoked.pem, broker/rules.acl -> {folder};"
+        " systemctl reload mosquitto\n"
+        "2. chép / copy enrolment/revoked.txt -> /etc/edge-enrol (nơi cấp chứng thư / where units"
+        " enrol)\n"
+        f"3. edge-provision disconnect {unit.id}"
     )
     return 0
 
