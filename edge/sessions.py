@@ -41,6 +41,11 @@ class Sessions:
         return sum(one.session for one in self._all())
 
     @property
+    def in_flight(self) -> int:
+        """Messages that were published and that the broker has not acknowledged."""
+        return self._first.in_flight
+
+    @property
     def redelivered(self) -> int:
         """How often something was delivered again that was in hand already."""
         return sum(one.redelivered for one in self._all())

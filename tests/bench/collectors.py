@@ -2,9 +2,10 @@
 
     python -m tests.bench.collectors [--scans N] [--rounds R]
 
-The same backlog each time, half of it in each of two areas, at a NATS server. Broker, database and
-collectors share the cores they are given: one collector of both areas on one core, one on two
-cores, two on two cores. All in turn; ratios are of the medians of the rounds.
+The same backlog each time, half of it in each of two areas, at a NATS server; each collector has a
+session for each of its areas, as such a server needs. Broker, database and collectors share the
+cores they are given: one collector of both areas on one core, one on two cores, two on two cores.
+All in turn; ratios are of the medians of the rounds.
 """
 
 import argparse
@@ -18,16 +19,16 @@ import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from edge.broker import BrokerSettings
 from edge.clock import SystemClock
-from edge.collector.connecting import subscriptions
+from edge.collector.connecting import REPORTS, connect, session_names, subscriptions
 from edge.collector.service import Collector
+from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
-from edge.mqtt import BrokerSettings, Connection
 from edge.sealing import open_signer
 from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 from tests.bench.collect import (
-    BATCH,
     NOW,
     SCANS_A_MESSAGE,
     backlog,
@@ -51,7 +52,7 @@ WAYS: dict[str, tuple[list[tuple[str, ...]], int]] = {
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scans", type=int, default=40_000)
+    parser.add_argument("--scans", type=int, default=160_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
@@ -80,8 +81,13 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
         folder = Path(name)
         folder.chmod(0o755)
         sent = messages(scans, SCANS_A_MESSAGE)
-        names = [f"collector-{number}" for number in range(len(areas))]
-        listening = {name: subscriptions(list(its)) for name, its in zip(names, areas, strict=True)}
+        listening = {}
+        for number, its in enumerate(areas):
+            settings = _settings(number, its, "mqtt://127.0.0.1")
+            first, *others = session_names(settings)
+            listening[first] = subscriptions(its, REPORTS)
+            for name, area in zip(others, its, strict=True):
+                listening[name] = subscriptions([area], ["scan"])
         with (
             new_storage(folder / "postgresql", "postgresql") as url,
             backlog(folder / "broker", listening, sent) as broker,
@@ -89,29 +95,28 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
             storage = Storage(url)
             known = [_in_its_area(stored) for stored in known_units(UNITS)]
             storage.store(known, NOW)
-            start = multiprocessing.get_context("spawn").Barrier(len(areas) + 1)
+            both = multiprocessing.get_context("spawn").Barrier(len(areas) + 1)
             collecting = [
                 multiprocessing.get_context("spawn").Process(
                     target=collect,
                     args=(
                         folder,
-                        name,
-                        listening[name],
-                        broker.url,
+                        _settings(number, its, broker.url),
                         url,
                         sum(stored.area in its for stored in scans),
-                        start,
+                        both,
                     ),
                 )
-                for name, its in zip(names, areas, strict=True)
+                for number, its in enumerate(areas)
             ]
             for process in collecting:
                 process.start()
-            start.wait()
+            both.wait()
             began = time.perf_counter()
+            both.wait()
+            took_s = time.perf_counter() - began
             for process in collecting:
                 process.join()
-            took_s = time.perf_counter() - began
             assert storage.count() == len(scans) + len(known)
             storage.close()
     return len(scans) / took_s
@@ -119,25 +124,33 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
 
 def collect(
     folder: Path,
-    name: str,
-    topics: list[str],
-    broker: str,
+    settings: CollectorSettings,
     storage_url: str,
     scans: int,
-    start: Barrier,
+    both: Barrier,
 ) -> None:
     """One collector, until it has stored and confirmed so many scans."""
     storage, clock = Storage(storage_url), SystemClock()
-    connection = Connection(
-        BrokerSettings(url=broker), folder, name, clock, subscriptions=topics, persistent=True
+    connection = connect(settings, folder, clock)
+    key = open_signer(folder / f"{settings.id}.key")
+    collector = Collector(
+        connection, storage, clock, batch_scans=settings.batch_scans, signers=Signers(key)
     )
-    key = open_signer(folder / f"{name}.key")
-    collector = Collector(connection, storage, clock, batch_scans=BATCH, signers=Signers(key))
-    start.wait()
+    both.wait()
     collect_all(collector, connection, scans)
+    both.wait()
     collector.close()
     connection.disconnect(2.0)
     storage.close()
+
+
+def _settings(number: int, areas: tuple[str, ...], broker: str) -> CollectorSettings:
+    return CollectorSettings(
+        id=f"collector-{number}",
+        areas=areas,
+        sessions="each",
+        broker=BrokerSettings(url=broker),
+    )
 
 
 def _in_its_area(stored: StoredScan) -> StoredScan:
