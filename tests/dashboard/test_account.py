@@ -26,6 +26,30 @@ def test_name_and_password_open_a_session_that_a_script_cannot_read(deployment: 
     assert client.get("/units").status_code == 200
 
 
+def test_a_session_that_somebody_put_into_the_browser_is_not_taken_over(
+    deployment: Deployment,
+) -> None:
+    client, thief = deployment.client(), deployment.client()
+    for browser in (client, thief):
+        browser.cookies.set("edge-session", "known-beforehand", domain="testserver.local")
+
+    client.post("/sign-in", data={"name": "operator", "password": PASSWORD})
+
+    assert client.cookies["edge-session"] != "known-beforehand"
+    assert client.get("/account").status_code == 200
+    assert thief.get("/account").status_code == 303
+
+
+def test_another_role_counts_from_the_next_page_on(deployment: Deployment) -> None:
+    client = deployment.client("technician")
+    assert client.get("/set-up").status_code == 200
+
+    deployment.people.change("technician", "department", True, Scope())
+
+    assert client.get("/set-up").status_code == 303
+    assert client.get("/", headers={"x-part": "live"}).status_code == 401
+
+
 def test_over_https_cookies_are_secure_and_https_is_remembered(deployment: Deployment) -> None:
     client = deployment.client()
     client.base_url = "https://edge.example"

@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from edge.clock import utc_seconds
 from edge.dashboard.alarm_rules import Finding
 from edge.dashboard.rights import Role
 from tests.dashboard.parts import OTHER_PLACE, OWN_PLACE, Deployment
@@ -91,3 +94,43 @@ def test_whoever_looks_on_is_sent_only_what_has_changed(deployment: Deployment) 
     assert changed.status_code == 200
     # A page as a whole is not marked: its form's token is of this time alone.
     assert "etag" not in client.get("/").headers
+
+
+@pytest.mark.parametrize(
+    ("at", "today", "last_hour"),
+    [
+        # A day ends at 17:00 UTC, and not when a day of storage does, at 07:00 here.
+        ("2021-07-02T16:59:59.000Z", "02/07/2021", "22:45–23:45"),
+        ("2021-07-02T17:00:00.000Z", "03/07/2021", "23:00–00:00"),
+        ("2021-07-02T17:15:00.000Z", "03/07/2021", "23:15–00:15"),
+        ("2021-07-02T23:59:59.000Z", "03/07/2021", "05:45–06:45"),
+        ("2021-07-03T00:00:00.000Z", "03/07/2021", "06:00–07:00"),
+    ],
+)
+def test_a_page_that_is_left_open_is_of_the_new_day_after_midnight(
+    deployment: Deployment, at: str, today: str, last_hour: str
+) -> None:
+    client = deployment.client("operator")
+    place = f"/places/{OWN_PLACE}"
+    marks = {path: client.get(path, headers=PART).headers["etag"] for path in ("/", place)}
+    deployment.add_list([(OWN_PLACE, "cong-1", "in", "2021-07-02T16:50:00.000Z")] * 3)
+    deployment.clock.advance(utc_seconds(at) - utc_seconds(deployment.clock.now().at))
+    # It has been looked at all the time: the session still runs.
+    client = deployment.client("operator")
+
+    parts = {
+        path: client.get(path, headers=PART | {"if-none-match": mark}).text
+        for path, mark in marks.items()
+    }
+
+    day, month, year = today.split("/")
+    is_old = today == "02/07/2021"
+    assert f"first={year}-{month}-{day}&amp;" in parts["/"]
+    assert last_hour in parts["/"]
+    assert ('<span class="big">3</span>vào hôm nay' in parts["/"]) == is_old
+    assert ('<span class="big">3</span>lượt vào' in parts[place]) == is_old
+    # At midnight there is nothing yet that could be compared.
+    assert ("tuần trước, đến" in parts[place]) == (at != "2021-07-02T17:00:00.000Z")
+    for page in parts.values():
+        for link in set(re.findall(r'href="(/scans\?[^"]+)"', page)):
+            assert client.get(link.replace("&amp;", "&")).status_code == 200, link
