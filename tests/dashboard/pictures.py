@@ -57,7 +57,12 @@ def main(args: list[str] | None = None) -> int:
                 ("now", "phone", "manager", "/"),
                 ("place", "phone", "operator", "/places/cho-mau-1"),
                 ("scans", "phone", "operator", "/scans?place=cho-mau-1&since=24&until=25"),
-                ("coverage", "desktop", "department", "/coverage?by=commune"),
+                (
+                    "coverage",
+                    "desktop",
+                    "department",
+                    "/coverage?by=commune&first=2026-03-11&last=2026-03-11",
+                ),
             ):
                 visitor = Visitor(browser, url, size, "vi")
                 visitor.sign_in(deployment, role)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def test_today_is_compared_with_last_week_until_the_same_quarter(deployment: Dep
     page = client.get(f"/places/{OWN_PLACE}").text
 
     assert '<span class="big">4</span>tuần trước, đến 08:45' in page
-    assert "ngày này ▲ 25 %" in page
+    assert "ngày này ▲&nbsp;25&nbsp;%" in page
     past = client.get(f"/places/{OWN_PLACE}?day=2021-07-01").text
     assert "cùng ngày tuần trước" in past
 

@@ -59,6 +59,7 @@ class CoveragePages:
             groupings=[one for one in GROUPINGS if one != "district" or has_districts(span)],
             span=span,
             today=local_day(ask.now),
+            yesterday=local_day(ask.now) - timedelta(days=1),
             query=_query(ask, span, by),
             strangers=strangers[:SHOWN_STRANGERS],
             more_strangers=len(strangers) > SHOWN_STRANGERS,
