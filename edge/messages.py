@@ -1,4 +1,4 @@
-"""What travels between units and centre, and what lies inside the seal. Version 1.
+"""What travels between units and centre. Version 1. What lies inside the seal is in identity.py.
 
 Each message is a frozen struct that turns itself into JSON and back, checks every field on both
 sides, and refuses what it does not know with `BadMessage`, whose text never repeats the content.
@@ -29,11 +29,9 @@ MAX_MESSAGE_BYTES = 65_536
 #: What came of a set-up code is cut to this.
 SETUP_CHARACTERS = 200
 
-#: A name is cut to this, so that every sealed identity has one length.
-NAME_BYTES = 96
 
-
-def _whole(pattern: str) -> str:
+def whole(pattern: str) -> str:
+    """*pattern* for a whole text."""
     # "$" would let a line end through behind the text; this end is the same in Python and in
     # the ECMA expressions of JSON Schema.
     return f"^(?:{pattern}){_END}"
@@ -42,11 +40,11 @@ def _whole(pattern: str) -> str:
 _END = "(?![\\s\\S])"
 
 
-Name = Annotated[str, Meta(pattern=_whole(NAME), description="1 to 32 of a-z, 0-9, inner hyphens")]
-Label = Annotated[str, Meta(pattern=_whole("[a-z0-9_-]{1,40}"))]
-Hex8 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{8}"))]
-Hex16 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{16}"))]
-Hex32 = Annotated[str, Meta(pattern=_whole("[0-9a-f]{32}"))]
+Name = Annotated[str, Meta(pattern=whole(NAME), description="1 to 32 of a-z, 0-9, inner hyphens")]
+Label = Annotated[str, Meta(pattern=whole("[a-z0-9_-]{1,40}"))]
+Hex8 = Annotated[str, Meta(pattern=whole("[0-9a-f]{8}"))]
+Hex16 = Annotated[str, Meta(pattern=whole("[0-9a-f]{16}"))]
+Hex32 = Annotated[str, Meta(pattern=whole("[0-9a-f]{32}"))]
 # The calendar's days alone, leap days in leap years: whoever calculates with a time that came in
 # need not ask again whether there is one. A second that is 60 no clock of ours says.
 _DAY = (
@@ -56,14 +54,14 @@ _DAY = (
 _LEAP_YEAR = "[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00"
 _HOUR = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}"
 _UTC = f"(?:{_DAY}|(?:{_LEAP_YEAR})-02-29)T{_HOUR}Z"
-Utc = Annotated[str, Meta(pattern=_whole(_UTC), description="UTC, ISO 8601 with milliseconds")]
+Utc = Annotated[str, Meta(pattern=whole(_UTC), description="UTC, ISO 8601 with milliseconds")]
 #: The pattern of free text. A database's text cannot hold the character NUL.
-FREE_TEXT = _whole("[^\\u0000]*")
+FREE_TEXT = whole("[^\\u0000]*")
 # 2^53: what every JSON reader keeps exact.
 Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_992)]
 Sequence = Annotated[int, Meta(ge=1, le=9_007_199_254_740_992)]
 Direction = Literal["in", "out", "both"]
-Trip = Annotated[str, Meta(pattern=_whole("[a-z0-9-]{0,64}"))]
+Trip = Annotated[str, Meta(pattern=whole("[a-z0-9-]{0,64}"))]
 DocumentKind = Literal["qrqg", "cccd", "can_cuoc", "bhyt"]
 ClockSource = Source
 
@@ -96,7 +94,7 @@ def _shown(pattern: str, **more: str) -> Meta:
 
     msgspec looks at one text after the other: that was two thirds of what it cost to read a scan.
     """
-    return Meta(extra_json_schema={"pattern": _whole(pattern), **more})
+    return Meta(extra_json_schema={"pattern": whole(pattern), **more})
 
 
 _ScanHex8 = Annotated[str, _shown("[0-9a-f]{8}")]
@@ -438,75 +436,6 @@ class Health(Message, frozen=True, kw_only=True):
     decode_ms_p95: Annotated[float, Meta(ge=0)]
 
 
-class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """The least that tracing needs, and all that is kept of a person. Never travels unsealed.
-
-    No address, old card number, issue date, parents, insurance dates or facility. Identifiers are
-    as presented: a code proves nothing about who holds it. Inside the seal it is MessagePack, whose
-    length depends on the text alone and not on how much of it JSON would have to escape.
-    """
-
-    v: Literal[1] = 1
-    #: The scan this belongs to, filled in by `Sealer.seal`, so that a sealed identity cannot be
-    #: moved to another scan.
-    scan: Annotated[str, Meta(pattern=_whole("(?:[0-9a-f]{32})?"))] = ""
-    #: 12-digit personal identification number, or a passport or old card number.
-    pin: Annotated[str, Meta(max_length=20)] = ""
-    #: User code of the national QR platform; the only key that full and masked codes share.
-    qid: Annotated[str, Meta(max_length=32)] = ""
-    #: Health-insurance card: 15 characters, or 10 digits on the newer ones.
-    bhyt: Annotated[str, Meta(max_length=15)] = ""
-    #: As the code gives it, NFC, cut to NAME_BYTES of UTF-8.
-    name: Annotated[str, Meta(max_length=96)] = ""
-    birth_year: Annotated[int, Meta(ge=0, le=9999)] = 0
-    sex: Literal["", "m", "f"] = ""
-    phone: Annotated[str, Meta(max_length=15)] = ""
-    #: Of a masked number: what was left readable.
-    tail: Annotated[str, Meta(max_length=12)] = ""
-    #: What was odd about the document, one bit for each of FLAGS: see `flag_bits`. It stands here
-    #: and not beside the seal because it is about a person: a proxy, for one, is a child's.
-    flags: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-
-    def encode(self) -> bytes:
-        """This identity as MessagePack, to be sealed at once."""
-        return msgspec.msgpack.encode(self)
-
-    @staticmethod
-    def decode(packed: bytes) -> "Identity":
-        """Read what `encode` made. Raises BadMessage with a reason that holds no content."""
-        try:
-            return msgspec.msgpack.decode(packed, type=Identity)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise BadMessage("not an identity of version 1") from None
-
-
-#: What may be odd about a document without being a reason to refuse it; scanner/documents.py says
-#: what each means. The position is the bit, so new ones go to the end and none is ever taken out.
-FLAGS = (
-    "masked",
-    "by_proxy",
-    "no_identifier",
-    "prefix_unknown",
-    "sex_mismatch",
-    "year_mismatch",
-    "impossible_date",
-    "odd_date",
-    "odd_sex",
-    "odd_number",
-    "odd_qid",
-    "odd_card",
-    "odd_phone",
-    "odd_name",
-    "hidden_characters",
-    "name_cut",
-)
-
-
-def flag_bits(flags: Iterable[str]) -> int:
-    """*flags*, each one of FLAGS, as `Identity.flags` holds them."""
-    return sum(1 << FLAGS.index(flag) for flag in set(flags))
-
-
 CommandAction = Literal[
     "identify",
     "self_test",
@@ -587,7 +516,7 @@ class Answer(Message, frozen=True, kw_only=True):
     v: Literal[1] = 1
     about: Literal["command", "config"]
     #: The command's id, or the settings' revision.
-    to: Annotated[str, Meta(pattern=_whole("[0-9a-f]{16}|[0-9a-f]{32}"))]
+    to: Annotated[str, Meta(pattern=whole("[0-9a-f]{16}|[0-9a-f]{32}"))]
     state: Literal["executing", "successful", "failed"]
     at: Utc
     reason: Annotated[str, Meta(max_length=500, pattern=FREE_TEXT)] = ""

@@ -21,7 +21,7 @@ import nacl.signing
 
 from edge.errors import SealError
 from edge.files import make_file
-from edge.messages import Identity
+from edge.identity import Identity
 
 # Holds every identity whose fields are within their limits: see test_every_box_has_one_length.
 PADDED_BYTES = 320

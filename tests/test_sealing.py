@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SealError
-from edge.messages import NAME_BYTES, Identity
+from edge.identity import NAME_BYTES, Identity
 from edge.sealing import (
     Opener,
     Sealer,

@@ -18,7 +18,8 @@ from typing import Literal
 import msgspec
 
 from edge import setup_code
-from edge.messages import NAME_BYTES, DocumentKind, Identity, flag_bits
+from edge.identity import NAME_BYTES, Identity, flag_bits
+from edge.messages import DocumentKind
 
 #: Of the 2,953 bytes that a QR code can hold; no document comes near.
 MAX_CODE_BYTES = 2_048

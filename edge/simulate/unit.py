@@ -12,17 +12,8 @@ from itertools import islice
 import msgspec
 
 from edge.clock import Moment, utc_text
-from edge.messages import (
-    Again,
-    Confirmed,
-    Direction,
-    DocumentKind,
-    Health,
-    Identity,
-    Scan,
-    Status,
-    check_of,
-)
+from edge.identity import Identity
+from edge.messages import Again, Confirmed, Direction, DocumentKind, Health, Scan, Status, check_of
 from edge.sealing import Sealer
 
 #: As a real unit: so many scans may wait for their confirmation, and then it sends no more.

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge import config
 from edge.errors import SealError
 from edge.files import make_file
-from edge.messages import Identity
+from edge.identity import Identity
 from edge.sealing import Opener, make_key_pair, read_key
 from edge.tracing.tokens import SECRET_BYTES
 

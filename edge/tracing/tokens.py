@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.errors import DeskError, SealError
-from edge.messages import Identity
+from edge.identity import Identity
 
 #: The strongest first: a scan that shows several identifiers is filed under the first.
 Kind = Literal["pin", "document", "bhyt", "qid", "name"]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.clock import utc_text
-from edge.messages import Identity
+from edge.identity import Identity
 from edge.sealing import Opener, Sealer
 from edge.storage.database import Database
 from edge.tracing.index import Index

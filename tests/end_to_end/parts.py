@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from edge.demo.broker import NatsBroker
-from edge.messages import Identity
+from edge.identity import Identity
 from edge.scanner.documents import Refusal, classify
 from edge.sealing import make_key_pair
 from tests.drawing import draw

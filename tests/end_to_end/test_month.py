@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from edge.collector.service import Collector
-from edge.messages import Identity
+from edge.identity import Identity
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher

@@ -8,7 +8,7 @@ from typing import Any
 import nacl.public
 import pytest
 
-from edge.messages import NAME_BYTES, Identity, flag_bits
+from edge.identity import NAME_BYTES, Identity, flag_bits
 from edge.scanner.documents import MAX_CODE_BYTES, Document, Refusal, RefusalKind, classify
 from edge.sealing import Opener, Sealer
 

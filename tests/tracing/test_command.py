@@ -15,8 +15,8 @@ from edge.chain import verify
 from edge.clock import utc_text
 from edge.desk_socket import ask
 from edge.errors import DeskError
+from edge.identity import Identity
 from edge.legal_basis import LegalBasis, write_basis
-from edge.messages import Identity
 from edge.register import Place, Register, write_register
 from edge.sealing import Sealer, open_signer, read_key
 from edge.storage.rows import StoredScan

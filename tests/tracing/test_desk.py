@@ -18,7 +18,7 @@ from edge.chain import entries, verify
 from edge.clock import SystemClock
 from edge.desk_socket import ask
 from edge.errors import ChainError, ConfigError, DeskError, StorageError
-from edge.messages import Identity
+from edge.identity import Identity
 from edge.sealing import Opener, Sealer
 from edge.storage.database import Database
 from edge.tracing.audit import Audit

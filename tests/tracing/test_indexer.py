@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from edge.errors import SealError
+from edge.identity import Identity
 from edge.legal_basis import LegalBasis
-from edge.messages import Identity
 from edge.sealing import Sealer, make_key_pair, read_key
 from edge.storage.database import Database
 from edge.tracing import indexer as indexing

@@ -20,7 +20,8 @@ import pytest
 
 from edge.card import CardBasis, CardWifi, write_card
 from edge.errors import SealError
-from edge.messages import Identity, Scan
+from edge.identity import Identity
+from edge.messages import Scan
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.carrier import export
 from edge.scanner.documents import Document, Refusal, classify

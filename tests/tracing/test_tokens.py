@@ -6,7 +6,7 @@ import hmac
 import pytest
 
 from edge.errors import DeskError, SealError
-from edge.messages import Identity
+from edge.identity import Identity
 from edge.scanner.documents import Document, classify
 from edge.tracing.tokens import Kind, Token, Tokens, plain_name
 
