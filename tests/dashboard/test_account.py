@@ -291,7 +291,7 @@ def test_sessions_survive_a_restart_of_the_service(deployment: Deployment) -> No
 def test_a_storage_that_does_not_answer_is_said_so_and_no_more(deployment: Deployment) -> None:
     client = deployment.client("operator")
     with deployment.database.writing() as connection:
-        connection.exec_driver_sql("ALTER TABLE unit RENAME TO gone")
+        connection.exec_driver_sql("ALTER TABLE unit RENAME TO put_elsewhere")
 
     answer = client.get("/")
 
