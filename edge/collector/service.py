@@ -192,6 +192,9 @@ class Collector:
         if batch.reports:
             self._storage.store_reports(batch.reports, now)
         batch.took_s = self._clock.monotonic() - began
+        if batch.heard:
+            # One of them may have said that it believes another key: the next order goes by that.
+            self._next_look_at_keys = self._clock.monotonic()
         self._commander.heard(batch.heard)
         self._tell_what_is_stored()
         self._stored = batch, new
