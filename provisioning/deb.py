@@ -332,7 +332,7 @@ def _copy_ours(contents: Contents, tree: Path, version: str) -> None:
 
 
 def _make_prompts(folder: Path) -> None:
-    """The sentences of units with a loudspeaker: 1.4 MB, 0.7 MB of the package."""
+    """The sentences of units with a loudspeaker: 1.6 MB, 0.7 MB of the package."""
     if shutil.which("espeak-ng") is None:
         print("deb: without spoken prompts: sudo apt install espeak-ng", file=sys.stderr)
         return

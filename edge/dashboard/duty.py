@@ -39,8 +39,9 @@ class Duty:
         now = self._clock.monotonic()
         if now < self._next:
             return self._mine
-        self._next = now + EVERY_S
+        # Where storage does not answer it is asked again at once: what was ours may be another's.
         was_mine, self._mine = self._mine, self._try(now)
+        self._next = now + EVERY_S
         if self._mine and not was_mine:
             log.info("on duty: mail, reports, alarms and forwarding are ours")
         elif was_mine and not self._mine:

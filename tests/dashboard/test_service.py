@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
 
 from edge.dashboard.alarm_rules import Finding
 from edge.dashboard.alarms import AlarmSettings
-from edge.dashboard.duty import EVERY_S, SILENT_S
+from edge.dashboard.duty import EVERY_S, SILENT_S, Duty
 from edge.dashboard.forwarding import ForwardSettings
 from edge.dashboard.local_time import local_day
 from edge.dashboard.mail import MailSettings
@@ -173,3 +174,27 @@ def test_the_other_dashboard_goes_on_when_the_one_on_duty_is_gone(
         after = len(inbox.mails)
         both.run(both.first, seconds=1)
         assert len(inbox.mails) == after
+
+
+class Unreachable:
+    """A storage that does not answer."""
+
+    def reading(self, what: str) -> NoReturn:
+        raise StorageError(f"{what}: no answer")
+
+
+def test_who_was_cut_off_from_storage_is_not_on_duty_when_it_is_back(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Duty(deployment.database, deployment.clock) for _ in range(2))
+    assert (first.step(), second.step()) == (True, False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first, "_database", Unreachable())
+        for _ in range(int(SILENT_S / EVERY_S) + 1):
+            deployment.clock.advance(EVERY_S)
+            with pytest.raises(StorageError):
+                first.step()
+            second.step()
+
+    assert (first.step(), second.step()) == (False, True)

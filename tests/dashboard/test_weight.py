@@ -18,7 +18,7 @@ GZIP = {"accept-encoding": "gzip"}
 
 
 def a_province(folder: Path) -> Deployment:
-    """More places and units than a page lists,."""
+    """More places and units than a page lists."""
     deployment = Deployment(folder)
     deployment.add_register()
     deployment.add_units()

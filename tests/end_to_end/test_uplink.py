@@ -1,6 +1,7 @@
 """Each trouble that an uplink can have, against the real scanner: scanning goes on at its pace, and
 once the trouble is over everything is confirmed."""
 
+import os
 import signal
 import time
 import uuid
@@ -24,6 +25,8 @@ FRAME_RATE = 20
 #: A unit at a gate is silent for no longer: what waits for a network does so for 5 s or more. The
 #: machine of the test, with much else to do, may keep it from its turn for a moment.
 SILENCE_S = 4.0
+#: A look at it, with a write to its disk, takes as long only where the machine is held up.
+HELD_UP_S = 0.5
 #: Far fewer than come, since the machine of the test may be slow, and far more than a unit would
 #: count that waits for the network at each.
 LEAST_BEEPS_A_SECOND = 1.0
@@ -80,20 +83,26 @@ class Uplink:
 
     def scan_for(self, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> "Pace":
         """Look on for so long; gives how scanning went."""
-        began = changed = time.monotonic()
+        began = changed = looked = time.monotonic()
         before = beeps = len(self.field.beeps(UNIT))
-        longest = 0.0
+        longest = held_up = 0.0
 
         def is_over() -> bool:
-            nonlocal beeps, changed, longest
+            nonlocal beeps, changed, looked, longest, held_up
             now = time.monotonic()
+            # While we wait for processor or disk, so may the unit, and not for the network.
+            held_up += now - looked if now - looked > HELD_UP_S else 0.0
             if (count := len(self.field.beeps(UNIT))) > beeps:
-                beeps, changed = count, now
-            longest = max(longest, now - changed)
+                beeps, changed, held_up = count, now, 0.0
+            longest = max(longest, now - changed - held_up)
             meanwhile()
+            looked = time.monotonic()
+            file.write(b".")
+            os.fsync(file.fileno())
             return now - began >= seconds
 
-        eventually(is_over, "the end", limit_s=seconds + LIMIT_S)
+        with (self.field.folder / "looks").open("ab", buffering=0) as file:
+            eventually(is_over, "the end", limit_s=seconds + LIMIT_S)
         return Pace((beeps - before) / (time.monotonic() - began), longest)
 
     def confirm_all(self) -> None:
