@@ -328,6 +328,17 @@ def test_a_view_in_which_nothing_moves_is_not_frozen_for_its_noise(tmp_path: Pat
     assert unit.loose.opened == 1
 
 
+def test_a_gate_in_the_dark_with_a_lamp_far_away_is_not_frozen(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    night = np.zeros((480, 640), np.uint8)
+    night[200:240, 300:340] = 255
+    unit.loose.frame = lambda: night
+
+    assert unit.run(10 * FROZEN_S) == "well"
+    assert unit.loose.opened == 1
+    assert unit.signals == []
+
+
 def test_a_lens_that_is_covered_is_not_frozen(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
 

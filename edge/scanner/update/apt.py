@@ -177,8 +177,9 @@ class Apt:
         why = f"{self._source}: {' '.join(lines) or f'apt-get {words[0]} failed'}"
         if _ENDED.search(why):
             raise UpdateStale(
-                f"{self._source}: its signed list has ended; at the office: edge-provision release"
-                " renew, and copy its folder updates there anew"
+                f"{self._source}: its signed list has ended, by this unit's clock. If that is"
+                " right, at the office: edge-provision release renew, and copy its folder updates"
+                " there anew"
             )
         raise UpdateRefused(why) if _FORGED.search(why) else UpdateError(why)
 

@@ -73,10 +73,12 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
     All sources are asked, and the one that was signed last says what there is: on an older stick
     lies what has been withdrawn since. Where none answers, or only with a list that is too old,
     what was left before stays, as it may wait for its hour. Raises UpdateError where no source
-    could be asked; what is forged, too old or cannot be installed is left there as a Problem.
+    could be asked; what is forged, too old or cannot be installed is left there as a Problem, also
+    beside a server that cannot be asked: somebody stands there with a stick.
     """
     (folder / PROBLEM).unlink(missing_ok=True)
     answered: list[tuple[datetime, Apt]] = []
+    stale: UpdateStale | None = None
     trouble: UpdateError | None = None
     for number, source in enumerate(_sources(settings)):
         # What apt remembers of one source is no use for another.
@@ -87,14 +89,16 @@ def fetch(settings: ScannerSettings, folder: Path, key: Path, present: Present) 
             answered.append((apt.signed_at(), apt))
         except UpdateRefused as err:
             _tell(folder, Problem(reason=str(err)))
+        except UpdateStale as err:
+            stale = err
         except UpdateError as err:
             trouble = err
     if answered:
         _, newest = max(answered, key=lambda each: each[0])
         return _bring(newest, settings, folder, present)
-    if isinstance(trouble, UpdateStale):
-        _tell(folder, Problem(reason=str(trouble)))
-    elif trouble is not None:
+    if stale is not None:
+        _tell(folder, Problem(reason=str(stale)))
+    if trouble is not None:
         raise trouble
     return ""
 

@@ -356,6 +356,19 @@ def test_a_server_with_an_older_list_does_not_take_away_what_waits(unit: Unit) -
     assert unit.decide()
 
 
+def test_whoever_brings_an_old_stick_to_a_unit_without_a_network_is_told(unit: Unit) -> None:
+    unit.url = "http://127.0.0.1:9/updates"
+    ended(unit, 181)
+
+    with pytest.raises(UpdateError, match=r"127\.0\.0\.1"):
+        unit.fetch()
+
+    assert not unit.decide()
+    version, state, reason = unit.told()
+    assert (version, state) == ("", "failed")
+    assert "edge-provision release renew" in reason
+
+
 def stuck(unit: Unit) -> None:
     """1.1 has failed, and the package of 1.0 is lost."""
     unit.present = replace(unit.present, stuck=True, failed={"1.1": "not scanning"})
