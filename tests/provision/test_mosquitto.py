@@ -450,8 +450,11 @@ def received(connection: Connection) -> list[tuple[str, bytes]]:
     return [(message.topic, message.payload) for message in messages]
 
 
-def test_the_office_ends_the_connection_that_a_revoked_unit_has_open(own_site: Site) -> None:
+def test_the_office_ends_the_connection_that_a_revoked_unit_has_open(
+    own_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = own_site
+    monkeypatch.setattr("edge.provision.disconnecting.BROKER_S", 120.0)
     unit = site.connection("a")
     connect(unit)
     turns = Turns(unit)
