@@ -34,7 +34,7 @@ def add_command(commands: Any) -> None:
 
 
 def open_signers(settings: CollectorSettings, beside: Path) -> Signers:
-    """The keys to sign with. The newest is made when there is none yet. Raises SealError."""
+    """The keys to sign with. The first of all is made when there is none yet. Raises SealError."""
     former = [
         Signer(read_key(config.secret_path(file, beside)))
         for file in settings.former_receipt_key_files
@@ -43,8 +43,15 @@ def open_signers(settings: CollectorSettings, beside: Path) -> Signers:
 
 
 def newest_signer(settings: CollectorSettings, beside: Path) -> Signer:
-    """The key that units are to believe. It is made when there is none yet. Raises SealError."""
-    return open_signer(config.secret_path(settings.receipt_key_file, beside))
+    """The key that units are to believe. The first of all is made when there is none yet.
+
+    Raises SealError.
+    """
+    path = config.secret_path(settings.receipt_key_file, beside)
+    if settings.former_receipt_key_files:
+        # Made on a collector that was not given it, it would be one that no unit ever believes.
+        return Signer(read_key(path))
+    return open_signer(path)
 
 
 def change_key(

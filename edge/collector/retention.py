@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
-from edge.errors import ChainError, ConfigError, StorageBusy
+from edge.errors import ChainBroken, ChainError, ConfigError, StorageBusy
 from edge.storage.erasing import Erasure, forget_identities
 from edge.storage.keeping import Erased, Keeping, note_erased
 from edge.storage.storage import Storage
@@ -117,7 +117,9 @@ class Retention:
             self._look_at, self._slice_at = min(self._look_at, now + BUSY_S), now + BUSY_S
         except ChainError as err:
             # What came in meanwhile matters more: storing must not end for it.
-            log.error("%s; move it away, and a new one is begun; until then erasing waits", err)
+            is_spoilt = isinstance(err, ChainBroken)
+            advice = "move it away, and a new one is begun; " if is_spoilt else ""
+            log.error("%s; %suntil it can be written erasing waits", err, advice)
             self._slice_at = now + LOOK_S
         return 0
 

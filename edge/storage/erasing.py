@@ -51,8 +51,11 @@ class Erasing:
         with self._database.writing("begin to erase") as connection:
             connection.execute(
                 text(
+                    # Of an erasure that has ended nothing stays: else a clock that once ran ahead,
+                    # or a number of days that was too small, would erase what comes in for good.
                     "UPDATE erasing SET"
-                    " before_day = CASE WHEN before_day < :before THEN :before ELSE before_day END,"
+                    " before_day = CASE WHEN began = '' OR before_day < :before"
+                    " THEN :before ELSE before_day END,"
                     " began = CASE began WHEN '' THEN :now ELSE began END"
                 ),
                 {"before": before_day, "now": now},

@@ -95,3 +95,18 @@ def test_units_that_do_not_believe_the_newest_key_are_named(
         "cong3  believes whoever confirms, or has not said yet",
         f"1 of 3 units believe the newest key, {name}",
     ]
+
+
+def test_a_collector_that_was_not_given_the_new_key_makes_none_of_its_own(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folder)
+    config, second = folder / "collector.toml", folder / "second.key"
+    former = f'former_receipt_key_files = ["{folder}/first.key"]\n'
+    config.write_text(former + config.read_text().replace("first.key", "second.key", 1))
+    capsys.readouterr()
+
+    assert run(folder) == 1
+
+    assert f"{second}: cannot read the key" in capsys.readouterr().err
+    assert not second.exists()

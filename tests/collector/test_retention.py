@@ -109,6 +109,24 @@ def test_receipts_that_cannot_be_written_do_not_end_the_collector(
     assert receipt.facts["scans"] == 1
 
 
+def test_a_record_that_is_only_out_of_reach_is_not_to_be_moved_away(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(storage, 1, 30)
+    clock = Later()
+    clock.synchronized = True
+    hourly = Retention(storage, tmp_path / "away" / RECEIPTS_FILE, clock, days=21)
+
+    eventually(lambda: "erasing waits" in caplog.text, "it says so", turn=hourly.step)
+    assert "cannot write this record" in caplog.text
+    assert "move it away" not in caplog.text
+
+    (tmp_path / "away").mkdir()
+    clock.advance(LOOK_S)
+    assert erase(hourly) == 1
+    hourly.close()
+
+
 def test_it_looks_once_an_hour_and_never_without_a_set_clock(
     storage: Storage, tmp_path: Path
 ) -> None:

@@ -120,6 +120,20 @@ def test_a_scan_of_a_day_that_is_being_erased_is_kept_until_it_expires_too(
     assert storage.count() == 0
 
 
+def test_a_day_too_far_ahead_erases_nothing_that_comes_after_it_was_put_right(
+    storage: Storage,
+) -> None:
+    """As by a clock of the centre that was years ahead, or by a typing error in retention.days."""
+    expire(storage, "2031-07-02")
+    undated = StoredScan("pleiku", "cong-2", a_scan(1, at=NOW, clock="none"))
+    storage.store([undated], NOW, [SetAside("edge/v1/x", "no", b"x")])
+
+    expire(storage, "2021-06-20")
+
+    assert storage.count() == 1
+    assert len(storage.set_asides()) == 1
+
+
 def test_two_that_erase_count_each_scan_once(storage: Storage, database_url: str) -> None:
     other = Storage(database_url)
     storage.store(scans(OLD, 25), NOW)
