@@ -24,6 +24,9 @@ RECEIPTS = "erased.jsonl"
 AT_ONCE = 1000
 #: How often to look, in seconds.
 LOOK_S = 600.0
+#: What is older than this by a hardware clock alone is not erased by it: that may be years wrong,
+#: as after a bad battery, and what is past its time is erased long before where it is right.
+DOUBT_DAYS = 90
 
 
 class Retention:
@@ -42,15 +45,18 @@ class Retention:
 
         Only by a clock that is set, of this unit and of the scan: a wrong one would erase what is
         new. Numbers tell the order: a scan without a known time is past it when a later one is, and
-        none is that comes after one that is not, whatever its own clock says.
+        none is that comes after one that is not, whatever its own clock says. By a hardware clock
+        alone one from before DOUBT_DAYS is not either.
         """
         moment = self._clock.now()
         if moment.clock == "none":
             return
-        before = utc_text(utc_seconds(moment.at) - self._days * 86_400)
+        now = utc_seconds(moment.at)
+        before = utc_text(now - self._days * 86_400)
+        doubted = utc_text(now - DOUBT_DAYS * 86_400) if moment.clock == "rtc" else ""
         while True:
             scans = self._outbox.oldest(AT_ONCE)
-            numbers = _past(scans, before, moment.at)
+            numbers = _past(scans, doubted, before, moment.at)
             if not numbers:
                 return
             ranges = list(ranges_of(numbers))
@@ -84,16 +90,17 @@ class Retention:
             self._chain.append(at, "erased", facts)
 
 
-def _past(scans: Sequence[Scan], before: str, now: str) -> list[int]:
+def _past(scans: Sequence[Scan], doubted: str, before: str, now: str) -> list[int]:
     """The numbers of those first of *scans*, the oldest there are, that were made before *before*.
 
-    What claims to be of the future has no known time.
+    One from before *doubted* is not, for all that is known. What claims to be of the future has no
+    known time.
     """
     past = 0
     for place, scan in enumerate(scans, start=1):
         if scan.clock == "none" or scan.at > now:
             continue
-        if scan.at >= before:
+        if not doubted <= scan.at < before:
             break
         past = place
     return [scan.seq for scan in scans[:past]]

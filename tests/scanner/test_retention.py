@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.chain import entries, verify
-from edge.clock import utc_text
+from edge.clock import Moment, utc_text
 from edge.scanner.outbox import Outbox
 from edge.scanner.retention import RECEIPTS, Retention
 from tests.fakes import FakeClock, a_scan
@@ -98,6 +98,42 @@ def test_a_unit_whose_clock_is_not_set_erases_nothing(outbox: Outbox, tmp_path: 
 
     assert erase(outbox, tmp_path, synchronized=False) == [1]
     assert not (tmp_path / RECEIPTS).exists()
+
+
+class HardwareClock(FakeClock):
+    """A unit without a network, whose hardware clock is so many days ahead."""
+
+    def __init__(self, days: float) -> None:
+        super().__init__()
+        self._ahead_s = days * DAY
+
+    def now(self) -> Moment:
+        at = utc_text(NOW + self._ahead_s)
+        return Moment(at=at, boot=self.boot, uptime_ms=1000, clock="rtc")
+
+
+@pytest.mark.parametrize("clock", ["ntp", "rtc"])
+def test_a_hardware_clock_that_is_years_ahead_erases_nothing(
+    outbox: Outbox, tmp_path: Path, clock: str
+) -> None:
+    for days_ago in (3, 2, 1):
+        put(outbox, days_ago, clock)
+    put(outbox, 18_000, "none")
+
+    Retention(outbox, tmp_path, HardwareClock(5 * 365), days=21).step()
+    assert [scan.seq for scan in outbox.oldest(100)] == [1, 2, 3, 4]
+    # One that is right does.
+    Retention(outbox, tmp_path, HardwareClock(20), days=21).step()
+    assert [scan.seq for scan in outbox.oldest(100)] == [3, 4]
+
+
+def test_what_waited_for_a_better_clock_is_erased_by_it(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, 200)
+    put(outbox, 1)
+    Retention(outbox, tmp_path, HardwareClock(0), days=21).step()
+    assert [scan.seq for scan in outbox.oldest(100)] == [1, 2]
+
+    assert erase(outbox, tmp_path) == [2]
 
 
 def test_a_long_backlog_is_erased_in_parts(outbox: Outbox, tmp_path: Path) -> None:
