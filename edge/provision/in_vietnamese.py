@@ -1,4 +1,7 @@
-"""What goes wrong for who makes cards, codes and batches, in Vietnamese; errors are English."""
+"""What goes wrong for who makes cards, codes and batches, or cuts a unit off, in Vietnamese.
+
+Errors are English.
+"""
 
 import re
 
@@ -34,6 +37,19 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"unit (\S+) was revoked; give its successor a new name",
             "máy {0} đã bị thu hồi; máy thay thế phải mang tên mới",
+        ),
+        (
+            r"unit (\S+) was not revoked; first: .*",
+            "máy {0} chưa bị thu hồi; trước hết chạy edge-provision revoke {0}",
+        ),
+        (
+            r"(\S+): cannot end the connection of (\S+): (.*); restart the broker instead",
+            "{0}: không ngắt được kết nối của máy {1} ({2}); hãy khởi động lại broker",
+        ),
+        (
+            r"(\S+) has let (\S+) in again: .*",
+            "{0} lại cho máy {1} vào: chép các tệp mà edge-provision revoke đã nêu lên broker, nạp"
+            " lại broker, rồi chạy lại lệnh này",
         ),
         (
             r"unit (\S+) was never set up; name the batch whose card it has: (.*)",

@@ -138,7 +138,10 @@ def _revoke(options: argparse.Namespace) -> int:
 
 def _disconnect(options: argparse.Namespace) -> int:
     end_connection(deployment_of(options), options.unit, SystemClock())
-    print(f"{options.unit}: its connection has ended, and it did not come in again")
+    print(
+        f"{options.unit}: kết nối đã bị ngắt và máy không vào lại được"
+        " / its connection has ended, and it did not come in again"
+    )
     return 0
 
 
@@ -156,11 +159,16 @@ def _sign(options: argparse.Namespace) -> int:
 def _issued(options: argparse.Namespace) -> int:
     deployment = deployment_of(options)
     taken = take_issued(deployment, options.ledger, utc_now())
-    print(f"{taken.new} certificates are new, {taken.replaced} were replaced by newer ones")
+    print(
+        f"{taken.new} chứng thư mới, {taken.replaced} đã có chứng thư mới hơn thay"
+        f" / {taken.new} certificates are new, {taken.replaced} were replaced by newer ones"
+    )
     if taken.replaced:
         folder = deployment.settings.broker.folder
         print(
-            "These are shut out once broker/revoked.pem is copied to"
-            f" {folder} on the broker's machine, then: systemctl reload mosquitto"
+            f"Chép broker/revoked.pem vào {folder} trên máy broker rồi chạy systemctl reload"
+            " mosquitto; từ đó chứng thư đã bị thay không vào được nữa / These are shut out once"
+            f" broker/revoked.pem is copied to {folder} on the broker's machine, then: systemctl"
+            " reload mosquitto"
         )
     return 0

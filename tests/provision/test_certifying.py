@@ -172,6 +172,23 @@ def test_what_another_has_taken_the_place_of_is_on_the_list_of_revocations(
     assert not x509_lists((deployment.folder / "broker/revoked.pem").read_bytes())
 
 
+def test_whoever_cuts_a_unit_off_is_told_in_both_languages_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    assert run(deployment.folder, "disconnect", "cho-1-a") == 1
+    said = capsys.readouterr().err
+    assert "trước hết chạy edge-provision revoke cho-1-a / unit cho-1-a was not revoked" in said
+
+    # It is given up before it is tried.
+    deployment.revoke("cho-1-a", utc_now())
+    monkeypatch.setattr("edge.provision.disconnecting.BROKER_S", 0.0)
+    assert run(deployment.folder, "disconnect", "cho-1-a") == 1
+    said = capsys.readouterr().err
+    assert "không ngắt được kết nối của máy cho-1-a" in said
+    assert "restart the broker instead" in said
+
+
 def test_a_token_is_for_one_key_by_hand_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
