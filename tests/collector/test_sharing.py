@@ -81,6 +81,50 @@ def test_the_next_batch_is_received_while_one_is_stored_and_none_is_confirmed_ea
     storage.close()
 
 
+def test_a_connection_that_ends_while_the_engine_commits_costs_repeats_and_no_scan(
+    database_url: str,
+) -> None:
+    connection, storage, clock = FakeConnection(), Gated(database_url), FakeClock()
+    collector = Collector(connection, storage, clock, batch_scans=50)  # type: ignore[arg-type]
+    scans = [a_scan(seq).encode() for seq in range(1, 71)]
+
+    def deliver(payloads: list[bytes]) -> None:
+        for payload in payloads:
+            connection.deliver(topic("pleiku", "cong-1", "scan"), payload)
+
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            # The engine has the first fifty, these are in hand.
+            deliver(scans[50:])
+        if turns == 3:
+            connection.go_down()
+        if turns == 4:
+            connection.come_up()
+            # Of the last connection nothing was acknowledged.
+            deliver(scans)
+        if turns == 5:
+            assert confirmed(connection) == []
+            storage.may_end.set()
+
+    connection.turn = turn
+    connection.come_up()
+    deliver(scans[:50])
+    eventually(
+        lambda: collector.totals.stored + collector.totals.repeats == 120,
+        "all came in once more",
+        turn=lambda: collector.step(0),
+    )
+
+    assert (collector.totals.stored, storage.count()) == (70, 70)
+    assert confirmed(connection) == [(1, 50), (1, 50), (51, 70)]
+    collector.close()
+    storage.close()
+
+
 def test_one_of_two_dies_the_other_goes_on_and_takes_its_areas(
     nats: NatsBroker, postgresql_server: PostgresqlServer, tmp_path: Path
 ) -> None:
