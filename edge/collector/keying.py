@@ -69,14 +69,17 @@ def change_key(
     wish = json.dumps(added(known, key, before), separators=(",", ":"))
     former = json.dumps([settings.receipt_key_file, *settings.former_receipt_key_files])
     yield f"{new}: a new key, {key_id(key)}. Nothing is changed yet. Now, in this order:"
-    yield f"1. in collector.toml: receipt_key_file = {json.dumps(str(new.absolute()))}"
+    yield "1. edge-collector key --units"
+    yield "   whoever has not said yet what it believes, as units of an older software, is updated"
+    yield "   first: from the next step on it is told with the new key"
+    yield f"2. in collector.toml: receipt_key_file = {json.dumps(str(new.absolute()))}"
     yield f"   and former_receipt_key_files = {former};"
-    yield "   every collector must have all these files; start each anew"
-    yield f"2. edge-collector desired all 'carry.successions={wish}' carry.newest_key_only=false"
-    yield "3. put it into the deployment's folder as collector/receipts.key, for new cards"
-    yield "4. once `edge-collector key --units` says that every unit believes it:"
+    yield "   every collector must have all these files, readable for its user; start each anew"
+    yield f"3. edge-collector desired all 'carry.successions={wish}' carry.newest_key_only=false"
+    yield "4. put it into the deployment's folder as collector/receipts.key, for new cards"
+    yield "5. once `edge-collector key --units` says that every unit believes it:"
     yield "   edge-collector desired all carry.newest_key_only=true"
-    yield "5. once every unit has that: take former_receipt_key_files out, and start each anew"
+    yield "6. once every unit has that: take former_receipt_key_files out, and start each anew"
 
 
 def units_lines(newest: bytes, believed: Mapping[str, Sequence[str]]) -> Iterator[str]:
