@@ -13,7 +13,7 @@ import numpy as np
 from edge.clock import Clock
 from edge.scanner.readers import Frame
 
-#: How often a frame is looked at; 0.1 ms on a PC.
+#: How often a frame is looked at; 0.2 ms on a PC.
 LOOK_S = 1.0
 #: The same picture for so long is no picture of now.
 FROZEN_S = 60.0

@@ -63,7 +63,7 @@ class Index:
         *left_out*. What is indexed already only replaces itself.
         """
         with self.database.writing("note what the desk opens by") as connection:
-            before = set(_progress(connection, what).split(","))
+            before = set(filter(None, _progress(connection, what).split(",")))
             if before != set(names):
                 _put_progress(connection, what, ",".join(sorted(names)))
             if set(names) <= before:
