@@ -34,6 +34,7 @@ class Erasure:
     days: list[str]
     scans: int  #: erased so far
     set_aside: int
+    last: int  #: the number of what was taken away last
 
 
 class Erasing:
@@ -84,7 +85,10 @@ class Erasing:
                     self._nothing_left = True
                     return True
                 note(connection, under_way)
-            connection.execute(text("DELETE FROM gone"))
+            # In PostgreSQL another collector may have taken more away meanwhile.
+            connection.execute(
+                text("DELETE FROM gone WHERE number <= :last"), {"last": under_way.last}
+            )
             connection.execute(text("UPDATE erasing SET began = '', scans = 0, set_aside = 0"))
         self._nothing_left = False
         return False
@@ -141,8 +145,10 @@ def _under_way(database: Database, connection: Connection) -> Erasure:
     row = connection.execute(
         text(f"SELECT began, before_day, scans, set_aside FROM erasing{lock}")
     ).one()
-    days = connection.execute(text("SELECT DISTINCT day FROM gone ORDER BY day")).scalars()
-    return Erasure(row.began, row.before_day, list(days), row.scans, row.set_aside)
+    gone = connection.execute(text("SELECT number, day FROM gone ORDER BY number")).all()
+    days = sorted({each.day for each in gone})
+    last = gone[-1].number if gone else 0
+    return Erasure(row.began, row.before_day, days, row.scans, row.set_aside, last)
 
 
 def is_under_way(connection: Connection) -> bool:

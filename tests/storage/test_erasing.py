@@ -351,3 +351,29 @@ def test_postgresql_waits_for_no_long_reader_and_nobody_waits_behind_it(
     assert storage.count() == 5
     storage.close()
     postgresql_server.drop_database(url)
+
+
+def test_a_day_that_is_taken_away_while_another_erasure_ends_is_told_with_the_next(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    url = postgresql_server.new_database()
+    one, other = Storage(url), Storage(url)
+    one.store(scans(OLD, 30), NOW)
+    one.store(scans("2021-06-25", 20, 31), NOW)
+    one.expire("2021-06-20", NOW)
+    noted: list[erasing.Erasure] = []
+
+    def note(_: object, erasure: erasing.Erasure) -> None:
+        noted.append(erasure)
+        # The look of another collector, at this very moment; it then waits until this one ends.
+        assert other._days.expire("2021-06-28") == ["2021-06-25"]
+
+    while one.erasing.step(note):
+        pass
+    other.erasing.begin("2021-06-28", NOW)
+    noted += erase(other)
+
+    assert [(each.days, each.scans) for each in noted] == [([OLD], 30), (["2021-06-25"], 20)]
+    one.close()
+    other.close()
+    postgresql_server.drop_database(url)
