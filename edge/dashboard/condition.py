@@ -72,13 +72,18 @@ EYE = Trouble(
 ENDING = Trouble(
     "chứng thư sắp hết hạn",
     "the certificate is near its end",
-    ("Cấp thẻ mới cho thiết bị trước ngày đó.", "Give the unit a new card before that day."),
+    (
+        "Thiết bị tự gia hạn qua edge-enrol: kiểm tra mạng đến đó. Nếu vẫn không được, tạo mã mới:"
+        " edge-provision code, thêm --enrol.",
+        "The unit renews it by itself at edge-enrol: see that it gets there. If not, make it"
+        " a code: edge-provision code, with --enrol.",
+    ),
 )
 _NOT_KEPT = Trouble(
     "có lượt quét không lưu được",
     "scans could not be kept",
     (
-        "Người quét đã được báo là chưa tính. Kiểm tra thẻ nhớ của thiết bị.",
+        "Người quét đã được báo là CHƯA ghi nhận. Kiểm tra thẻ nhớ của thiết bị.",
         "Whoever passed was told that it did not count. Check the unit's card.",
     ),
 )
@@ -96,8 +101,8 @@ _FULL = Trouble(
     "đĩa sắp đầy",
     "the disk is nearly full",
     (
-        "Chạy edge-scanner check trên thiết bị để xem cái gì chiếm chỗ.",
-        "Run edge-scanner check on the unit to see what takes the room.",
+        "Nối mạng để thiết bị gửi hết lượt chờ; nếu vẫn đầy thì thay thẻ nhớ lớn hơn.",
+        "Let it send what waits; if it is still full, use a larger card.",
     ),
 )
 _MENDED = Trouble(
@@ -112,8 +117,8 @@ _NOT_UPDATED = Trouble(
     "cập nhật không thành công",
     "the last update failed",
     (
-        "Thiết bị vẫn chạy bản cũ. Xem lý do ở dưới, rồi cập nhật lại.",
-        "The unit goes on with the version before. See why below, and update again.",
+        "Thiết bị vẫn chạy bản cũ. Xem lý do ở trang của thiết bị, rồi cập nhật lại.",
+        "The unit goes on with the version before. Its page says why; then update again.",
     ),
 )
 _DAMAGED = Trouble(
@@ -122,10 +127,10 @@ _DAMAGED = Trouble(
     ("Thay thẻ nhớ; chép lượt quét ra trước.", "Replace the card; export its scans before."),
 )
 _UNBELIEVED = Trouble(
-    "nhận xác nhận có chữ ký không đúng",
+    "nhận được xác nhận có chữ ký không đúng",
     "it gets confirmations that are not signed rightly",
     (
-        "Lượt quét được giữ lại trên thiết bị. Kiểm tra khóa của máy chủ thu nhận và ai dùng"
+        "Lượt quét được giữ lại trên thiết bị. Kiểm tra khóa của máy chủ thu nhận và xem ai dùng"
         " broker.",
         "Its scans wait on the unit. Check the collector's key, and who uses the broker.",
     ),

@@ -167,7 +167,7 @@ def test_the_page_of_alarms_says_when_one_will_come(deployment: Deployment) -> N
         ({"machine": Machine(disk_free_bytes=1, disk_total_bytes=100)}, "đĩa sắp đầy"),
         ({"repair": "exhausted", "repair_reason": "no frame"}, "máy ảnh hỏng, cần người đến"),
         ({"certificate_ends": "2021-07-20T00:00:00.000Z"}, "chứng thư sắp hết hạn"),
-        ({"unbelieved": 2}, "nhận xác nhận có chữ ký không đúng"),
+        ({"unbelieved": 2}, "nhận được xác nhận có chữ ký không đúng"),
         (
             {"update": Update(version="0.2.0", state="rolled_back", reason="no scan", at=NOW)},
             "cập nhật không thành công",
