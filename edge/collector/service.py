@@ -131,6 +131,9 @@ class Collector:
             self._tell_what_is_stored()
         self.totals.in_hand = sum(len(batch.messages) for batch in self._batches)
         self._asker.step()
+        # What was stored just now may have said it: by the old key an order to believe the new one
+        # alone would be refused for good.
+        self._look_at_keys()
         self._commander.step()
 
     def close(self) -> None:

@@ -8,13 +8,17 @@ import pytest
 
 from edge.collector.__main__ import main
 from edge.collector.commanding import set_key
+from edge.collector.service import Collector
 from edge.collector.signers import Signers
-from edge.sealing import Signer, key_id, read_key
+from edge.sealing import Signer, Verifier, key_id, read_key
+from edge.signed import read_order
+from edge.storage.control import Control
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from edge.succession import believed
+from edge.topics import topic
 from edge.unit_settings import check_wished
-from tests.fakes import a_status
+from tests.fakes import FakeClock, FakeConnection, a_status
 
 OLD, NEW = Signer(b"o" * 32), Signer(b"n" * 32)
 OLD_ID, NEW_ID = key_id(OLD.public_key), key_id(NEW.public_key)
@@ -29,6 +33,30 @@ def test_each_unit_is_told_with_the_newest_key_that_it_believes() -> None:
 
     assert told == {"old": OLD, "both": NEW, "new": NEW, "silent": NEW, "never-heard-of": NEW}
     assert Signers(NEW).of("old") is NEW
+
+
+def test_an_order_goes_by_what_the_unit_has_said_in_the_same_turn(database_url: str) -> None:
+    connection, storage, clock = FakeConnection(), Storage(database_url), FakeClock()
+    control, signers = Control(storage.database), Signers(NEW, [OLD])
+    collector = Collector(connection, storage, clock, signers=signers)  # type: ignore[arg-type]
+    before = a_status(centre=(OLD_ID,))
+    storage.store_reports([Report("pleiku", "cong-1", before)], clock.now().at)
+    control.run_by({"cong-1": "0" * 16}, clock.now().at)
+    connection.come_up()
+    collector.step(0)
+    control.desire("all", {"carry": {"newest_key_only": True}}, "lan", clock.now().at)
+
+    both = a_status(birth=2, centre=(OLD_ID, NEW_ID), config="0" * 16)
+    connection.deliver(topic("pleiku", "cong-1", "status"), both.encode())
+    # No look at the tables is due while it comes in, and one is in the turn in which it is stored.
+    collector.step(0)
+    clock.advance(10)
+    collector.step(0)
+
+    (message,) = connection.on("config")
+    assert read_order("config", message, "cong-1", Verifier(NEW.public_key)).unit == "cong-1"
+    collector.close()
+    storage.close()
 
 
 @pytest.fixture

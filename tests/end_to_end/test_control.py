@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,29 @@ def a_second() -> None:
 def scans_go_on(fleet: Fleet, unit: str) -> None:
     before = fleet.beeps(unit)
     eventually(lambda: fleet.beeps(unit) > before, f"{unit} goes on scanning")
+
+
+def until_all(fleet: Fleet, hold: Callable[[], bool], *wish: str) -> None:
+    """Desire what *wish* says until it is so.
+
+    A unit takes back what it is not well with within 45 s, which a machine with much else to do
+    may not let it be. It is told again then, and with another rate of frames, since what it has
+    taken back it does not try again.
+    """
+    rates, failing = count(16), 0
+
+    def turn() -> None:
+        nonlocal failing
+        a_second()
+        late = [row for row in fleet.configs().values() if "within 45 s" in row.reason]
+        failing = failing + 1 if late else 0
+        # The next wish is on its way for some seconds.
+        if failing == 20:
+            failing = 0
+            fleet.said(*wish, f"camera.frame_rate={next(rates)}")
+
+    fleet.said(*wish)
+    eventually(hold, " ".join(wish), limit_s=4 * LIMIT_S, turn=turn)
 
 
 def test_units_do_what_they_are_told_once_and_it_is_on_record(fleet: Fleet) -> None:
@@ -314,11 +338,9 @@ def test_the_centre_changes_its_key_and_no_unit_is_visited(fleet: Fleet) -> None
     assert all_believe(old)
 
     (line,) = [line for line in said.splitlines() if "'carry.successions" in line]
-    fleet.said(*shlex.split(line)[2:])
-    eventually(lambda: all_believe(old, new), "both keys are believed", turn=a_second)
+    until_all(fleet, lambda: all_believe(old, new), *shlex.split(line)[2:])
     are_confirmed()
-    fleet.said("desired", "all", "carry.newest_key_only=true")
-    eventually(lambda: all_believe(new), "the new key is believed", turn=a_second)
+    until_all(fleet, lambda: all_believe(new), "desired", "all", "carry.newest_key_only=true")
 
     file.write_text(file.read_text().replace('former_receipt_key_files = ["receipts.key"]', ""))
     fleet.collector.stop()
@@ -331,8 +353,6 @@ def test_the_centre_changes_its_key_and_no_unit_is_visited(fleet: Fleet) -> None
 def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_minutes(
     fleet: Fleet,
 ) -> None:
-    fleet.centre("desired", "all", "reading.budget_ms=20")
-
     def all_are(state: str) -> bool:
         return all(row.state == state for row in fleet.configs().values())
 
@@ -340,7 +360,7 @@ def test_settings_that_cost_the_camera_or_the_broker_are_taken_back_within_two_m
     def all_run_by_what_is_desired() -> bool:
         return all(row.running == row.desired for row in fleet.configs().values())
 
-    eventually(all_run_by_what_is_desired, "all run by it", turn=a_second)
+    until_all(fleet, all_run_by_what_is_desired, "desired", "all", "reading.budget_ms=20")
     good = fleet.configs()["cong-1"].running
 
     began = time.monotonic()
