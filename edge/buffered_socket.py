@@ -7,6 +7,7 @@ and read from there with `recv`.
 
 import socket
 import ssl
+import threading
 from contextlib import suppress
 
 from edge.packets import packet_end
@@ -22,6 +23,20 @@ HELD_BYTES = 1_048_576
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+class _Room(threading.local):
+    """Where a thread lets the system put what has come in, before it is taken from there.
+
+    One piece of memory for all calls: a new one each time costs more than what is read. And one for
+    all sockets of a thread: simulated units are thousands.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = memoryview(bytearray(READ_BYTES))
+
+
+_ROOM = _Room()
+
+
 class BufferedSocket:
     """A connected socket, plain or TLS, that never blocks. For one thread.
 
@@ -32,8 +47,6 @@ class BufferedSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._in = bytearray()
-        # One piece of memory for all calls: a new one each time costs more than what is read.
-        self._room = memoryview(bytearray(READ_BYTES))
         self._at = 0
         self._out = bytearray()
         self._offer = b""
@@ -57,8 +70,9 @@ class BufferedSocket:
 
     def fill(self) -> bool:
         """Take what has come in, as far as one call of the system gives it; False if nothing."""
+        room = _ROOM.bytes
         try:
-            size = self._sock.recv_into(self._room)
+            size = self._sock.recv_into(room)
         except _NOT_NOW:
             return False
         except OSError as err:
@@ -70,7 +84,7 @@ class BufferedSocket:
             return False
         del self._in[: self._at]
         self._at = 0
-        self._in += self._room[:size]
+        self._in += room[:size]
         return True
 
     def next_packet(self) -> tuple[int, bytes] | None:

@@ -2,12 +2,13 @@
 
 import contextlib
 import socket
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from edge import packets
-from edge.buffered_socket import HELD_BYTES, BufferedSocket
+from edge.buffered_socket import HELD_BYTES, READ_BYTES, BufferedSocket
 
 Pair = tuple[BufferedSocket, socket.socket]
 
@@ -133,3 +134,24 @@ def test_what_came_before_the_end_is_read_before_it(pair: Pair) -> None:
     assert not ours.fill()
     assert ours.ended
     assert ours.recv(1) == b""
+
+
+def test_thousands_take_little_memory_and_none_hears_what_came_to_another() -> None:
+    pairs = [socket.socketpair() for _ in range(50)]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    buffered = [BufferedSocket(ours) for ours, _ in pairs]
+    for number, (one, (_, theirs)) in enumerate(zip(buffered, pairs, strict=True)):
+        theirs.sendall(b"\x30\x01%c" % number)
+        assert one.fill()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [one.next_packet() for one in buffered] == [
+        (0x30, bytes([number])) for number in range(50)
+    ]
+    # One piece of memory for all of them, and little beside it.
+    assert after - before < 10 * READ_BYTES
+    for one, (_, theirs) in zip(buffered, pairs, strict=True):
+        one.close()
+        theirs.close()
