@@ -121,10 +121,10 @@ class Application:
         )
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _failed(self, request: Request, error: Exception) -> Response:
+    async def _failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 404:
-            return self._door.nowhere(request)
+            return await self._door.nowhere(request)
         ask = Ask(request, None, language_of(request), self._parts.clock.now().at, {})
         return self._show.message(ask, str(error.status_code), error.detail, error.status_code)
 

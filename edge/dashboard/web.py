@@ -110,13 +110,19 @@ class Door:
 
     def _endpoint(self, page: Page) -> Callable[[Request], object]:
         async def endpoint(request: Request) -> Response:
-            wait = self._rate.wait_s(request.client.host if request.client else "")
-            if wait:
-                return Response("Quá nhiều yêu cầu / too many requests\n", 429, _retry(wait))
+            if refused := self._too_many(request):
+                return refused
             form = await _form(request) if request.method == "POST" else {}
             return await run_in_threadpool(self._answer_or_say_why_not, page, request, form)
 
         return endpoint
+
+    def _too_many(self, request: Request) -> Response | None:
+        """The refusal of an address that asks too often."""
+        wait = self._rate.wait_s(request.client.host if request.client else "")
+        if not wait:
+            return None
+        return Response("Quá nhiều yêu cầu / too many requests\n", 429, _retry(wait))
 
     def _answer_or_say_why_not(
         self, page: Page, request: Request, form: Mapping[str, str | bytes]
@@ -127,8 +133,13 @@ class Door:
             log.error("%s: %s", page.path, err)
             return self._no_storage(request)
 
-    def nowhere(self, request: Request) -> Response:
+    async def nowhere(self, request: Request) -> Response:
         """The answer where there is no such address, with the menu of whoever is signed in."""
+        if refused := self._too_many(request):
+            return refused
+        return await run_in_threadpool(self._nowhere, request)
+
+    def _nowhere(self, request: Request) -> Response:
         try:
             return self.missing(self._ask(request, {}))
         except StorageError:

@@ -86,14 +86,15 @@ def test_passwords_cannot_be_tried_out(deployment: Deployment) -> None:
     assert client.post("/sign-in", data=right).status_code == 303
 
 
-def test_one_address_cannot_ask_without_end(deployment: Deployment) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/sign-in", 200), ("/no-such-page", 404)])
+def test_one_address_cannot_ask_without_end(deployment: Deployment, path: str, status: int) -> None:
     client = deployment.client()
-    codes = [client.get("/sign-in").status_code for _ in range(301)]
-    assert codes == [200] * 300 + [429]
+    codes = [client.get(path).status_code for _ in range(301)]
+    assert codes == [status] * 300 + [429]
 
     deployment.clock.advance(1)
 
-    assert client.get("/sign-in").status_code == 200
+    assert client.get(path).status_code == status
 
 
 def test_a_session_ends_when_it_is_not_used_and_after_a_week_in_any_case(
