@@ -24,7 +24,7 @@ from edge.collector.set_aside import run_set_aside
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
-from edge.errors import BundleError, ControlError, StorageBusy
+from edge.errors import BundleError, ChainError, ControlError, StorageBusy
 from edge.storage.control import Control
 from edge.storage.control.again import AskedAgain
 from edge.storage.storage import Storage
@@ -278,8 +278,10 @@ def _erase_what_is_past(settings: CollectorSettings, storage: Storage) -> None:
     )
     try:
         erased = retention.finish()
-    except StorageBusy as err:
-        print(f"what is past its time is erased by the collector: {err}", file=sys.stderr)
+    except (StorageBusy, ChainError) as err:
+        # The bundles are in, with their receipts, and are not to look as if they were not.
+        reason = cli.printable(str(err))
+        print(f"what is past its time is erased by the collector: {reason}", file=sys.stderr)
         return
     if erased:
         print(f"{erased} scans are past their time: erased at once", file=sys.stderr)

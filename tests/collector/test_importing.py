@@ -180,6 +180,25 @@ def test_scans_that_come_past_the_retention_are_confirmed_and_erased_for_good(
     assert centre.storage.count() == 3
 
 
+def test_a_spoilt_record_of_what_was_erased_is_no_failed_import(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    clock.synchronized = True
+    monkeypatch.setattr("edge.collector.__main__.SystemClock", lambda: clock)
+    centre.settings.write_text(centre.settings.read_text().replace("erase = false\n", ""))
+    (centre.home / "erased.jsonl").write_bytes(b"\0" * 100 + b"\n")
+
+    code, out, err = centre.take(
+        centre.bundle([a_scan(1, at="2021-05-02T01:30:00.000Z", clock="ntp")])
+    )
+
+    assert (code, centre.storage.count()) == (0, 0)
+    assert "1 scans of cong-1, 1 new, 0 repeats" in out
+    assert "is erased by the collector:" in err
+    assert "erased.jsonl: a line is not one of this record" in err
+
+
 def test_a_stick_says_nothing_of_when_a_unit_was_last_there(centre: Centre) -> None:
     centre.take(centre.bundle([a_scan(1)]))
     assert centre.storage.units()[0].seen is None
