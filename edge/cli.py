@@ -5,6 +5,7 @@ itself; 130 interrupted.
 """
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from edge.errors import EdgeError
 
@@ -88,3 +90,18 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 def printable(text: str) -> str:
     """*text* with everything that could act on a terminal or a log written as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_line(value: Any) -> str:
+    """*value* as one line of JSON, in which nothing can act on a terminal or a log either.
+
+    JSON itself escapes the first 32 characters only; what is printable stays as it is.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    # Half a pair each, as JSON has it; and DEL, which it takes for printable.
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n : n + 2].hex()}" for n in range(0, len(units), 2))

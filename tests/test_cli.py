@@ -1,5 +1,6 @@
 """What all commands share."""
 
+import json
 import logging
 import os
 import signal
@@ -81,3 +82,14 @@ def test_what_a_font_tells_of_itself_is_not_logged() -> None:
     )
 
     assert done.stderr == "INFO edge: label made\n"
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b[2J", "\x9b2J", "\x7f", "\u202egia", "\U000e0001", "a\u2028b", "\ud800"]
+)
+def test_a_line_of_json_says_the_same_and_cannot_act_on_a_terminal(hostile: str) -> None:
+    line = cli.json_line({"topic": hostile, "place": "Chợ Mới 😀"})
+
+    assert line.isprintable()
+    assert json.loads(line) == {"topic": hostile, "place": "Chợ Mới 😀"}
+    assert "Chợ Mới 😀" in line

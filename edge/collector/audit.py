@@ -1,8 +1,8 @@
 """`edge-collector audit`: for each unit, what storage holds of it and what speaks against that."""
 
-import json
 from typing import Any
 
+from edge import cli
 from edge.storage.rows import UnitRow
 
 #: So many gaps are named; the number of the others is given.
@@ -74,7 +74,7 @@ def lines(row: UnitRow) -> list[str]:
 
 def json_line(row: UnitRow) -> str:
     """`facts` as one line."""
-    return json.dumps(facts(row), ensure_ascii=False)
+    return cli.json_line(facts(row))
 
 
 def is_complete(row: UnitRow) -> bool:

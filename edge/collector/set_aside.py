@@ -1,7 +1,6 @@
 """`edge-collector set-aside`: the messages that could not be read, and why."""
 
 import argparse
-import json
 
 from edge import cli
 from edge.storage.storage import Storage
@@ -29,7 +28,7 @@ def run_set_aside(storage: Storage, options: argparse.Namespace) -> int:
     for received, topic, reason, size in storage.set_asides(max(0, options.most)):
         if options.json:
             row = {"received": received, "topic": topic, "reason": reason, "bytes": size}
-            print(json.dumps(row, ensure_ascii=False))
+            print(cli.json_line(row))
         else:
             print(cli.printable(f"{received}  {topic}  {size} bytes: {reason}"))
     return 0

@@ -1,6 +1,5 @@
 """Answers as tables for a terminal."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -105,7 +104,7 @@ def meetings_of(contacts: Sequence[Any]) -> list[dict[str, Any]]:
 def show(as_json: bool, answer: Any, columns: Columns) -> int:
     """Print *answer* as JSON or as a table of *columns*; gives the exit code."""
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print(cli.json_line(answer))
         return 0
     rows = [[title for _, title in columns]]
     rows += [

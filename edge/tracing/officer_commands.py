@@ -95,7 +95,7 @@ def _breach(options: argparse.Namespace) -> int:
         detected=options.detected,
     )
     if options.json or options.out is None:
-        print(json.dumps(answer, ensure_ascii=False))
+        print(cli.json_line(answer))
         return 0
     _write(options.out, breach_page(msgspec.convert(answer, Breach)).encode())
     print(cli.printable(f"{options.out}: {answer['scans']}; 72 h: {answer['tell_by']}"))

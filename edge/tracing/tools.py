@@ -1,7 +1,6 @@
 """Commands that need no running desk: keys, and the legal basis."""
 
 import argparse
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +70,7 @@ def _basis(options: argparse.Namespace) -> int:
     basis = read_basis(options.file, Verifier(read_key(options.key)))
     facts = {name: getattr(basis, name) for name in basis.__struct_fields__}
     if options.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print(cli.json_line(facts))
         return 0
     for name, value in facts.items():
         print(cli.printable(f"{name:<8} {', '.join(value) if name == 'places' else value}"))
