@@ -1,9 +1,11 @@
-"""What the tests of an outbox have in common."""
+"""What the tests of an outbox, and those of a publisher, have in common."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.scanner.publishing import Unit
 from tests.scanner.watched_disk import WatchedDisk
 
 
@@ -17,3 +19,11 @@ def folder(tmp_path: Path) -> Path:
 def disk() -> WatchedDisk:
     """A disk that tells what was done to it, and fails when it is told to."""
     return WatchedDisk()
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Iterator[Unit]:
+    """What sends scans, with an outbox that is still empty."""
+    unit = Unit(tmp_path)
+    yield unit
+    unit.outbox.close()
