@@ -1,8 +1,10 @@
-"""A power cut: from a certain call to the system on, nothing happens any more."""
+"""A power cut: from a certain call to the system, or line, on, nothing happens any more."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
@@ -32,3 +34,26 @@ def power_for(calls: int) -> Iterator[list[str]]:
         for name in names:
             patch.setattr(os, name, limited(name))
         yield made
+
+
+@contextmanager
+def power_for_lines(lines: int, *modules: ModuleType) -> Iterator[list[str]]:
+    """Let so many lines of *modules* begin, and no more; gives those that did."""
+    begun: list[str] = []
+    files = {module.__file__ for module in modules}
+
+    def count(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            if len(begun) >= lines:
+                raise PowerCut
+            begun.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        yield begun
+    finally:
+        sys.settrace(before)

@@ -6,6 +6,7 @@ hash-chained file, with which days, how many scans and set-aside messages, and w
 numbers held stay: they are of nobody.
 """
 
+import hashlib
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +17,10 @@ from sqlalchemy import Connection
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
 from edge.errors import ChainBroken, ChainError, ConfigError, StorageBusy
+from edge.storage.database import Database
 from edge.storage.erasing import Erasure, forget_identities
 from edge.storage.keeping import Erased, Keeping, note_erased
+from edge.storage.receipts import last_due, note_due, take_due
 from edge.storage.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -40,25 +43,56 @@ Order = list[tuple[str, str, str]]
 def erase_order(order: Path, storage: Storage, receipts: Path, clock: Clock) -> int:
     """Erase the identities of the scans in an *order* of the tracing desk; gives how many.
 
-    The scans stay, as counts of nobody. Repeats are harmless. Raises ConfigError for another
+    The scans stay, as counts of nobody. Repeats are harmless. One that is killed has its receipt
+    written by the next, or by the collector's next look. Raises ConfigError for another
     file; StorageBusy if it is done and one thing remains: the order is to be given again.
     """
     try:
-        scans = msgspec.json.decode(order.read_bytes(), type=Order)
+        content = order.read_bytes()
+        scans = msgspec.json.decode(content, type=Order)
     except OSError as err:
         raise ConfigError(f"{order}: cannot read this order: {err.strerror}") from err
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise ConfigError(f"{order}: not an order to erase: {err}") from None
-    erased = forget_identities(storage.database, storage.days(), scans)
-    in_log = storage.database.write_back(all_of_it=True, wait_s=WAIT_S) > 0
-    facts = {"tier": "storage", "ordered": len(scans), "identities": erased, "in_log": in_log}
-    Chain(receipts).append(clock.now().at, "erased", facts)
-    if in_log:
+    name = hashlib.sha256(content).hexdigest()
+    erased = forget_identities(
+        storage.database,
+        storage.days(),
+        scans,
+        lambda connection, count: note_due(connection, name, len(scans), count),
+    )
+    if write_receipts(storage.database, Chain(receipts), clock):
         raise StorageBusy(
             f"{order}: {erased} identities can be read in no way any more, but somebody reads the"
             " storage, so its log holds them still; give the same command again"
         )
     return erased
+
+
+def write_receipts(database: Database, chain: Chain, clock: Clock) -> bool:
+    """Write the receipts of orders that were followed, also of one that was killed at it.
+
+    Gives whether SQLite's log still holds what was erased, which the receipts say. Raises
+    ChainError, StorageError; they are written with the next look then.
+    """
+    with database.reading("look for receipts to be written") as connection:
+        last = last_due(connection)
+    if not last:
+        return False
+    # What others erase from now on gets its receipt after a look of their own at the log.
+    in_log = database.write_back(all_of_it=True, wait_s=WAIT_S) > 0
+    with database.writing("write receipts") as connection:
+        for due in take_due(connection, last):
+            facts = {
+                "tier": "storage",
+                "order": due.order_hash,
+                "erasure": due.number,
+                "ordered": due.ordered,
+                "identities": due.identities,
+                "in_log": in_log,
+            }
+            chain.append(clock.now().at, "erased", facts)
+    return in_log
 
 
 class Retention:
@@ -143,6 +177,7 @@ class Retention:
 
     def _look(self) -> None:
         self._look_at = self._clock.monotonic() + LOOK_S
+        write_receipts(self._storage.database, self._chain, self._clock)
         moment = self._clock.now()
         kept_days = min(self._days, self._keeping.wished() or self._days)
         self._keeping.note_done(

@@ -157,12 +157,16 @@ def is_under_way(connection: Connection) -> bool:
 
 
 def forget_identities(
-    database: Database, days: Sequence[str], scans: Sequence[tuple[str, str, str]]
+    database: Database,
+    days: Sequence[str],
+    scans: Sequence[tuple[str, str, str]],
+    note: Callable[[Connection, int], None] = lambda connection, erased: None,
 ) -> int:
     """Erase the sealed identity of each scan, by (id, place, time); gives how many had one.
 
     The scan itself stays: it was counted and confirmed, and is of nobody then. *days*: of which
     there are tables. The time of one without a day may have been corrected since it was asked for.
+    *note* is told how many, within the transaction that erases them.
     """
     erased = 0
     with database.overwriting("erase identities") as connection:
@@ -176,4 +180,5 @@ def forget_identities(
                     ),
                     {"nothing": b"", "place": place, "time": time, "id": scan},
                 ).rowcount
+        note(connection, erased)
     return erased

@@ -3,20 +3,27 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from edge import chain
 from edge.chain import entries, verify
 from edge.clock import Moment, utc_text
+from edge.collector import retention as retention_module
 from edge.collector.retention import BUSY_S, LOOK_S, RECEIPTS_FILE, Retention, erase_order
-from edge.errors import ConfigError, StorageBusy
+from edge.errors import ChainError, ConfigError, StorageBusy
+from edge.storage import erasing
+from edge.storage import receipts as due
 from edge.storage.erasing import forget_identities
 from edge.storage.rows import Report, SetAside, StoredScan
 from edge.storage.storage import Storage
 from tests.fakes import FakeClock, a_health, a_scan, eventually
+from tests.power import PowerCut, power_for_lines
 
 DAY = 86_400
 NOW = 1_786_000_000
@@ -190,6 +197,61 @@ def test_an_order_of_the_desk_erases_and_leaves_a_receipt(storage: Storage, tmp_
             erase_order(order, storage, tmp_path / RECEIPTS_FILE, Later())
     with pytest.raises(ConfigError, match="cannot read"):
         erase_order(tmp_path / "no", storage, tmp_path / RECEIPTS_FILE, Later())
+
+
+def test_whoever_erases_by_an_order_may_be_killed_at_any_line(
+    storage: Storage, tmp_path: Path
+) -> None:
+    receipts, order, clock = tmp_path / RECEIPTS_FILE, tmp_path / "order.json", Later()
+    clock.synchronized = True
+    cuts = left_by_the_kill = 0
+    while True:
+        scan = put(storage, cuts + 1, 3)
+        order.write_text(json.dumps([[scan.id, scan.place, scan.at]]))
+        before = len(list(entries(receipts)))
+        done = False
+        with suppress(PowerCut), power_for_lines(cuts, retention_module, due, erasing, chain):
+            erase_order(order, storage, receipts, clock)
+            done = True
+        if done:
+            break
+        cuts += 1
+        told = len(list(entries(receipts))) - before
+        is_erased = {name: sealed for name, _, sealed in storage.sealed()}[scan.id] == b""
+        left_by_the_kill += is_erased and not told
+        assert is_erased or not told, "nothing is said to be erased that is not"
+
+        # The collector's next look.
+        after = Retention(storage, receipts, clock, days=21)
+        after.finish()
+        after.close()
+
+        new = list(entries(receipts))[before:]
+        assert bool(new) == is_erased
+        # A receipt that was written as the kill came is written again, as that of the same erasure.
+        assert len({receipt.facts["erasure"] for receipt in new}) == int(is_erased)
+        for receipt in new:
+            assert (receipt.facts["ordered"], receipt.facts["identities"]) == (1, 1)
+            assert receipt.facts["order"] == sha256(order.read_bytes()).hexdigest()
+    assert cuts > 30
+    assert left_by_the_kill > 5, "so the kills did meet what stands between the two"
+    verify(receipts)
+
+
+def test_a_receipt_that_could_not_be_written_is_written_later(
+    storage: Storage, tmp_path: Path
+) -> None:
+    mine, order = put(storage, 1, 3), tmp_path / "order.json"
+    order.write_text(json.dumps([[mine.id, mine.place, mine.at]]))
+    receipts = tmp_path / "away" / RECEIPTS_FILE
+    with pytest.raises(ChainError, match="cannot write this record"):
+        erase_order(order, storage, receipts, Later())
+    assert [sealed for _, _, sealed in storage.sealed()] == [b""]
+
+    receipts.parent.mkdir()
+    assert erase_order(order, storage, receipts, Later()) == 0
+
+    assert [receipt.facts["identities"] for receipt in entries(receipts)] == [1, 0]
 
 
 def test_the_collector_goes_on_while_somebody_reads_what_is_to_go(
