@@ -40,7 +40,7 @@ class PlaceKind(Struct, frozen=True, kw_only=True):
     group: Literal["business", "crowded"]
     vi: str
     en: str
-    #: The body that the letter names; the one in charge of a place stands in its own record.
+    #: The body that leads; the one in charge of a place stands in its own record.
     lead: str
 
 
@@ -48,7 +48,9 @@ def _kind(group: Literal["business", "crowded"], vi: str, en: str, lead: str) ->
     return PlaceKind(group=group, vi=vi, en=en, lead=lead)
 
 
-#: The letter's taxonomy: its codes stand in registers, topics and reports, and never change.
+#: The letter's taxonomy: its codes stand in registers, topics and reports, and never change. Of the
+#: bodies that it names, those that decree 45/2025/NĐ-CP ended are called by their successors: since
+#: 1 March 2025 a province has one department, Sở Xây dựng, for building and for transport.
 KINDS: dict[str, PlaceKind] = {
     "office": _kind("business", "Trụ sở làm việc", "Office", "Thủ trưởng đơn vị"),
     "factory": _kind(
@@ -77,21 +79,14 @@ KINDS: dict[str, PlaceKind] = {
     ),
     "hospital": _kind("crowded", "Bệnh viện, cơ sở y tế", "Hospital, health facility", "Sở Y tế"),
     "apartment": _kind("crowded", "Chung cư", "Apartment building", "UBND"),
-    "school": _kind(
-        "crowded",
-        "Trường học",
-        "School",
-        "Sở Giáo dục và Đào tạo, Sở Lao động - Thương binh và Xã hội",
-    ),
-    "station": _kind(
-        "crowded", "Nhà ga, bến xe", "Railway or bus station", "Sở Giao thông vận tải"
-    ),
-    "shelter": _kind("crowded", "Nhà chờ", "Waiting shelter", "Sở Giao thông vận tải"),
+    "school": _kind("crowded", "Trường học", "School", "Sở Giáo dục và Đào tạo"),
+    "station": _kind("crowded", "Nhà ga, bến xe", "Railway or bus station", "Sở Xây dựng"),
+    "shelter": _kind("crowded", "Nhà chờ", "Waiting shelter", "Sở Xây dựng"),
     "vehicle": _kind(
         "crowded",
         "Phương tiện giao thông công cộng",
         "Public transport vehicle",
-        "Sở Giao thông vận tải",
+        "Sở Xây dựng",
     ),
     "mall": _kind(
         "crowded", "Trung tâm thương mại, siêu thị", "Mall, supermarket", "Sở Công Thương"
@@ -164,7 +159,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Text = ""
     #: Oldest first, without overlap.
     admin: tuple[AdminArea, ...] = ()
-    #: The body in charge; "" for the one that the letter names.
+    #: The body in charge; "" for the one that leads places of its kind.
     body: Text = ""
     #: Empty: not known, or always open.
     hours: tuple[Opening, ...] = ()

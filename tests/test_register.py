@@ -56,8 +56,12 @@ def test_a_place_keeps_where_it_lay_before_the_districts_ended() -> None:
     assert place.admin_on(date(2020, 1, 1)) is None
 
 
-def test_the_letters_body_answers_where_no_other_is_named() -> None:
+def test_the_body_that_leads_its_kind_answers_where_no_other_is_named() -> None:
     assert a_place(kind="hospital").responsible == "Sở Y tế"
+    # The departments of transport, and of labour, ended in 2025.
+    assert a_place(kind="station").responsible == "Sở Xây dựng"
+    assert not any("Giao thông vận tải" in kind.lead for kind in KINDS.values())
+    assert not any("Lao động" in kind.lead for kind in KINDS.values())
     assert a_place(kind="hospital", body="UBND phường").responsible == "UBND phường"
 
 

@@ -22,8 +22,6 @@ AT_ONCE = 2000
 
 #: Where a page ends: the time of its last row, and that row's number.
 Key = tuple[str, int]
-#: Before the first row.
-START: Key = ("", 0)
 
 
 @dataclass(frozen=True)
@@ -77,13 +75,24 @@ _COLUMNS = (
 
 
 def read(
-    database: Database, connection: Connection, chosen: Chosen, after: Key, limit: int
+    database: Database,
+    connection: Connection,
+    chosen: Chosen,
+    after: Key | None,
+    limit: int,
+    *,
+    newest_first: bool = False,
 ) -> list[ScanRow]:
-    """Up to *limit* rows that come after *after*, by time. Raises StorageError."""
-    days = sorted(days_there(database, connection))
+    """Up to *limit* rows by time, those that come *after* a key; None begins with the first.
+
+    Raises StorageError.
+    """
+    order = _Order(newest_first, after)
+    days = sorted(days_there(database, connection), reverse=newest_first)
+    spans = list(chosen.spans())
     found: list[ScanRow] = []
-    for since, before in chosen.spans():
-        if before <= after[0]:
+    for since, before in reversed(spans) if newest_first else spans:
+        if order.is_past(since, before):
             continue
         # A row of a day's table has the day of its time; one of no day may have any time.
         of_span = [day for day in days if since[:10] <= day <= before[:10]]
@@ -91,17 +100,17 @@ def read(
         for day in of_span:
             if len(found) + len(dated) >= limit:
                 break
-            dated += _in_table(connection, table_of(day), chosen, since, before, after, limit)
-        undated = _in_table(connection, table_of(UNDATED), chosen, since, before, after, limit)
-        found += sorted([*dated, *undated], key=lambda row: row.key)
+            dated += _in_table(connection, table_of(day), chosen, (since, before), order, limit)
+        undated = _in_table(connection, table_of(UNDATED), chosen, (since, before), order, limit)
+        found += sorted([*dated, *undated], key=lambda row: row.key, reverse=newest_first)
         if len(found) >= limit:
             return found[:limit]
     return found
 
 
 def everything(database: Database, chosen: Chosen) -> Iterator[ScanRow]:
-    """All rows, by time; never all of them in memory. Raises StorageError."""
-    after = START
+    """All rows, the oldest first; never all of them in memory. Raises StorageError."""
+    after = None
     while True:
         with database.reading("list scans") as connection:
             rows = read(database, connection, chosen, after, AT_ONCE)
@@ -111,36 +120,63 @@ def everything(database: Database, chosen: Chosen) -> Iterator[ScanRow]:
         after = rows[-1].key
 
 
+@dataclass(frozen=True)
+class _Order:
+    """Which way rows run, and after which one."""
+
+    newest_first: bool
+    after: Key | None
+
+    def is_past(self, since: str, before: str) -> bool:
+        """Whether all from *since* until *before* came already."""
+        if self.after is None:
+            return False
+        return self.after[0] < since if self.newest_first else before <= self.after[0]
+
+    def among(self, since: str, before: str) -> tuple[str, dict[str, object]]:
+        """What holds for the rows to come of such a span, as SQL and its values.
+
+        One limit on each side: an index is entered by one alone.
+        """
+        if self.after is None or not since <= self.after[0] < before:
+            return "time >= :since AND time < :before", {"since": since, "before": before}
+        time, number = self.after
+        if self.newest_first:
+            return (
+                "time >= :since AND time <= :time AND (time < :time OR number < :number)",
+                {"since": since, "time": time, "number": number},
+            )
+        return (
+            "time >= :time AND time < :before AND (time > :time OR number > :number)",
+            {"before": before, "time": time, "number": number},
+        )
+
+    def by(self) -> str:
+        """The rest of ORDER BY."""
+        return "time DESC, number DESC" if self.newest_first else "time, number"
+
+
 def _in_table(
     connection: Connection,
     table: str,
     chosen: Chosen,
-    since: str,
-    before: str,
-    after: Key,
+    span: tuple[str, str],
+    order: _Order,
     limit: int,
 ) -> list[ScanRow]:
-    time, number = max(after, (since, -1))
-    where = "place = :place AND time >= :time AND time < :before"
-    if time == after[0]:
-        where += " AND (time > :time OR number > :number)"
+    among, values = order.among(*span)
+    where = f"place = :place AND {among}"
     if chosen.unit:
         where += " AND unit = :unit"
+        values["unit"] = chosen.unit
     statement = text(
         f"SELECT {_COLUMNS} FROM {table} WHERE {where} AND direction IN :directions"
-        " ORDER BY time, number LIMIT :limit"
+        f" ORDER BY {order.by()} LIMIT :limit"
     )
+    values |= {"place": chosen.place, "directions": chosen.directions, "limit": limit}
     rows = connection.execute(
         statement.bindparams(bindparam("directions", expanding=True)),
-        {
-            "place": chosen.place,
-            "time": time,
-            "number": number,
-            "before": before,
-            "unit": chosen.unit,
-            "directions": chosen.directions,
-            "limit": limit,
-        },
+        values,
     )
     return [ScanRow(*row) for row in rows]
 

@@ -41,7 +41,7 @@ JUNK = (
 )
 PARAMETERS = (
     *("first", "last", "day", "since", "until", "after", "page", "sort", "condition", "find"),
-    *("place", "unit", "direction", "group", "which", "by", "period", "to", "do", "past"),
+    *("order", "place", "unit", "direction", "group", "which", "by", "period", "to", "do", "past"),
     *("language", "theme"),
 )
 #: What stands for places and things of others.

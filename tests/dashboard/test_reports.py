@@ -85,7 +85,7 @@ def test_the_page_says_what_the_letter_asks_for(deployment: Deployment) -> None:
     ):
         assert number in text, number
     assert "Phường Mẫu, Thành phố Pleiku, Gia Lai" in text
-    assert "Sở Giao thông vận tải" in text
+    assert "Sở Xây dựng" in text
 
 
 def test_the_page_names_the_places_that_do_not_scan_and_can_be_signed(

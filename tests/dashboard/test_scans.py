@@ -303,6 +303,42 @@ def test_no_address_breaks_the_page(deployment: Deployment, query: dict[str, str
     assert "<script>" not in answer.text
 
 
+def numbers_in_order(deployment: Deployment, client: TestClient, address: str) -> list[str]:
+    """The unit and number of each row, over all pages."""
+    found: list[str] = []
+    while True:
+        deployment.clock.advance(0.2)
+        text = client.get(address).text
+        found += re.findall(r'<td class="unbroken">([\w-]+)</td><td class="n">(\d+)</td>', text)
+        following = re.search(r'rel="next" href="([^"]*)"', text)
+        if following is None:
+            return found
+        address = unescape(following[1])
+
+
+def test_the_newest_stand_first_unless_the_oldest_are_asked_for(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment(tmp_path, url=database_url)
+    deployment.add_register()
+    add_all_kinds(deployment)
+    # More at one moment than stand on a page.
+    deployment.add_scans(OWN_PLACE, "cong-3", ins=16)
+    monkeypatch.setattr(scan_pages, "ON_A_PAGE", 13)
+    client = deployment.client("operator")
+    for hours in ("", "&since=6&until=90"):
+        address = f"/scans?place={OWN_PLACE}&first=2021-06-30&last=2021-07-02{hours}"
+        page = client.get(address).text
+        (other_way,) = re.findall(r'aria-sort="descending"><a href="([^"]*)"', page)
+
+        newest_first = numbers_in_order(deployment, client, address)
+
+        oldest_first = numbers_in_order(deployment, client, unescape(other_way))
+        assert newest_first == oldest_first[::-1]
+        assert len(newest_first) == len(set(newest_first)) > 80
+    deployment.close()
+
+
 def test_it_works_on_both_engines(database_url: str, tmp_path: Path) -> None:
     deployment = Deployment(tmp_path, url=database_url)
     deployment.add_register()

@@ -24,7 +24,7 @@ from edge.storage import counts, scan_list
 from edge.storage.counts import DIRECTIONS, QUARTERS, Count
 from edge.storage.database import Database
 from edge.storage.places import Places
-from edge.storage.scan_list import START, Chosen, Key, ScanRow
+from edge.storage.scan_list import Chosen, Key, ScanRow
 from edge.tables import Cell, write_table
 
 ON_A_PAGE = 100
@@ -61,6 +61,7 @@ class Asked:
     until: int
     unit: str
     directions: tuple[str, ...]
+    oldest_first: bool = False  #: how the page runs; a file runs so always
 
     def query(self, **changes: object) -> dict[str, object]:
         """This as the parameters of an address, with *changes*."""
@@ -72,6 +73,7 @@ class Asked:
             "until": self.until,
             "unit": self.unit,
             "direction": ",".join(self.directions),
+            "order": "oldest" if self.oldest_first else "newest",
         }
         return whole | changes
 
@@ -100,7 +102,12 @@ class ScanPages:
             place = asked.place or (next(iter(found)) if len(found) == 1 else "")
             rows = (
                 scan_list.read(
-                    self._database, connection, _chosen(asked, place), after, ON_A_PAGE + 1
+                    self._database,
+                    connection,
+                    _chosen(asked, place),
+                    after,
+                    ON_A_PAGE + 1,
+                    newest_first=not asked.oldest_first,
                 )
                 if place
                 else []
@@ -118,7 +125,7 @@ class ScanPages:
             several=len(found),
             total=sum(count.of(asked.directions) for count in found.values()),
             rows=shown,
-            from_start=after == START,
+            from_start=after is None,
             after=_key_text(shown[-1].key) if len(rows) > ON_A_PAGE else "",
             # Days of UTC are erased: of the day itself the hours before 07:00 are gone.
             erased_before=erased_before if erased_before and asked.first <= erased_before else None,
@@ -254,6 +261,7 @@ def _asked(ask: Ask) -> Asked:
         until,
         ask.query("unit").strip()[:64],
         tuple(one for one in DIRECTIONS if one in wanted) or DIRECTIONS,
+        ask.query("order") == "oldest",
     )
 
 
@@ -275,11 +283,11 @@ def _hours(asked: Asked) -> str:
     return "–".join(ends)
 
 
-def _key(text: str) -> Key:
+def _key(text: str) -> Key | None:
     time, _, number = text.partition("~")
     # What is longer may be no number of a database.
     good = number.isascii() and number.isdigit() and len(number) < 19
-    return (time[:40], int(number)) if good else START
+    return (time[:40], int(number)) if good else None
 
 
 def _key_text(key: Key) -> str:
