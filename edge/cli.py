@@ -43,15 +43,31 @@ def run(work: Callable[[], int]) -> int:
 
 def add_common(parser: argparse.ArgumentParser, default_config: Path) -> None:
     """Give *parser* the options that every command has."""
-    parser.add_argument("--config", type=Path, default=default_config, help="default: %(default)s")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=default_config,
+        help="settings; default / tệp cấu hình, mặc định: %(default)s",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more / ghi nhiều hơn")
 
 
 def common_again() -> argparse.ArgumentParser:
     """The same options for a subcommand, so that they may stand before it or behind."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="as before it")
-    parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="settings, as before the command / tệp cấu hình, như khi đứng trước lệnh",
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="log more / ghi nhiều hơn",
+    )
     return parser
 
 

@@ -49,12 +49,15 @@ def main(args: list[str] | None = None) -> int:
     cli.add_common(parser, DEFAULT_CONFIG)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser(
-        "run", parents=[cli.common_again()], help="store scans until stopped (the default)"
+        "run",
+        parents=[cli.common_again()],
+        help="store scans until stopped (the default) / lưu lượt quét cho đến khi dừng (mặc định)",
     )
     audits = commands.add_parser(
         "audit",
         parents=[cli.common_again()],
-        help="what storage holds of each unit, and what is missing",
+        help="what storage holds of each unit, and what is missing"
+        " / kho có gì của từng máy, và còn thiếu gì",
         description="For each unit: up to which number every scan is a row, what is missing,"
         " whether two units run under its name, how its clock is. Exit code 1 if anything is"
         " missing or double.",
@@ -66,7 +69,8 @@ def main(args: list[str] | None = None) -> int:
     imports = commands.add_parser(
         "import",
         parents=[cli.common_again()],
-        help="store bundles of scans that were carried by hand, and write receipts",
+        help="store bundles of scans that were carried by hand, and write receipts"
+        " / nhập các gói chép tay và ghi biên nhận",
     )
     imports.add_argument("files", nargs="+", type=Path, metavar="FILE")
     imports.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -78,14 +82,16 @@ def main(args: list[str] | None = None) -> int:
     erases = commands.add_parser(
         "erase",
         parents=[cli.common_again()],
-        help="erase the sealed identities of an order by the tracing desk; the scans stay counted",
+        help="erase the sealed identities of an order by the tracing desk; the scans stay counted"
+        " / xóa danh tính đã niêm phong theo lệnh của bàn truy vết; lượt quét vẫn được đếm",
     )
     erases.add_argument("order", type=Path, metavar="FILE")
     commands.add_parser(
         "leave",
         parents=[cli.common_again()],
         help="end this collector's sessions at the broker, when it is stopped for good or before"
-        " its areas or sessions change; what waited for it there comes again from the units",
+        " its areas or sessions change; what waited for it there comes again from the units"
+        " / kết thúc phiên của bộ lưu trữ này ở broker; những gì còn chờ ở đó, các máy sẽ gửi lại",
     )
     add_commands(commands)
     add_stops(commands)

@@ -19,7 +19,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "backup",
         parents=[cli.common_again()],
-        help="write all that a storage in SQLite holds into one file, while it is in use",
+        help="write all that a storage in SQLite holds into one file, while it is in use"
+        " / sao lưu kho SQLite vào một tệp trong khi đang chạy",
         description="For PostgreSQL use pg_dump; how each is put back is said in"
         " edge/storage/README.md. The keys are not in it: keep them apart.",
     )

@@ -106,7 +106,8 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser(
         "command",
         parents=[cli.common_again()],
-        help="command units, or see who commanded what",
+        help="command units, or see who commanded what"
+        " / ra lệnh cho máy, hoặc xem ai đã ra lệnh gì",
         description="Actions: " + ", ".join(get_args(CommandAction)) + ". Without an action: the"
         " newest commands and what became of them. Exit code 1 if one was not successful.",
     )
@@ -119,7 +120,7 @@ def add_commands(commands: Any) -> None:
     desired = commands.add_parser(
         "desired",
         parents=[cli.common_again()],
-        help="the settings that units should have",
+        help="the settings that units should have / cấu hình mà các máy cần có",
         description="Without a scope: what each unit should have and has. With one"
         f" ({SCOPES}) and KEY=VALUE...: set these, as in camera.frame_rate=10; KEY="
         " takes one out. What no unit would take is refused here.",
@@ -132,7 +133,8 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser(
         "group",
         parents=[cli.common_again()],
-        help="name groups of units, for commands and desired settings",
+        help="name groups of units, for commands and desired settings"
+        " / đặt tên nhóm máy, để ra lệnh và đặt cấu hình",
         description="Without a name: the groups and their units. With one: that group alone, after"
         " units were put in or taken out.",
     )

@@ -20,7 +20,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "key",
         parents=[cli.common_again()],
-        help="the public key by which units know receipts and orders: their receipts.pub",
+        help="the public key by which units know receipts and orders: their receipts.pub"
+        " / khóa công khai để máy nhận ra biên nhận và lệnh: receipts.pub của máy",
         description="Without an option: the key itself, for a unit's receipts.pub. A key is changed"
         " with no visit to any unit: --new makes one and says what to do, in its order.",
     )

@@ -14,7 +14,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     aside = commands.add_parser(
         "set-aside",
         parents=[cli.common_again()],
-        help="the messages that could not be read, newest first, and why",
+        help="the messages that could not be read, newest first, and why"
+        " / các thông điệp không đọc được, mới nhất trước, và lý do",
         description="What is no scan, status or health is set aside and never confirmed. Its topic"
         " names the unit; a unit that sends such is to be updated, or looked at: it may be"
         " somebody else.",

@@ -18,7 +18,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     stops = commands.add_parser(
         "stops",
         parents=[cli.common_again()],
-        help="where a vehicle stood, coarsely, and how many scans each stop had",
+        help="where a vehicle stood, coarsely, and how many scans each stop had"
+        " / xe đã dừng ở đâu (khoảng chừng), mỗi nơi bao nhiêu lượt quét",
         description="For units whose settings tell where they stop (gps.position_decimals).",
     )
     stops.add_argument("unit", metavar="UNIT")

@@ -36,13 +36,21 @@ def main(args: list[str] | None = None) -> int:
     cli.add_common(parser, DEFAULT_CONFIG)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser(
-        "run", parents=[cli.common_again()], help="serve the pages until stopped (the default)"
+        "run",
+        parents=[cli.common_again()],
+        help="serve the pages until stopped (the default)"
+        " / phục vụ các trang cho đến khi dừng (mặc định)",
     )
     people = commands.add_parser(
-        "people", parents=[cli.common_again()], help="who may sign in; makes the first operator"
+        "people",
+        parents=[cli.common_again()],
+        help="who may sign in; makes the first operator"
+        " / ai được đăng nhập; tạo người vận hành đầu tiên",
     )
     doing = people.add_subparsers(dest="doing", required=True)
-    add = doing.add_parser("add", parents=[cli.common_again()], help="make an account")
+    add = doing.add_parser(
+        "add", parents=[cli.common_again()], help="make an account / tạo tài khoản"
+    )
     add.add_argument("name")
     add.add_argument("--role", choices=ROLES, default="operator", help="default: %(default)s")
     for kind, says in (
@@ -53,7 +61,9 @@ def main(args: list[str] | None = None) -> int:
     ):
         add.add_argument(f"--{kind}", action="append", default=[], help=f"{says}; repeatable")
     password = doing.add_parser(
-        "password", parents=[cli.common_again()], help="give an account a new password"
+        "password",
+        parents=[cli.common_again()],
+        help="give an account a new password / đặt mật khẩu mới cho tài khoản",
     )
     password.add_argument("name")
     for command in (add, password):
@@ -62,16 +72,21 @@ def main(args: list[str] | None = None) -> int:
             action="store_true",
             help="make a password and print it, instead of asking for one",
         )
-    listed = doing.add_parser("list", parents=[cli.common_again()], help="every account")
+    listed = doing.add_parser(
+        "list", parents=[cli.common_again()], help="every account / mọi tài khoản"
+    )
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
     places = commands.add_parser(
-        "places", parents=[cli.common_again()], help="the register of places at the centre"
+        "places",
+        parents=[cli.common_again()],
+        help="the register of places at the centre / danh mục địa điểm ở trung tâm",
     )
     placing = places.add_subparsers(dest="doing", required=True)
     imported = placing.add_parser(
         "import",
         parents=[cli.common_again()],
-        help="put the places of a register.json, as edge-provision keeps it, into storage",
+        help="put the places of a register.json, as edge-provision keeps it, into storage"
+        " / đưa các điểm trong register.json của edge-provision vào kho",
     )
     imported.add_argument("file", type=Path)
     imported.add_argument(

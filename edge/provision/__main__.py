@@ -19,7 +19,7 @@ from edge.errors import EdgeError, ProvisionError
 from edge.legal_basis import LegalBasis
 from edge.provision.card_commands import add_card_commands
 from edge.provision.cards import sign_document
-from edge.provision.commands import Commands, add_command, deployment_of
+from edge.provision.commands import JSON_LINES, Commands, add_command, deployment_of
 from edge.provision.deployment import make_deployment, utc_now
 from edge.provision.end_dates import end_dates
 from edge.provision.in_vietnamese import WORDS
@@ -64,33 +64,100 @@ def _parser() -> argparse.ArgumentParser:
     add_card_commands(commands)
     _add_basis(commands)
     add_release_commands(commands)
-    add_command(commands, "broker", _broker, "write the files of broker and collector anew")
-    read = add_command(
-        commands, "read-check", _read_check, "read the code that edge-scanner check drew"
+    add_command(
+        commands,
+        "broker",
+        _broker,
+        "write the files of broker and collector anew / ghi lại các tệp của broker và collector",
     )
-    read.add_argument("sources", nargs="+", metavar="PICTURE|TEXT", help="photographs, or its text")
-    read.add_argument("--json", action="store_true", help="one JSON object a line")
-    dates = add_command(commands, "check", _check, "when certificates end; exit code 1 on an alarm")
-    dates.add_argument("--json", action="store_true", help="one JSON object a line")
+    read = add_command(
+        commands,
+        "read-check",
+        _read_check,
+        "read the code that edge-scanner check drew / đọc mã QR của edge-scanner check",
+    )
+    read.add_argument(
+        "sources",
+        nargs="+",
+        metavar="PICTURE|TEXT",
+        help="photographs, or its text / ảnh chụp mã, hoặc nội dung của mã",
+    )
+    dates = add_command(
+        commands,
+        "check",
+        _check,
+        "when certificates end; exit code 1 on an alarm"
+        " / chứng thư hết hạn khi nào; mã thoát 1 khi có báo động",
+    )
+    for one in (read, dates):
+        one.add_argument("--json", action="store_true", help=JSON_LINES)
     return parser
 
 
 def _add_basis(commands: Commands) -> None:
-    basis = add_command(commands, "basis", _basis, "sign a document by which units may collect")
-    basis.add_argument("--number", required=True, help="of the order, as it is quoted")
-    basis.add_argument("--issuer", required=True, help="who has ordered it")
-    basis.add_argument("--places", required=True, nargs="+", help='ids, "cho-*", or "*" for all')
-    basis.add_argument("--start", required=True, type=_day, metavar="DATE", help="its first day")
-    basis.add_argument("--end", required=True, type=_day, metavar="DATE", help="its last day")
+    basis = add_command(
+        commands,
+        "basis",
+        _basis,
+        "sign a document by which units may collect / ký căn cứ pháp lý để thiết bị được ghi nhận",
+    )
+    basis.add_argument(
+        "--number",
+        required=True,
+        help="of the order, as it is quoted / số văn bản, như 144/CV-BCĐ",
+    )
+    basis.add_argument(
+        "--issuer", required=True, help="who has ordered it / cơ quan ban hành văn bản"
+    )
+    basis.add_argument(
+        "--places",
+        required=True,
+        nargs="+",
+        help='ids, "cho-*", or "*" for all / mã các điểm, "cho-*", hoặc "*" cho tất cả',
+    )
+    basis.add_argument(
+        "--start",
+        required=True,
+        type=_day,
+        metavar="DATE",
+        help="its first day / ngày đầu có hiệu lực, như 2026-12-01",
+    )
+    basis.add_argument(
+        "--end",
+        required=True,
+        type=_day,
+        metavar="DATE",
+        help="its last day / ngày cuối còn hiệu lực, như 2026-12-31",
+    )
 
 
 def _add_init(commands: Commands) -> None:
-    init = add_command(commands, "init", _init, "make a new deployment in an empty folder")
-    init.add_argument("folder", type=Path, metavar="FOLDER")
-    init.add_argument("--name", required=True, help="of the deployment: a-z, 0-9, hyphens")
-    init.add_argument("--broker", required=True, metavar="HOST", help="where units reach it")
-    init.add_argument("--port", type=int, default=8883, help="default: %(default)s")
-    init.add_argument("--area", required=True, help="of units for which no other is given")
+    init = add_command(
+        commands,
+        "init",
+        _init,
+        "make a new deployment in an empty folder / tạo đợt triển khai mới trong thư mục trống",
+    )
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="an empty folder / thư mục trống")
+    init.add_argument(
+        "--name",
+        required=True,
+        help="of the deployment: a-z, 0-9, hyphens / tên đợt triển khai: a-z, 0-9, dấu gạch nối",
+    )
+    init.add_argument(
+        "--broker",
+        required=True,
+        metavar="HOST",
+        help="where units reach it / địa chỉ broker mà thiết bị kết nối đến",
+    )
+    init.add_argument(
+        "--port", type=int, default=8883, help="default / cổng, mặc định: %(default)s"
+    )
+    init.add_argument(
+        "--area",
+        required=True,
+        help="of units for which no other is given / khu vực của máy không ghi khu vực riêng",
+    )
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -101,7 +168,10 @@ def _init(options: argparse.Namespace) -> int:
     }
     settings = check(table, ProvisionSettings, "cannot make this deployment")
     deployment = make_deployment(options.folder, settings, utc_now())
-    print(f"{deployment.folder}: a new deployment; read its README.md")
+    print(
+        f"{deployment.folder}: đã tạo đợt triển khai; đọc README.md trong đó"
+        " / a new deployment; read its README.md"
+    )
     return 0
 
 
@@ -123,7 +193,11 @@ def _basis(options: argparse.Namespace) -> int:
         basis = msgspec.convert(table, LegalBasis)
     except msgspec.ValidationError as err:
         raise ProvisionError(f"basis: {explain(err, table, LegalBasis)}") from None
-    print(f"{sign_document(deployment_of(options), basis)}: goes onto every card from now on")
+    print(
+        f"{sign_document(deployment_of(options), basis)}: mọi thẻ ghi từ nay mang theo nó; máy đã"
+        " treo: ghi thẻ mới, hoặc chép tệp này vào /etc/edge/basis của máy / goes onto every card"
+        " from now on; a unit that hangs already: a new card, or this file into its /etc/edge/basis"
+    )
     return 0
 
 
@@ -170,7 +244,8 @@ def _check(options: argparse.Namespace) -> int:
             continue
         days = (end.not_after - now).days
         cure = f"; {end.cure}" if end.alarm else ""
-        print(f"{'✗' if end.alarm else '✓'} {end.what}: {days} days left{cure}")
+        mark = "✗" if end.alarm else "✓"
+        print(f"{mark} {end.vi} / {end.what}: còn {days} ngày / {days} days left{cure}")
     return 1 if alarm else 0
 
 

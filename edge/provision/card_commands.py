@@ -31,39 +31,84 @@ def add_card_commands(commands: Commands) -> None:
 
 
 def _add_card(commands: Commands) -> None:
-    card = add_command(commands, "card", _card, "write the card of a unit, on its boot partition")
-    card.add_argument("boot", type=Path, metavar="BOOT", help="where the card's bootfs appears")
+    card = add_command(
+        commands,
+        "card",
+        _card,
+        "write the card of a unit, on its boot partition"
+        " / ghi thẻ nhớ của một máy, lên phân vùng khởi động",
+    )
+    card.add_argument(
+        "boot",
+        type=Path,
+        metavar="BOOT",
+        help="where the card's bootfs appears / thư mục nơi bootfs của thẻ hiện ra",
+    )
     which = card.add_mutually_exclusive_group(required=True)
-    which.add_argument("--unit", metavar="ID")
-    which.add_argument("--next", action="store_true", help="the next unit without a card")
+    which.add_argument("--unit", metavar="ID", help="for this unit / cho máy này")
     which.add_argument(
-        "--batch", metavar="NAME", help="any unit of this batch; each becomes itself by its code"
+        "--next",
+        action="store_true",
+        help="for the next unit without a card / cho máy kế tiếp chưa có thẻ",
+    )
+    which.add_argument(
+        "--batch",
+        metavar="NAME",
+        help="for any unit of this batch; each becomes itself by its code"
+        " / cho mọi máy của lô này; mỗi máy nhận tên bằng mã riêng",
     )
     packages = card.add_mutually_exclusive_group(required=True)
     packages.add_argument(
-        "--packages", type=Path, metavar="FOLDER", help="with the .deb files to be installed"
+        "--packages",
+        type=Path,
+        metavar="FOLDER",
+        help="with the .deb files to be installed / thư mục gói phần mềm (.deb) sẽ cài",
     )
     packages.add_argument(
-        "--no-packages", action="store_true", help="for a unit that has the software"
+        "--no-packages",
+        action="store_true",
+        help="for a unit that has the software / máy đã có phần mềm",
     )
 
 
 def _add_code(commands: Commands) -> None:
-    code = add_command(commands, "code", _code, "make set-up codes, to be shown to units' cameras")
-    code.add_argument("units", nargs="*", metavar="UNIT")
+    code = add_command(
+        commands,
+        "code",
+        _code,
+        "make set-up codes, to be shown to units' cameras"
+        " / tạo mã cài đặt để đưa ra trước ống kính của máy",
+    )
+    code.add_argument("units", nargs="*", metavar="UNIT", help="for these units / cho các máy này")
     code.add_argument(
-        "--new", action="store_true", help="every unit that has neither card nor code yet"
+        "--new",
+        action="store_true",
+        help="every unit that has neither card nor code yet / mọi máy chưa có thẻ và chưa có mã",
     )
     code.add_argument(
-        "--batch", metavar="NAME", help="the units have this batch's card and are none yet"
-    )
-    code.add_argument("--wifi", action="store_true", help="with the wireless network")
-    code.add_argument("--broker", action="store_true", help="with the broker's address")
-    code.add_argument(
-        "--enrol", action="store_true", help="with a token, for a unit whose certificate has ended"
+        "--batch",
+        metavar="NAME",
+        help="the units have this batch's card and are none yet"
+        " / các máy dùng thẻ của lô này và chưa có tên",
     )
     code.add_argument(
-        "--to", type=Path, default=Path("codes"), metavar="FOLDER", help="default: %(default)s"
+        "--wifi", action="store_true", help="with the wireless network / kèm mạng Wi-Fi"
+    )
+    code.add_argument(
+        "--broker", action="store_true", help="with the broker's address / kèm địa chỉ broker"
+    )
+    code.add_argument(
+        "--enrol",
+        action="store_true",
+        help="with a token, for a unit whose certificate has ended"
+        " / kèm mã xin chứng thư, cho máy hết hạn chứng thư",
+    )
+    code.add_argument(
+        "--to",
+        type=Path,
+        default=Path("codes"),
+        metavar="FOLDER",
+        help="where to; default / thư mục ghi ra, mặc định: %(default)s",
     )
 
 

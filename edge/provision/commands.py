@@ -9,6 +9,9 @@ from edge.errors import ConfigError
 from edge.provision.deployment import Deployment
 from edge.provision.layout import SETTINGS
 
+#: What `--json` does.
+JSON_LINES = "one JSON object a line / mỗi dòng một đối tượng JSON"
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -19,6 +22,12 @@ def add_command(
     parser = commands.add_parser(name, parents=[cli.common_again()], help=says, description=says)
     parser.set_defaults(work=work)
     return parser
+
+
+def add_group(commands: Commands, name: str, says: str) -> Commands:
+    """Have *name* among *commands* stand for a group of them; gives where these are added."""
+    group = commands.add_parser(name, help=says, description=says)
+    return group.add_subparsers(dest="what", required=True)
 
 
 def deployment_of(options: argparse.Namespace) -> Deployment:

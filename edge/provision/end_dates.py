@@ -24,12 +24,24 @@ UNIT_ALARM_SHARE = 1 / 4
 
 #: The list of updates is an alarm when this part of its days is left.
 UPDATES_ALARM_SHARE = 1 / 3
-_SIGN = "edge-provision release renew, and copy updates/ to the web server and the USB sticks"
+_SIGN = (
+    "edge-provision release renew, rồi chép updates/ lên máy chủ web và các USB"
+    " / and copy updates/ to the web server and the USB sticks"
+)
 
 #: "broker" renews whatever is an alarm there.
 _RENEW = (
-    "edge-provision broker, copy broker/, collector/ and enrolment/ to their machines,"
-    " restart what runs there"
+    "edge-provision broker, chép broker/, collector/ và enrolment/ về máy của chúng rồi khởi động"
+    " lại dịch vụ ở đó / copy broker/, collector/ and enrolment/ to their machines, restart what"
+    " runs there"
+)
+_LATE = (
+    "danh sách này mà hết hạn thì mọi máy bị khóa ngoài"
+    " / a list that has ended locks every unit out"
+)
+_UNIT = (
+    "edge-provision issued để nhập chứng thư đã cấp; nếu đã đủ thì ghi thẻ mới"
+    " / take in what was issued (edge-provision issued); if that is all, a new card"
 )
 
 
@@ -38,6 +50,7 @@ class EndDate:
     """When something ends."""
 
     what: str
+    vi: str
     not_after: datetime
     alarm: bool
     cure: str
@@ -47,32 +60,42 @@ def end_dates(deployment: Deployment, now: datetime) -> Iterator[EndDate]:
     """When each thing ends, and whether that is an alarm by *now*."""
     folder, units = deployment.folder, deployment.settings.units
 
-    def by(what: str, end: datetime, days: float, cure: str = _RENEW) -> EndDate:
-        return EndDate(what, end, (end - now).days < days, cure)
+    def by(what: str, vi: str, end: datetime, days: float, cure: str = _RENEW) -> EndDate:
+        return EndDate(what, vi, end, (end - now).days < days, cure)
 
-    for what, path, days, cure in (
-        ("authority", AUTHORITY, ALARM_DAYS, "plan a new deployment"),
+    anew = "lập kế hoạch triển khai mới / plan a new deployment"
+    of_broker = f"{BROKER}/{mosquitto.CERTIFICATE_FILE}"
+    for what, vi, path, days, cure in (
+        ("authority", "khóa gốc", AUTHORITY, ALARM_DAYS, anew),
         # What it signs ends with it.
-        ("issuing authority", ISSUING, units.certificate_days + ALARM_DAYS, _RENEW),
-        ("broker's certificate", f"{BROKER}/{mosquitto.CERTIFICATE_FILE}", ALARM_DAYS, _RENEW),
+        (
+            *("issuing authority", "khóa cấp chứng thư", ISSUING),
+            *(units.certificate_days + ALARM_DAYS, _RENEW),
+        ),
+        ("broker's certificate", "chứng thư của broker", of_broker, ALARM_DAYS, _RENEW),
         *(
-            (f"certificate of {name}", f"{name}/{COLLECTOR_CERTIFICATE}", ALARM_DAYS, _RENEW)
+            (
+                *(f"certificate of {name}", f"chứng thư của {name}"),
+                *(f"{name}/{COLLECTOR_CERTIFICATE}", ALARM_DAYS, _RENEW),
+            )
             for name in collectors(deployment.settings.broker.collectors)
             if (folder / name).is_dir()
         ),
-        ("endpoint's certificate", ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW),
+        (
+            *("endpoint's certificate", "chứng thư của nơi cấp chứng thư"),
+            *(ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW),
+        ),
     ):
-        yield by(what, facts(read_file(folder / path)).not_after, days, cure)
+        yield by(what, vi, facts(read_file(folder / path)).not_after, days, cure)
     if (until := valid_until(deployment)) is not None:
         # Units take nothing new from it then; they go on with what they have.
         left = deployment.settings.updates.valid_days * UPDATES_ALARM_SHARE
-        yield by("signed list of updates", until, left, _SIGN)
+        yield by("signed list of updates", "danh sách phần mềm đã ký", until, left, _SIGN)
     lists = read_file(folder / BROKER / mosquitto.REVOCATIONS_FILE)
-    late = "a list that has ended locks every unit out"
-    yield by("lists of revocations", revocations_end(lists), ALARM_DAYS, f"{_RENEW}; {late}")
+    end = revocations_end(lists)
+    yield by("lists of revocations", "danh sách thu hồi", end, ALARM_DAYS, f"{_RENEW}; {_LATE}")
     for unit in deployment.inventory.units:
         if unit.revoked is None and unit.certificate is not None:
             end = unit.certificate.not_after
             alarm = units.certificate_days * UNIT_ALARM_SHARE
-            cure = "take in what was issued (edge-provision issued); if that is all, a new card"
-            yield by(f"unit {unit.id}", end, alarm, cure)
+            yield by(f"unit {unit.id}", f"máy {unit.id}", end, alarm, _UNIT)

@@ -98,6 +98,58 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "thư mục {0} không có gói edge-scanner_*.deb; xin văn phòng thư mục gói phần mềm",
         ),
         (r"(.*) reads back differently; .*", "{0} đọc lại không đúng; hãy dùng thẻ khác"),
+        # Releases.
+        (
+            r"nothing was released yet; begin with: (.*)",
+            "chưa phát hành phiên bản nào; bắt đầu bằng {0}",
+        ),
+        (
+            r"there is no release (.*); take its package in with: .*",
+            "không có phiên bản {0}; nhập gói của nó bằng edge-provision release add",
+        ),
+        (
+            r"--percent is (.*); it must be 0 to 100",
+            "--percent là {0}; phải từ 0 đến 100",
+        ),
+        (
+            r"for whom\? .*",
+            "cho máy nào? dùng --units, --areas, --percent hoặc --all",
+        ),
+        (
+            r"no unit is in the area (.*); see: (.*)",
+            "không có máy nào ở khu vực {0}; xem {1}",
+        ),
+        (
+            r"(.*): not a package for units: (.*)",
+            "{0}: không phải gói phần mềm của thiết bị ({1})",
+        ),
+        (r"(.*): not a Debian package: .*", "{0}: không phải gói Debian (.deb)"),
+        (
+            r"dpkg-deb is missing; .*",
+            "thiếu dpkg-deb; hãy phát hành trên máy Debian hoặc Ubuntu",
+        ),
+        (
+            r"(.*): the repository has another (.*); .*",
+            "{0}: trong kho đã có {1} với nội dung khác; hãy đặt số phiên bản mới",
+        ),
+        (
+            r"(.*): not a list of releases.*",
+            "{0}: danh sách phát hành bị hỏng; lấy lại từ bản sao lưu, hoặc ghi lại bằng"
+            " edge-provision release renew",
+        ),
+        # The legal basis.
+        (
+            r"basis: its last day (\S+) is before its first day (\S+); .*",
+            "ngày cuối {0} trước ngày đầu {1}; hãy sửa --start hoặc --end",
+        ),
+        (
+            r"basis: places\[\d+\] is (.*); it must be .*",
+            "{0} không phải mã điểm; ghi mã điểm, phần đầu của mã như cho-*, hoặc * cho tất cả",
+        ),
+        (
+            r"basis: (number|issuer) is (.*); it must be text .*",
+            "--{0} là {1}; không được để trống và không quá dài",
+        ),
         # Folders and files.
         (
             r"(.*) is no deployment; .*",

@@ -10,59 +10,123 @@ from edge import cli
 from edge.clock import SystemClock
 from edge.errors import ProvisionError
 from edge.provision.certifying import sign_files, take_issued
-from edge.provision.commands import Commands, add_command, deployment_of
+from edge.provision.commands import JSON_LINES, Commands, add_command, add_group, deployment_of
 from edge.provision.deployment import utc_now
 from edge.provision.disconnecting import end_connection
 from edge.provision.inventory import UNIT_COLUMNS
 from edge.provision.labels import write_labels
 from edge.provision.places import rows
 
+_NAME = "the unit's name / tên máy, như cho-1-cong-2"
+#: What each column of a unit is.
+_OF_UNIT = {
+    "place": "where it hangs / mã điểm nơi treo máy",
+    "direction": "whom it counts / đếm ai: in (vào), out (ra), both (cả hai)",
+    "area": "default: that of provision.toml / khu vực; mặc định như trong provision.toml",
+    "trip": "of a vehicle / chuyến xe",
+    "hardware": "serial number of the only Pi it may be / số sê-ri của máy Pi duy nhất được dùng",
+}
+
 
 def add_unit_commands(commands: Commands) -> None:
     """Give the parser of `edge-provision` what is said here."""
     _add_unit(commands)
-    batch = add_command(commands, "batch", _batch, "take in the units of a table (CSV, XLSX)")
-    batch.add_argument("file", type=Path, metavar="FILE")
-    label = add_command(commands, "label", _label, "print the labels of units")
-    label.add_argument("units", nargs="+", metavar="UNIT")
+    batch = add_command(
+        commands,
+        "batch",
+        _batch,
+        "take in the units of a table (CSV, XLSX) / nhập các máy từ bảng (CSV, XLSX)",
+    )
+    batch.add_argument("file", type=Path, metavar="FILE", help="the table / tệp bảng")
+    label = add_command(
+        commands, "label", _label, "print the labels of units / in nhãn của các máy"
+    )
+    label.add_argument("units", nargs="+", metavar="UNIT", help=_NAME)
     for with_labels in (batch, label):
         with_labels.add_argument(
-            "--labels", type=Path, default=Path("labels.pdf"), help="default: %(default)s"
+            "--labels",
+            type=Path,
+            default=Path("labels.pdf"),
+            metavar="FILE",
+            help="where to, PDF; default / tệp PDF để in, mặc định: %(default)s",
         )
-    revoke = add_command(commands, "revoke", _revoke, "keep a unit out for ever, from now on")
-    issued_help = "issued.jsonl, copied from where units enrol"
-    gone = add_command(commands, "retire", _revoke, "note that a unit was taken down; revokes it")
+    revoke = add_command(
+        commands,
+        "revoke",
+        _revoke,
+        "keep a unit out for ever, from now on / thu hồi máy: từ nay không cho vào nữa",
+    )
+    gone = add_command(
+        commands,
+        "retire",
+        _revoke,
+        "note that a unit was taken down; revokes it / ghi nhận máy đã tháo và thu hồi nó",
+    )
     for one in (revoke, gone):
-        one.add_argument("unit", metavar="UNIT")
-        one.add_argument("--issued", type=Path, metavar="FILE", help=f"first take in {issued_help}")
+        one.add_argument("unit", metavar="UNIT", help=_NAME)
+        one.add_argument(
+            "--issued",
+            type=Path,
+            metavar="FILE",
+            help="first take in issued.jsonl, copied from where units enrol"
+            " / trước hết nhập issued.jsonl chép từ nơi cấp chứng thư",
+        )
     ending = add_command(
-        commands, "disconnect", _disconnect, "end the connection that a revoked unit has open"
+        commands,
+        "disconnect",
+        _disconnect,
+        "end the connection that a revoked unit has open / ngắt kết nối còn mở của máy đã thu hồi",
     )
-    ending.add_argument("unit", metavar="UNIT")
-    sign = add_command(commands, "sign", _sign, "certify units that ask by a USB stick")
-    sign.add_argument("requests", type=Path, metavar="STICK", help="the stick, or a file on it")
+    ending.add_argument("unit", metavar="UNIT", help=_NAME)
+    sign = add_command(
+        commands,
+        "sign",
+        _sign,
+        "certify units that ask by a USB stick / cấp chứng thư cho máy gửi yêu cầu bằng USB",
+    )
+    sign.add_argument(
+        "requests",
+        type=Path,
+        metavar="STICK",
+        help="the stick, or a file on it / USB, hoặc một tệp trên đó",
+    )
     issued = add_command(
-        commands, "issued", _issued, "take in what the enrolment endpoint has issued"
+        commands,
+        "issued",
+        _issued,
+        "take in what the enrolment endpoint has issued / nhập các chứng thư đã cấp",
     )
-    issued.add_argument("ledger", type=Path, metavar="FILE", help=issued_help)
+    issued.add_argument(
+        "ledger",
+        type=Path,
+        metavar="FILE",
+        help="issued.jsonl, copied from where units enrol / chép từ nơi cấp chứng thư",
+    )
 
 
 def _add_unit(commands: Commands) -> None:
-    units = commands.add_parser("unit", help="the inventory of units")
-    whats = units.add_subparsers(dest="what", required=True)
-    add = add_command(whats, "add", _unit_add, "take a unit in")
-    add.add_argument("id", metavar="ID")
-    add.add_argument("--place", required=True)
-    add.add_argument("--direction", required=True, choices=("in", "out", "both"))
-    add.add_argument("--area", default="")
-    add.add_argument("--trip", default="")
-    add.add_argument("--hardware", default="", help="serial number of the only Pi it may be")
-    change = add_command(whats, "change", _unit_change, "hang a unit elsewhere; then: code")
-    change.add_argument("id", metavar="ID")
+    whats = add_group(commands, "unit", "the inventory of units / danh sách thiết bị")
+    add = add_command(whats, "add", _unit_add, "take a unit in / thêm một máy")
+    add.add_argument("id", metavar="ID", help=_NAME)
+    add.add_argument("--place", required=True, help=_OF_UNIT["place"])
+    add.add_argument(
+        "--direction", required=True, choices=("in", "out", "both"), help=_OF_UNIT["direction"]
+    )
+    for key in ("area", "trip", "hardware"):
+        add.add_argument(f"--{key}", default="", help=_OF_UNIT[key])
+    change = add_command(
+        whats,
+        "change",
+        _unit_change,
+        "hang a unit elsewhere; then: code / chuyển máy sang cửa hay chiều khác; rồi tạo mã (code)",
+    )
+    change.add_argument("id", metavar="ID", help=_NAME)
     for key in UNIT_COLUMNS[1:]:
-        change.add_argument(f"--{key}")
-    listed = add_command(whats, "list", _unit_list, "the units, a line each")
-    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+        change.add_argument(f"--{key}", help=_OF_UNIT[key])
+    listed = add_command(
+        whats, "list", _unit_list, "the units, a line each / các máy, mỗi máy một dòng"
+    )
+    listed.add_argument("--json", action="store_true", help=JSON_LINES)
 
 
 def _unit_add(options: argparse.Namespace) -> int:

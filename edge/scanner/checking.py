@@ -32,9 +32,14 @@ def add_command(
         help="check this unit: a line each, with the cure, and a QR code of them for the office"
         " / kiểm tra máy: mỗi phần một dòng, kèm cách sửa",
     )
-    checks.add_argument("--json", action="store_true", help="one JSON object a line")
     checks.add_argument(
-        "--picture", type=Path, metavar="FILE", help="write the QR code into this file, PNG"
+        "--json", action="store_true", help="one JSON object a line / mỗi dòng một đối tượng JSON"
+    )
+    checks.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write the QR code into this file, PNG / ghi mã QR vào tệp PNG này",
     )
 
 

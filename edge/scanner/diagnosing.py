@@ -75,7 +75,11 @@ def add_command(
         help="write a bundle for support, without personal data / gói chẩn đoán cho hỗ trợ",
     )
     diag.add_argument(
-        "--to", type=Path, default=Path(), metavar="FOLDER", help="default: the present one"
+        "--to",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="default: the present one / thư mục ghi ra, mặc định: thư mục hiện tại",
     )
 
 

@@ -26,18 +26,42 @@ def add_command(
     outbox = commands.add_parser(
         "outbox", help="the scans that are not confirmed yet / các lượt chưa gửi xong"
     )
-    also.add_argument("--folder", type=Path, help="an outbox elsewhere, as on a pulled card")
+    # Of its own: what is added to *also* would be every later command's.
+    also = argparse.ArgumentParser(add_help=False, parents=[also])
+    also.add_argument(
+        "--folder",
+        type=Path,
+        help="an outbox elsewhere, as on a pulled card / hộp gửi ở nơi khác, như trên thẻ tháo ra",
+    )
     whats = outbox.add_subparsers(dest="what", required=True)
-    whats.add_parser("list", parents=[also], help="the scans, a JSON line each")
-    whats.add_parser("status", parents=[also], help="how many, how old, how much room: JSON")
-    what = whats.add_parser(
-        "export", parents=[also], help="write them into a bundle, as onto a USB stick"
+    whats.add_parser(
+        "list",
+        parents=[also],
+        help="the scans, a JSON line each / từng lượt quét, mỗi lượt một dòng JSON",
     )
-    what.add_argument("to", type=Path, metavar="FOLDER")
-    what = whats.add_parser(
-        "receipt", parents=[also], help="forget what the centre's receipt for a bundle confirms"
+    whats.add_parser(
+        "status",
+        parents=[also],
+        help="how many, how old, how much room: JSON"
+        " / bao nhiêu lượt, từ lúc nào, còn chỗ bao nhiêu: JSON",
     )
-    what.add_argument("receipt", type=Path, metavar="FILE")
+    what = whats.add_parser(
+        "export",
+        parents=[also],
+        help="write them into a bundle, as onto a USB stick / ghi chúng thành gói, như vào USB",
+    )
+    what.add_argument(
+        "to", type=Path, metavar="FOLDER", help="such as the stick / nơi ghi ra, như USB"
+    )
+    what = whats.add_parser(
+        "receipt",
+        parents=[also],
+        help="forget what the centre's receipt for a bundle confirms"
+        " / bỏ các lượt mà biên nhận của trung tâm đã xác nhận",
+    )
+    what.add_argument(
+        "receipt", type=Path, metavar="FILE", help="from the centre / biên nhận của trung tâm"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -30,8 +30,12 @@ def add_command(commands: Any, also: argparse.ArgumentParser) -> None:
         parents=[also],
         help="read the codes in image files: a JSON line for each / đọc mã trong ảnh",
     )
-    read.add_argument("files", nargs="+", metavar="FILE")
-    read.add_argument("--no-zbar", action="store_true", help="without the second reader")
+    read.add_argument("files", nargs="+", metavar="FILE", help="pictures / các tệp ảnh")
+    read.add_argument(
+        "--no-zbar",
+        action="store_true",
+        help="without the second reader / không dùng bộ đọc thứ hai",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -54,14 +54,28 @@ def add_command(commands: Any, also: argparse.ArgumentParser) -> None:
         " / xem ống kính: nét, sáng, sạch, đúng hướng",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--golden", type=Path, metavar="FILE", help="draw it: .svg to print, .png")
     what.add_argument(
-        "--focus", action="store_true", help="find the best place of the lens for what is shown"
+        "--golden",
+        type=Path,
+        metavar="FILE",
+        help="draw it: .svg to print, .png / vẽ mã mẫu: .svg để in, hoặc .png",
+    )
+    what.add_argument(
+        "--focus",
+        action="store_true",
+        help="find the best place of the lens for what is shown / tìm vị trí nét nhất của ống kính",
     )
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="look for so long (%(default)s)"
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="look for so long (%(default)s) / nhìn trong bao nhiêu giây (%(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object instead of lines / một đối tượng JSON thay cho các dòng chữ",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -27,9 +27,19 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="take the card file on the boot partition, or the set-up code that was read"
         " / nhận thẻ hoặc mã cài đặt",
     )
-    setup.add_argument("--boot", type=Path, default=Path("/boot/firmware"), metavar="FOLDER")
     setup.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="FOLDER", help="of the unit's own system"
+        "--boot",
+        type=Path,
+        default=Path("/boot/firmware"),
+        metavar="FOLDER",
+        help="where the boot partition is / nơi gắn phân vùng khởi động",
+    )
+    setup.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="FOLDER",
+        help="of the unit's own system / hệ thống của máy",
     )
 
 

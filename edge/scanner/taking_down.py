@@ -20,10 +20,15 @@ def add_commands(commands: Any, also: argparse.ArgumentParser) -> None:
         help="empty a unit that is taken down; its scanner must be stopped / xóa máy đã tháo",
     )
     wiping.add_argument(
-        "unit", metavar="UNIT", help="its name, to be sure; of a unit that is none yet, its batch's"
+        "unit",
+        metavar="UNIT",
+        help="its name, to be sure; of a unit that is none yet, its batch's"
+        " / tên máy, để chắc chắn; máy chưa có tên thì ghi tên lô",
     )
     wiping.add_argument(
-        "--lose-scans", action="store_true", help="even those that nobody has confirmed"
+        "--lose-scans",
+        action="store_true",
+        help="even those that nobody has confirmed / bỏ cả các lượt chưa được xác nhận",
     )
     commands.add_parser(
         "retire",

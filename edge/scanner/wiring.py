@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edge import config
+from edge.broker import BrokerSettings
 from edge.errors import ConfigError
-from edge.scanner.settings import ScannerSettings
+from edge.scanner.settings import ScannerSettings, UnsetSettings
+from edge.scanner.setup import SETTINGS
 
 #: The BCM number of each place in the header, 1 to 40; a text where it is none.
 HEADER: tuple[int | str, ...] = (
@@ -40,7 +42,7 @@ class Part:
     colour: str
 
 
-def parts(settings: ScannerSettings) -> list[Part]:
+def parts(settings: UnsetSettings) -> list[Part]:
     """The parts that *settings* name. Raises ConfigError where two have one pin."""
     light = "330 Ω → GND"
     its = settings.indicator
@@ -94,13 +96,14 @@ def parts(settings: ScannerSettings) -> list[Part]:
     return found
 
 
-def drawing(settings: ScannerSettings) -> str:
+def drawing(settings: UnsetSettings) -> str:
     """The drawing, as SVG. Raises ConfigError where two parts have one pin."""
+    name = settings.unit.id if isinstance(settings, ScannerSettings) else "default"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
         ' font-family="DejaVu Sans, sans-serif" font-size="13">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-        _text(30, 30, f"{settings.unit.id}: sơ đồ đấu dây / wiring", size=18),
+        _text(30, 30, f"{name}: sơ đồ đấu dây / wiring", size=18),
         _text(30, 50, "Rút nguồn trước khi đấu. / Pull the power before wiring."),
         f'<rect x="{_LEFT - 60}" y="{_TOP - 8}" width="190" height="{20 * _ROW + 8}" rx="6"'
         ' fill="#e8f5e9" stroke="#2e7d32"/>',
@@ -141,8 +144,21 @@ def add_command(commands: Any, also: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`edge-scanner wiring`; gives the exit code."""
-    sys.stdout.write(drawing(config.load(Path(options.config), ScannerSettings)))
+    sys.stdout.write(drawing(_settings(options.config)))
     return 0
+
+
+def _settings(path: Path) -> UnsetSettings:
+    """Those in *path*; by default those of a unit to be, as on the bench, before it has a card."""
+    if path == Path("/", SETTINGS) and not path.exists():
+        print(
+            f"không có {path}: vẽ theo chân mặc định / there is no {path}: the default pins",
+            file=sys.stderr,
+        )
+        return UnsetSettings(broker=BrokerSettings())
+    table = config.read(path)
+    kind = ScannerSettings if "unit" in table else UnsetSettings
+    return config.check(table, kind, str(path))
 
 
 def _wired(part: Part, number: int) -> list[str]:

@@ -41,7 +41,12 @@ def parser(default_config: Path) -> argparse.ArgumentParser:
     again = cli.common_again()
     again.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
     again.add_argument("--worker", default=argparse.SUPPRESS)
-    subs.add_parser("run", parents=[again], help="open, index and answer until stopped (default)")
+    subs.add_parser(
+        "run",
+        parents=[again],
+        help="open, index and answer until stopped (default)"
+        " / mở, lập chỉ mục và trả lời cho đến khi dừng (mặc định)",
+    )
 
     def add(name: str, help_: str, work: Callable[[argparse.Namespace], int]) -> Any:
         group, _, action = name.partition(" ")
@@ -64,13 +69,16 @@ def parser(default_config: Path) -> argparse.ArgumentParser:
 
 
 GROUPS = {
-    "case": "cases: what the desk is asked for, and who agreed",
-    "release": "learning who persons are: asked for by one, approved by another",
-    "worker": "the people of the desk; as root on its machine",
-    "audit": "the record of who asked and saw what",
-    "request": "what people ask about their own data",
-    "keys": "the desk's keys",
-    "basis": "the legal basis",
+    "case": "cases: what the desk is asked for, and who agreed"
+    " / vụ việc: bàn được yêu cầu gì, và ai đã duyệt",
+    "release": "learning who persons are: asked for by one, approved by another"
+    " / biết tên: một người xin, người khác duyệt",
+    "worker": "the people of the desk; as root on its machine"
+    " / người của bàn; chạy bằng root trên máy của bàn",
+    "audit": "the record of who asked and saw what / sổ ghi ai đã hỏi và xem gì",
+    "request": "what people ask about their own data / yêu cầu của người dân về dữ liệu của họ",
+    "keys": "the desk's keys / khóa của bàn",
+    "basis": "the legal basis / căn cứ pháp lý",
 }
 
 Add = Callable[[str, str, Callable[[argparse.Namespace], int]], Any]
@@ -78,10 +86,23 @@ Add = Callable[[str, str, Callable[[argparse.Namespace], int]], Any]
 
 def _add_questions(add: Add) -> None:
     for name, help_, work in (
-        ("where", "where a person of the case was", _where),
-        ("overlaps", "who was with a person of the case, ranked", _overlaps),
-        ("second-ring", "who was with the contacts of the case", _second_ring),
-        ("present", "who was at a place or on a trip", _present),
+        ("where", "where a person of the case was / một người trong vụ việc đã ở đâu", _where),
+        (
+            "overlaps",
+            "who was with a person of the case, ranked"
+            " / ai đã ở cùng một người trong vụ việc, xếp theo mức độ",
+            _overlaps,
+        ),
+        (
+            "second-ring",
+            "who was with the contacts of the case / ai đã ở cùng những người tiếp xúc",
+            _second_ring,
+        ),
+        (
+            "present",
+            "who was at a place or on a trip / ai đã ở một điểm hay trên một chuyến xe",
+            _present,
+        ),
     ):
         command = add(name, help_, work)
         command.add_argument("case", help="an approved case")
@@ -92,9 +113,13 @@ def _add_questions(add: Add) -> None:
         add_out(command)
         if name in ("where", "overlaps"):
             command.add_argument("--person", type=int, default=0, help="another of the case")
-    command = add("persons", "the persons of a case", _persons)
+    command = add("persons", "the persons of a case / những người trong vụ việc", _persons)
     command.add_argument("case")
-    command = add("completeness", "how complete answers can be: counts alone", _completeness)
+    command = add(
+        "completeness",
+        "how complete answers can be: counts alone / câu trả lời có thể đầy đủ đến đâu: chỉ số đếm",
+        _completeness,
+    )
     command.add_argument("places", nargs="*", metavar="PLACE")
     _add_times(command)
 
@@ -105,7 +130,7 @@ def _add_times(command: Any) -> None:
 
 
 def _add_control(add: Add) -> None:
-    command = add("case open", "ask for a case", _case_open)
+    command = add("case open", "ask for a case / xin mở vụ việc", _case_open)
     command.add_argument("--purpose", required=True)
     command.add_argument(
         "--person",
@@ -115,40 +140,67 @@ def _add_control(add: Add) -> None:
         help="the kind of a number that is then asked for, never on the command line; repeatable",
     )
     for action, approve in (("approve", True), ("refuse", False)):
-        command = add(f"case {action}", "as a second person", _case_decide)
+        command = add(
+            f"case {action}", "as a second person / với tư cách người thứ hai", _case_decide
+        )
         command.add_argument("case")
         command.set_defaults(approve=approve)
-        command = add(f"release {action}", "as a second person", _release_decide)
+        command = add(
+            f"release {action}", "as a second person / với tư cách người thứ hai", _release_decide
+        )
         command.add_argument("release", type=int)
         command.set_defaults(approve=approve)
     for action, help_, do in (
-        ("close", "end a case", "close_case"),
-        ("hold", "keep its records past the retention, until it is closed", "hold_case"),
+        ("close", "end a case / kết thúc vụ việc", "close_case"),
+        (
+            "hold",
+            "keep its records past the retention, until it is closed"
+            " / giữ dữ liệu của vụ việc quá hạn lưu, đến khi kết thúc",
+            "hold_case",
+        ),
     ):
         command = add(f"case {action}", help_, _case_do)
         command.add_argument("case")
         command.set_defaults(do=do)
-    add("case list", "all cases", _case_list)
-    command = add("release ask", "ask who persons of a case are", _release_ask)
+    add("case list", "all cases / mọi vụ việc", _case_list)
+    command = add(
+        "release ask",
+        "ask who persons of a case are / xin biết những người trong vụ việc là ai",
+        _release_ask,
+    )
     command.add_argument("case")
     command.add_argument("persons", nargs="+", type=int, metavar="PERSON")
     command.add_argument("--reason", required=True)
-    add("release list", "all releases", _release_list)
-    command = add("release show", "the names of an approved release, for who asked", _release_show)
+    add("release list", "all releases / mọi lần xin biết tên", _release_list)
+    command = add(
+        "release show",
+        "the names of an approved release, for who asked / tên đã được duyệt, cho người đã xin",
+        _release_show,
+    )
     command.add_argument("release", type=int)
     add_out(command)
-    command = add("worker put", "appoint a worker, or change their roles", _worker_put)
+    command = add(
+        "worker put",
+        "appoint a worker, or change their roles / cử người làm việc, hoặc đổi vai trò",
+        _worker_put,
+    )
     command.add_argument("name", help="their account on this machine")
     command.add_argument("--title", default="")
     command.add_argument("--roles", required=True, help="tracer,approver,officer,auditor,venue")
     command.add_argument("--password", action="store_true", help="ask for one, for pages")
-    command = add("worker remove", "let a worker do nothing any more", _worker_remove)
+    command = add(
+        "worker remove",
+        "let a worker do nothing any more / cho một người thôi làm việc",
+        _worker_remove,
+    )
     command.add_argument("name")
-    add("worker list", "everybody who ever was one", _worker_list)
-    command = add("audit list", "the newest entries", _audit_list)
+    add("worker list", "everybody who ever was one / mọi người đã từng làm việc", _worker_list)
+    command = add("audit list", "the newest entries / các mục mới nhất", _audit_list)
     command.add_argument("--case", default="")
     command.add_argument("--last", type=int, default=100)
-    command = add("audit verify", "whether the record is whole", _audit_verify)
+    command = add(
+        "audit verify", "whether the record is whole / sổ có còn nguyên vẹn không", _audit_verify
+    )
     command.add_argument("--head", default="", help="a hash that was noted earlier")
 
 

@@ -21,7 +21,11 @@ Add = Callable[[str, str, Callable[[argparse.Namespace], int]], Any]
 
 def add_to(add: Add) -> None:
     """Add these commands to the command line."""
-    command = add("request take", "somebody asks about their own data", _take)
+    command = add(
+        "request take",
+        "somebody asks about their own data / một người yêu cầu về dữ liệu của mình",
+        _take,
+    )
     command.add_argument("kind", choices=("access", "erasure"))
     command.add_argument(
         "--person",
@@ -30,17 +34,35 @@ def add_to(add: Add) -> None:
         required=True,
         help="the kind of a number that is then asked for, never on the command line; repeatable",
     )
-    add("request list", "all requests; late ones were not acknowledged in two working days", _list)
-    command = add("request acknowledge", "note that the person was told", _acknowledge)
+    add(
+        "request list",
+        "all requests; late ones were not acknowledged in two working days"
+        " / mọi yêu cầu; trễ là chưa báo nhận trong hai ngày làm việc",
+        _list,
+    )
+    command = add(
+        "request acknowledge",
+        "note that the person was told / ghi nhận đã báo cho người đó",
+        _acknowledge,
+    )
     command.add_argument("request", type=int)
-    command = add("request fulfil", "give, or erase, what is kept of them", _fulfil)
+    command = add(
+        "request fulfil",
+        "give, or erase, what is kept of them / đưa, hoặc xóa, những gì còn lưu về họ",
+        _fulfil,
+    )
     command.add_argument("request", type=int)
     command.add_argument(
         "--order",
         type=Path,
         help="of an erasure: where to write the order for edge-collector erase",
     )
-    command = add("breach", "which records are affected: a page to be sent within 72 h", _breach)
+    command = add(
+        "breach",
+        "which records are affected: a page to be sent within 72 h"
+        " / dữ liệu nào bị ảnh hưởng: trang phải gửi trong 72 giờ",
+        _breach,
+    )
     command.add_argument("--unit", required=True, help='a unit, or "*" for all')
     command.add_argument("--since", required=True)
     command.add_argument("--until", required=True)

@@ -19,10 +19,15 @@ Add = Callable[[str, str, Callable[[argparse.Namespace], int]], Any]
 
 def add_to(add: Add) -> None:
     """Add these commands to the command line."""
-    command = add("keys make", "what is missing: a pair of keys, the token secret", _keys_make)
+    command = add(
+        "keys make",
+        "what is missing: a pair of keys, the token secret"
+        " / tạo những gì còn thiếu: cặp khóa, khóa bí mật của mã thay tên",
+        _keys_make,
+    )
     command.add_argument("folder", type=Path)
     command.add_argument("--another", action="store_true", help="one more pair, to change to")
-    command = add("basis make", "sign a legal basis", _basis_make)
+    command = add("basis make", "sign a legal basis / ký căn cứ pháp lý", _basis_make)
     command.add_argument("file", type=Path)
     command.add_argument("--key", type=Path, required=True, help="the authority's; made if missing")
     command.add_argument("--number", required=True)
@@ -32,7 +37,10 @@ def add_to(add: Add) -> None:
     command.add_argument("--end", required=True, help="the last day")
     for action in ("show", "verify"):
         command = add(
-            f"basis {action}", "what a legal basis says, if it is its authority's", _basis
+            f"basis {action}",
+            "what a legal basis says, if it is its authority's"
+            " / nội dung căn cứ pháp lý, nếu đúng của cơ quan ban hành",
+            _basis,
         )
         command.add_argument("file", type=Path)
         command.add_argument("--key", type=Path, required=True, help="the authority's basis.pub")

@@ -192,6 +192,29 @@ def test_a_version_is_for_the_units_of_its_ring_alone(
     assert main(["release", "stage", "9.9", "--all", *config]) == 1
 
 
+def test_the_office_is_told_in_both_languages_who_takes_what(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+
+    def said(*words: str) -> str:
+        main(["release", *words, *config])
+        told = capsys.readouterr()
+        return told.out + told.err
+
+    assert "chưa có phiên bản nào" in said("list")
+    assert "chưa phát hành phiên bản nào" in said("renew")
+    assert "không có phiên bản '9.9'" in said("stage", "9.9", "--all")
+    file = str(a_package(tmp_path, "1.2"))
+    assert "1.2: không máy nào / nobody: edge-provision release stage 1.2" in said("add", file)
+    assert "thiết bị tin danh sách này đến" in said("stage", "1.2", "--units", "cho-1-a")
+    assert said("list") == "1.2  máy / units cho-1-a\n"
+    assert "cho máy nào? " in said("stage", "1.2")
+    assert "1.2: mọi máy / every unit" in said("stage", "1.2", "--all", "--downgrade")
+    assert "kể cả để trở về / also as a way back" in said("list")
+    assert "1.2: không máy nào / nobody\n" in said("withdraw", "1.2")
+
+
 def test_a_share_grows_and_whoever_was_in_it_stays_in() -> None:
     units = [f"unit-{number}" for number in range(1000)]
 

@@ -3,12 +3,13 @@
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from edge import config
 from edge.errors import ConfigError
+from edge.scanner.__main__ import main
 from edge.scanner.settings import ScannerSettings
+from edge.scanner.setup import SETTINGS
 from edge.scanner.wiring import HEADER, drawing, parts
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +57,35 @@ def test_every_pin_that_can_be_set_is_in_the_header_once() -> None:
     ]
 
 
-def test_the_drawing_in_the_manual_is_that_of_the_defaults() -> None:
-    unit = settings()
-    defaults = msgspec.structs.replace(unit, unit=msgspec.structs.replace(unit.unit, id="default"))
-    file = ROOT / "provisioning" / "wiring.svg"
+@pytest.mark.skipif(Path("/", SETTINGS).exists(), reason="this machine is a unit with settings")
+def test_a_machine_without_settings_draws_the_default_pins_as_the_manual_has_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["wiring"]) == 0
 
-    assert file.read_text(encoding="utf-8") == drawing(defaults), "write it anew with drawing()"
+    drawn = capsys.readouterr()
+    assert "chân mặc định / there is no" in drawn.err
+    file = ROOT / "provisioning" / "wiring.svg"
+    again = "write it anew: edge-scanner wiring > provisioning/wiring.svg"
+    assert file.read_text(encoding="utf-8") == drawn.out, again
+
+
+def test_settings_that_were_named_must_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["wiring", "--config", str(tmp_path / "scanner.toml")]) == 1
+
+    said = capsys.readouterr()
+    assert not said.out
+    assert "cannot read the settings" in said.err
+
+
+def test_a_unit_that_waits_for_its_code_is_drawn_with_its_own_pins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "scanner.toml"
+    own.write_text('[broker]\nurl = "mqtt://broker:1883"\n[indicator]\nred_pin = 5\n')
+
+    assert main(["wiring", "--config", str(own)]) == 0
+
+    assert "GPIO5, chân / pin 29" in texts(capsys.readouterr().out)
