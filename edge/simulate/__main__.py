@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import math
 import random
+import resource
 import signal
 import statistics
 import sys
@@ -11,20 +13,25 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from edge import cli
+from edge import cli, config
 from edge.errors import ConfigError
 from edge.sealing import Sealer, make_key_pair, read_key
 from edge.simulate.service import Fleet, Plan
 from edge.simulate.unit import SimulatedUnit, Wrong
 from edge.storage.storage import Storage
 
+Number = TypeVar("Number", int, float)
+
 #: How often the state is told, in seconds.
 TELL_S = 5.0
 #: When no unit was ever connected for so long, something is wrong that somebody must mend.
 TROUBLE_S = 3.0
+#: Files that are open beside the units' connections.
+OTHER_FILES = 100
 
 
 def main(args: list[str] | None = None) -> int:
@@ -36,6 +43,8 @@ def main(args: list[str] | None = None) -> int:
 
 def simulate(options: argparse.Namespace) -> int:
     """Play the units until all is confirmed, and check. Gives the exit code."""
+    plan = _plan(options)
+    _allow_files(options.units + OTHER_FILES)
     chance = random.Random(options.seed)
     base, began = _start(options.start), time.time()
 
@@ -45,7 +54,7 @@ def simulate(options: argparse.Namespace) -> int:
     units = make_units(options, chance, _sealer(options), base)
     _tell(f"{len(units)} units, {sum(unit.made for unit in units)} scans wait already")
     began = time.time()
-    fleet = Fleet(units, _plan(options), chance, clock)
+    fleet = Fleet(units, plan, chance, clock)
     drained_s = _play(fleet, options, clock)
     fleet.close()
     found = facts(fleet, units, drained_s)
@@ -53,6 +62,7 @@ def simulate(options: argparse.Namespace) -> int:
     if options.storage:
         found["rows_missing_or_double"] = missing
     print(json.dumps(found) if options.json else _lines(found))
+    _tell(_verdict(fleet, missing, looked=bool(options.storage)))
     return 0 if fleet.is_done and not missing else 1
 
 
@@ -142,7 +152,7 @@ def _play(fleet: Fleet, options: argparse.Namespace, clock: Callable[[], float])
 
 def _missing(url: str, units: list[SimulatedUnit]) -> int:
     """How many scans that were made are not a row once in storage."""
-    with closing(Storage(url)) as storage:
+    with closing(Storage(url, make=False)) as storage:
         rows = {row.unit: row for row in storage.units()}
     wrong = 0
     for unit in units:
@@ -155,7 +165,7 @@ def _missing(url: str, units: list[SimulatedUnit]) -> int:
 def _plan(options: argparse.Namespace) -> Plan:
     password = ""
     if options.password_file:
-        password = options.password_file.read_text(encoding="utf-8").strip()
+        password = config.secret(str(options.password_file), Path())
     return Plan(
         broker=options.broker,
         rate=options.rate,
@@ -176,11 +186,24 @@ def _start(start: str) -> float:
     if not start:
         return time.time()
     try:
-        hours, minutes = (int(part) for part in start.split(":"))
+        at = datetime.strptime(start, "%H:%M")
     except ValueError:
-        raise ConfigError(f"--start is {start!r}; it must be like 06:30") from None
+        raise ConfigError(f"--start is {start!r}; it must be 00:00 to 23:59") from None
     midnight = (time.time() + 7 * 3600) // 86_400 * 86_400 - 7 * 3600
-    return midnight + hours * 3600 + minutes * 60
+    return midnight + at.hour * 3600 + at.minute * 60
+
+
+def _allow_files(count: int) -> None:
+    """See that *count* files may be open at once: a shell often gives 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= count or soft == resource.RLIM_INFINITY:
+        return
+    if hard < count and hard != resource.RLIM_INFINITY:
+        raise ConfigError(
+            f"each unit has a connection, and this process may have {hard} files open, not {count};"
+            f" raise that (ulimit -Hn {count}, as root) or play fewer units, in several processes"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _sealer(options: argparse.Namespace) -> Sealer:
@@ -197,6 +220,16 @@ def _lines(found: dict[str, Any]) -> str:
     return "\n".join(f"{name.replace('_', ' '):<24} {value}" for name, value in found.items())
 
 
+def _verdict(fleet: Fleet, missing: int, *, looked: bool) -> str:
+    if missing:
+        return f"WRONG: {missing} scans are no row in storage, or more than one"
+    if fleet.pending:
+        return f"WRONG: {fleet.pending} scans were not confirmed"
+    if not fleet.is_done:
+        return "stopped early; all that was made until then is confirmed"
+    return "right: every scan was confirmed" + (" and is a row once" if looked else "")
+
+
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -211,34 +244,59 @@ def _parser() -> argparse.ArgumentParser:
     )
     number = parser.add_argument
     broker = "mqtt://127.0.0.1:1883"
-    number(
-        "--broker", default=broker, help="several of a cluster with commas; default: %(default)s"
-    )
+    number("--broker", default=broker, help="several of a cluster with commas; default:"
+           " %(default)s; without TLS, so let it listen there for this machine alone")  # fmt: skip
     number("--username", default="")
     number("--password-file", type=Path)
-    number("--units", type=int, default=100, help="each has a connection; default: %(default)s")
-    number("--areas", type=int, default=1, help="into so many areas; default: %(default)s")
-    number("--rate", type=float, default=10.0, help="scans a second of all; default: %(default)s")
-    number("--seconds", type=float, default=60.0, help="so long people pass; default: %(default)s")
-    number("--drain-s", type=float, default=600.0, help="then wait so long for confirmations")
-    number("--backlog-s", type=float, default=0.0, help="scans of so long wait at the beginning")
-    number("--spread-s", type=float, default=0.0, help="units connect within so long, a real"
-           " unit within 60 s after an hour without a broker; default: all at once")  # fmt: skip
+    number("--units", type=_within(int, 1), default=100,
+           help="each has a connection; default: %(default)s")  # fmt: skip
+    number("--areas", type=_within(int, 1), default=1,
+           help="into so many areas; default: %(default)s")  # fmt: skip
+    number("--rate", type=_within(float, 0), default=10.0,
+           help="scans a second of all; default: %(default)s")  # fmt: skip
+    number("--seconds", type=_within(float, 0), default=60.0,
+           help="so long people pass; default: %(default)s")  # fmt: skip
+    number("--drain-s", type=_within(float, 0), default=600.0,
+           help="then wait so long for confirmations; default: %(default)s")  # fmt: skip
+    number("--backlog-s", type=_within(float, 0), default=0.0,
+           help="scans of so long wait at the beginning; default: none")  # fmt: skip
+    number("--spread-s", type=_within(float, 0), default=0.0,
+           help="units connect within so long, a real unit within 60 s after an hour without a"
+           " broker; default: all at once")  # fmt: skip
     number("--subscription-qos", type=int, default=0, choices=(0, 1), help="as units do: 0")
     number("--start", default="", help="hour in Vietnam at which it begins, such as 06:30: people"
-           " then come as that hour has it, up to three times the rate")  # fmt: skip
-    number("--outages-a-day", type=float, default=0.0, help="of each unit's network")
-    number("--outage-s", type=float, default=60.0, help="their mean length; default: %(default)s")
-    number("--clock-faults", type=float, default=0.0, help="share of units whose clock is not set")
-    number("--health-s", type=float, default=60.0, help="default: %(default)s")
+           " then come as that hour has it, up to three times the rate, and nobody at night;"
+           " default: evenly")  # fmt: skip
+    number("--outages-a-day", type=_within(float, 0), default=0.0,
+           help="of each unit's network; default: none")  # fmt: skip
+    number("--outage-s", type=_within(float, 0.001), default=60.0,
+           help="their mean length; default: %(default)s")  # fmt: skip
+    number("--clock-faults", type=_within(float, 0, 1), default=0.0, help="share of units whose"
+           " clock is not set at first, 0 to 1; default: none")  # fmt: skip
+    number("--health-s", type=_within(float, 1), default=60.0,
+           help="each unit says how it is so often; default: %(default)s")  # fmt: skip
     number("--seed", type=int, default=1, help="the same fleet and people for the same number")
     number("--name", default="sim", help="units are called <name>-00001; default: %(default)s")
     number("--area", default="sim", help="areas are called <area>-1; default: %(default)s")
     number("--tracing-key", type=Path, help="public key to seal to; default: one made for this")
-    number("--storage", default="", help="in the end look in this storage for each scan")
+    number("--storage", default="", help="in the end look in this storage for each scan, a file or"
+           " URL as in collector.toml")  # fmt: skip
     number("--json", action="store_true", help="print the result as one JSON object")
     number("-v", "--verbose", action="store_true")
     return parser
+
+
+def _within(kind: type[Number], least: float, most: float = math.inf) -> Callable[[str], Number]:
+    """For argparse: reads a number of *kind* from *least* to *most*, which infinity is not."""
+
+    def number(text: str) -> Number:
+        value = kind(text)
+        if not math.isfinite(value) or not least <= value <= most:
+            limit = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} must be {limit}")
+        return value
+
+    return number
 
 
 if __name__ == "__main__":

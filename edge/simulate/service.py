@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from urllib.parse import urlsplit
 
 from edge import packets
-from edge.errors import BadMessage, BadPacket, ConfigError
+from edge.errors import BadMessage, BadPacket
 from edge.messages import Again, Confirmed, Scan, fit_together, scans_message
 from edge.reconnecting import BACKOFF_MAX_S, BACKOFF_MIN_S
 from edge.simulate import wire
+from edge.simulate.address import Address, address_of
 from edge.simulate.day import rush
 from edge.simulate.unit import SimulatedUnit
 from edge.topics import topic
@@ -108,7 +108,7 @@ class Fleet:
     ) -> None:
         """*clock*: seconds since 1970. Raises ConfigError for a broker that is none."""
         self._plan, self._chance, self._clock = plan, chance, clock
-        self._addresses = [_address(url) for url in plan.broker.split(",")]
+        self._addresses = [address_of(url) for url in plan.broker.split(",")]
         self._links = [Link(unit, number) for number, unit in enumerate(units)]
         self._share = plan.rate / max(1e-9, sum(unit.weight for unit in units))
         self._selector = selectors.DefaultSelector()
@@ -217,7 +217,8 @@ class Fleet:
     def _connect(self, link: Link) -> None:
         if link.cut or link.sock is not None:
             return
-        link.sock = socket.socket()
+        address = self._address_of(link)
+        link.sock = socket.socket(address.family)
         link.sock.setblocking(False)
         link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.incoming, link.ready, link.heard = wire.Incoming(), False, monotonic()
@@ -229,7 +230,7 @@ class Fleet:
                 unit.name, self._plan.keepalive_s, will, self._plan.user, self._plan.password
             )
         )
-        result = link.sock.connect_ex(self._address_of(link))
+        result = link.sock.connect_ex(address[1:])
         if result not in (0, errno.EINPROGRESS):
             self._lost(link, os.strerror(result))
             return
@@ -237,7 +238,7 @@ class Fleet:
         link.watching_writes = True
         self._soon(SILENT_S, partial(self._watch, link, link.sock))
 
-    def _address_of(self, link: Link) -> tuple[str, int]:
+    def _address_of(self, link: Link) -> Address:
         return self._addresses[(link.number + link.attempts) % len(self._addresses)]
 
     def _watch(self, link: Link, sock: socket.socket) -> None:
@@ -260,7 +261,7 @@ class Fleet:
     def _lost(self, link: Link, why: str) -> None:
         self._drop(link)
         self.totals.failures += 1
-        host, port = self._address_of(link)
+        _, host, port = self._address_of(link)
         self._trouble = f"{host}:{port}: {why}"
         if self.totals.failures in (1, 100, 10_000):
             log.info("%s: connection lost: %s", link.unit.name, why)
@@ -389,10 +390,3 @@ class Fleet:
     def _soon(self, seconds: float, what: Callable[[], None]) -> None:
         self._timer += 1
         heapq.heappush(self._timers, (monotonic() + seconds, self._timer, what))
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url.strip())
-    if parts.scheme != "mqtt" or not parts.hostname:
-        raise ConfigError(f"broker is {url!r}; it must be mqtt://host:port")
-    return parts.hostname, parts.port or 1883

@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,76 @@ def test_a_broker_that_is_not_there_is_told_soon(capsys: pytest.CaptureFixture[s
     assert "no unit is connected to the broker: 127.0.0.1:1: Connection refused; start it" in told
 
 
-def test_a_broker_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match="mqtt://host:port"):
-        Fleet([], Plan(broker="http://x", rate=1, scan_for_s=1), random.Random(1), lambda: 0.0)
+@pytest.mark.parametrize(
+    "broker", ["http://x", "mqtt://", "mqtt://x:99999", "mqtts://x", "x", "mqtt://[::1"]
+)
+def test_a_broker_that_is_none_is_refused(broker: str) -> None:
+    with pytest.raises(ConfigError, match="it must be mqtt://host:port"):
+        Fleet([], Plan(broker=broker, rate=1, scan_for_s=1), random.Random(1), lambda: 0.0)
+
+
+def test_a_name_that_nobody_has_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["--broker", "mqtt://nobody.invalid", "--units", "1"])
+
+    assert code == 1
+    assert "error: broker nobody.invalid: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "must"),
+    [
+        ("--units 0", "1 or more"),
+        ("--areas 0", "1 or more"),
+        ("--rate -1", "0 or more"),
+        ("--rate nan", "0 or more"),
+        ("--seconds inf", "0 or more"),
+        ("--clock-faults 7", "0 to 1"),
+        ("--health-s 0", "1 or more"),
+        ("--units many", "invalid"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(
+    words: str, must: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+
+    assert ended.value.code == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert words.split()[0] in told
+    assert must in told
+
+
+@pytest.mark.parametrize("start", ["25:00", "6", "06:61", "-1:00"])
+def test_an_hour_that_is_none_is_refused(start: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"--start={start}"]) == 1
+    assert "it must be 00:00 to 23:59" in capsys.readouterr().err
+
+
+def test_more_units_than_a_shell_allows_files(broker: Broker) -> None:
+    command = [sys.executable, "-m", "edge.simulate", "--broker", broker.url, "--units"]
+    end = ["--rate", "0", "--seconds", "1"]
+
+    def play(units: int, hard: int) -> "subprocess.CompletedProcess[str]":
+        shell = f'ulimit -Sn 64; ulimit -Hn {hard}; exec "$@"'
+        words = ["sh", "-c", shell, "sh", *command, str(units), *end]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+
+    played, refused = play(100, 400), play(1000, 400)
+
+    assert (played.returncode, played.stderr.splitlines()[-1]) == (
+        0,
+        "right: every scan was confirmed",
+    )
+    assert refused.returncode == 1
+    assert "may have 400 files open, not 1100" in refused.stderr
+
+
+def test_a_storage_that_is_not_there_is_told_and_not_made(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"--broker {broker.url} --units 1 --rate 0 --seconds 0 --storage {tmp_path}/none.db"
+
+    assert main(words.split()) == 1
+    assert "there is no storage" in capsys.readouterr().err
+    assert not (tmp_path / "none.db").exists()
