@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 
 import sqlalchemy
 
 from edge.storage import gone
 from edge.storage.database import TABLES_LOCK, Database
+from edge.storage.writing import Writing
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Days:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: set[str] = set()
+        #: Whether every day that has a table is among them.
+        self._knows_all = False
 
     def day_of(self, at: str, clock: str, now: str) -> str:
         """In which day's table a scan belongs that came in at *now*.
@@ -42,7 +45,12 @@ class Days:
         if clock == "none":
             return UNDATED
         day = at[:10]
-        return day if day in self._known or can_be(at, now) else UNDATED
+        if day in self._known or can_be(at, now):
+            return day
+        if not self._knows_all:
+            # Before a restart, or before the clock was put right, it may have had a table.
+            self._know(set(self.days()))
+        return day if day in self._known else UNDATED
 
     def make(self, days: Iterable[str]) -> None:
         """See that each of *days* has its table. Raises StorageError."""
@@ -57,11 +65,12 @@ class Days:
                     _make(self._database, connection, day)
                     log.info("made the table of %s", day)
             self._show(connection)
-        self._known = there | set(missing)
+        self._know(there | set(missing))
 
-    def expire(self, before: str) -> list[str]:
+    def expire(self, before: str, now: str) -> list[str]:
         """Take the days before the day *before* away from every question; gives which.
 
+        With them goes a day that is in the future at *now*, once that was noticed before *before*.
         They are erased later, by `Erasing`. Raises StorageError; StorageBusy if somebody in
         PostgreSQL has been reading for long, and does not let go.
         """
@@ -70,6 +79,7 @@ class Days:
             self._database.be_impatient(connection)
             there = days_there(self._database, connection)
             expired = sorted(day for day in there if day < before)
+            expired += _over_though_ahead(connection, there, before, now)
             if expired:
                 if self._database.engine == "sqlite":
                     # It must not name what is no longer there.
@@ -78,13 +88,8 @@ class Days:
                     self._database, connection, [(table_of(day), day) for day in expired]
                 )
                 self._show(connection)
-            connection.execute(
-                sqlalchemy.text(
-                    "UPDATE feed SET expired_before = :before WHERE expired_before < :before"
-                ),
-                {"before": before},
-            )
-        self._known = there - set(expired)
+            _note_expired(connection, expired, before, now)
+        self._know(there - set(expired))
         return expired
 
     def days(self) -> list[str]:
@@ -94,7 +99,10 @@ class Days:
 
     def forget(self) -> None:
         """Look everything up anew."""
-        self._known.clear()
+        self._known, self._knows_all = set(), False
+
+    def _know(self, all_days: set[str]) -> None:
+        self._known, self._knows_all = all_days, True
 
     def _show(self, connection: sqlalchemy.Connection) -> None:
         """Let the view `scan` show every day's table; in PostgreSQL they are its partitions."""
@@ -103,6 +111,20 @@ class Days:
             parts = [f"SELECT '{day}' AS day, * FROM {table_of(day)}" for day in days]
             connection.exec_driver_sql("DROP VIEW IF EXISTS scan")
             connection.exec_driver_sql(f"CREATE VIEW scan AS {' UNION ALL '.join(parts)}")
+
+
+def expired_among(writing: Writing, days: Collection[str]) -> set[str]:
+    """Which of *days* were taken away at some time; they may have a table again since."""
+    if not days:
+        return set()
+    return {
+        day
+        for (day,) in writing.ask(
+            f"SELECT e.day FROM {writing.database.given(day=str)} g"
+            " JOIN expired_day e ON e.day = g.day",
+            [(day,) for day in sorted(days)],
+        )
+    }
 
 
 def can_be(at: str, now: str) -> bool:
@@ -117,6 +139,46 @@ def can_be(at: str, now: str) -> bool:
 def _lock(database: Database, connection: sqlalchemy.Connection) -> None:
     if database.engine == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLES_LOCK})")
+
+
+def _over_though_ahead(
+    connection: sqlalchemy.Connection, there: set[str], before: str, now: str
+) -> list[str]:
+    """Those days of the future that were noticed before *before*; notes which there are."""
+    last = (datetime.fromisoformat(now) + NEWEST).date().isoformat()
+    ahead = {day for day in there if day > last}
+    rows = connection.execute(sqlalchemy.text("SELECT day, noticed FROM day_ahead"))
+    noticed = {row.day: row.noticed for row in rows}
+    over = sorted(day for day in ahead if noticed.get(day, now) < before)
+    if done := noticed.keys() - (ahead - set(over)):
+        connection.execute(
+            sqlalchemy.text("DELETE FROM day_ahead WHERE day = :day"),
+            [{"day": day} for day in done],
+        )
+    if new := ahead - noticed.keys():
+        connection.execute(
+            sqlalchemy.text("INSERT INTO day_ahead (day, noticed) VALUES (:day, :now)"),
+            [{"day": day, "now": now} for day in new],
+        )
+    return over
+
+
+def _note_expired(
+    connection: sqlalchemy.Connection, expired: list[str], before: str, now: str
+) -> None:
+    if expired:
+        connection.execute(
+            sqlalchemy.text("INSERT INTO expired_day (day) VALUES (:day) ON CONFLICT DO NOTHING"),
+            [{"day": day} for day in expired],
+        )
+    connection.execute(
+        sqlalchemy.text(
+            # One of the future is of a wrong clock, and says nothing once that was put right.
+            "UPDATE feed SET expired_before = :before"
+            " WHERE expired_before < :before OR expired_before > :today"
+        ),
+        {"before": before, "today": now[:10]},
+    )
 
 
 def days_there(database: Database, connection: sqlalchemy.Connection) -> set[str]:

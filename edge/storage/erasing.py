@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from edge.clock import utc_seconds, utc_text
 from edge.errors import StorageBusy
 from edge.storage.database import CHECKPOINT_PAGES, Database
-from edge.storage.days import UNDATED, table_of
+from edge.storage.days import NEWEST, UNDATED, table_of
 from edge.storage.gone import Slices
 
 #: So many rows that are of no day's table are erased in one transaction.
@@ -54,12 +55,13 @@ class Erasing:
                 text(
                     # Of an erasure that has ended nothing stays: else a clock that once ran ahead,
                     # or a number of days that was too small, would erase what comes in for good.
+                    # Nor does anything of one that began in the future.
                     "UPDATE erasing SET"
-                    " before_day = CASE WHEN began = '' OR before_day < :before"
+                    " before_day = CASE WHEN began = '' OR began > :ahead OR before_day < :before"
                     " THEN :before ELSE before_day END,"
-                    " began = CASE began WHEN '' THEN :now ELSE began END"
+                    " began = CASE WHEN began = '' OR began > :ahead THEN :now ELSE began END"
                 ),
-                {"before": before_day, "now": now},
+                {"before": before_day, "now": now, "ahead": _ahead_of(now)},
             )
 
     def step(self, note: Callable[[Connection, Erasure], None]) -> bool:
@@ -77,7 +79,7 @@ class Erasing:
             under_way = _under_way(self._database, connection)
             if not under_way.began:
                 return False
-            if self._erase_slice(connection, under_way.before_day):
+            if self._erase_slice(connection, under_way):
                 self._nothing_left = False
                 return True
             if under_way.days or under_way.scans or under_way.set_aside:
@@ -104,11 +106,13 @@ class Erasing:
             )
         self._unwritten = 0
 
-    def _erase_slice(self, connection: Connection, before_day: str) -> bool:
+    def _erase_slice(self, connection: Connection, under_way: Erasure) -> bool:
         """Erase something; whether there was anything."""
         scans = self._slices.erase(connection)
         if scans is not None:
             _count(connection, "scans", scans)
+            return True
+        if _receive_now(connection, under_way.began):
             return True
         for table, when, key, counter in _BESIDE:
             erased = connection.execute(
@@ -116,7 +120,7 @@ class Erasing:
                     f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table}"
                     f" WHERE {when} < :before LIMIT {ROWS_A_SLICE})"
                 ),
-                {"before": before_day},
+                {"before": under_way.before_day},
             ).rowcount
             if erased:
                 _count(connection, counter, erased)
@@ -130,6 +134,28 @@ _BESIDE = (
     ("set_aside", "received", "number", "set_aside"),
     ("stop", "since", "unit, since", ""),
 )
+
+
+def _receive_now(connection: Connection, now: str) -> bool:
+    """Let what came in while the clock was ahead have come in at *now*; whether anything did.
+
+    Else it would be kept until that day comes.
+    """
+    return any(
+        connection.execute(
+            text(
+                f"UPDATE {table} SET received = :now WHERE number IN"
+                f" (SELECT number FROM {table} WHERE received > :ahead LIMIT {ROWS_A_SLICE})"
+            ),
+            {"now": now, "ahead": _ahead_of(now)},
+        ).rowcount
+        for table in (table_of(UNDATED), "set_aside")
+    )
+
+
+def _ahead_of(now: str) -> str:
+    """What a clock said that said more is of no use at *now*."""
+    return utc_text(utc_seconds(now) + NEWEST.total_seconds())
 
 
 def _count(connection: Connection, what: str, erased: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from edge.storage.boots import Boots
-from edge.storage.days import UNDATED, Days, can_be, table_of
+from edge.storage.days import UNDATED, Days, can_be, expired_among, table_of
 from edge.storage.held import HeldBefore
 from edge.storage.rows import StoredScan
 from edge.storage.writing import Writing
@@ -71,13 +71,11 @@ def new_scans(
     if not doubtful:
         return list(fresh.values())
     there = _find(writing, {once: days[place] for once, place in doubtful.items()})
-    (expired_before,) = writing.ask("SELECT expired_before FROM feed")[0]
-    new = [
-        place
-        for once, place in doubtful.items()
-        # What is held, and of a day that was dropped, was a row.
-        if once not in there and (before is None or not UNDATED < days[place] < expired_before)
-    ]
+    new = [place for once, place in doubtful.items() if once not in there]
+    if before is not None:
+        # What is held, and of a day that was taken away, was a row.
+        expired = expired_among(writing, {days[place] for place in new} - {UNDATED})
+        new = [place for place in new if days[place] not in expired]
     return sorted([*fresh.values(), *new])
 
 

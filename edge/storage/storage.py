@@ -117,9 +117,10 @@ class Storage:
         """Take the scans of days (UTC) before *before_day* away; gives which days there were.
 
         `erasing` then erases them, and those whose clock knew no day by the day on which they came
-        in. Numbers held and counts stay. Raises StorageError.
+        in. Numbers held and counts stay. *now* is the time by which is erased; what is of the
+        future then goes by when that was noticed. Raises StorageError.
         """
-        expired = self._days.expire(before_day)
+        expired = self._days.expire(before_day, now)
         self.erasing.begin(before_day, now)
         return expired
 

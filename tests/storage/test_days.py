@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import text
 
 from edge.clock import utc_seconds, utc_text
+from edge.storage.counts import expired_before
 from edge.storage.rows import Report, StoredScan
 from edge.storage.storage import Storage
 from tests.fakes import a_health, a_scan
@@ -137,3 +138,73 @@ def test_a_row_that_is_there_without_its_number_being_held_is_still_one(storage:
 
     assert storage.count() == 4
     assert storage.units()[0].gaps == []
+
+
+def test_a_clock_that_was_years_ahead_leaves_nothing_that_refuses_scans_for_good(
+    storage: Storage,
+) -> None:
+    erased = [of(1, days_ago(1)), of(2)]
+    storage.store(erased, NOW)
+    assert expire(storage, "2031-01-01") == ["2021-07-01", "2021-07-02"]
+
+    # Put right. What comes again is not counted again; of a copied card it is new.
+    assert storage.store(erased, NOW) == 0
+    copied = [of(1, days_ago(-1)), of(2, days_ago(-1))]
+    assert storage.store(copied, days_ago(-1)) == 2
+    assert storage.store(copied, days_ago(-1)) == 0
+
+    storage.expire("2021-06-12", days_ago(-1))
+    assert storage.count() == 2
+    with storage.database.reading() as connection:
+        assert str(expired_before(connection)) == "2021-06-12"
+
+
+def test_a_repeat_finds_its_row_after_the_clock_was_put_right_and_a_restart(
+    storage: Storage, database_url: str
+) -> None:
+    # Units and centre had their time from one clock.
+    scans = [of(1, days_ago(-100)), of(2, days_ago(-101)), of(3, days_ago(402))]
+    storage.store(scans[:2], days_ago(-101))
+    storage.store(scans[2:], days_ago(10))
+
+    again = Storage(database_url)
+    assert again.store(scans, NOW) == 0
+    assert again.count() == 3
+    assert again.units()[0].doubles == 0
+    again.close()
+
+
+def test_a_day_of_the_future_is_kept_from_when_it_was_noticed(storage: Storage) -> None:
+    storage.store([of(1, days_ago(-100)), of(2, days_ago(-15))], days_ago(-100))
+    storage.store([of(3)], NOW)
+
+    def look(days_later: float) -> list[str]:
+        now = days_ago(-days_later)
+        return storage.expire(utc_text(utc_seconds(now) - 21 * 86_400)[:10], now)
+
+    assert look(0) == []
+    # One of them is not of the future any more, and goes by itself.
+    assert look(21) == []
+    assert look(22) == ["2021-07-02", "2021-10-10"]
+    assert look(36) == []
+    assert look(37) == ["2021-07-17"]
+    assert storage.count() == 0
+
+
+def test_days_that_had_expired_before_an_update_are_known_after_it(
+    storage: Storage, database_url: str
+) -> None:
+    old = of(1, days_ago(30))
+    storage.store([old], NOW)
+    expire(storage, "2021-06-20")
+    with storage.database.writing() as connection:
+        for table in ("expired_day", "day_ahead"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(
+            text("DELETE FROM schema_change WHERE package = 'edge.storage' AND number = 8")
+        )
+
+    updated = Storage(database_url)
+    assert updated.store([old], NOW) == 0
+    assert updated.store([of(2, days_ago(30))], NOW) == 1
+    updated.close()

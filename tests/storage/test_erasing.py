@@ -221,6 +221,31 @@ def test_identities_erased_by_an_order_are_in_no_page_and_no_log(file: Path) -> 
     storage.close()
 
 
+def test_what_came_in_while_the_clock_was_years_ahead_goes_in_due_time(storage: Storage) -> None:
+    wrong, aside = "2031-03-01T09:00:00.000Z", [SetAside("edge/v1/x", "no", b"x")]
+    storage.store(scans(NEW, 700), wrong, aside)
+    storage.expire("2021-06-20", NOW)
+    assert erase(storage) == [], "nothing is past its time, as far as anybody knows"
+    assert storage.count() == 700
+
+    storage.expire("2021-07-02", "2021-07-23T09:00:00.000Z")
+    assert erase(storage) == []
+    storage.expire("2021-07-03", "2021-07-24T09:00:00.000Z")
+    (noted,) = erase(storage)
+
+    assert (noted.scans, noted.set_aside, storage.count()) == (700, 1, 0)
+
+
+def test_an_erasure_that_began_in_the_future_takes_nothing_more_with_it(storage: Storage) -> None:
+    storage.expire("2031-03-01", "2031-03-22T09:00:00.000Z")
+    storage.store([StoredScan("pleiku", "cong-1", a_scan(1, clock="none"))], NOW)
+
+    storage.expire("2021-06-20", NOW)
+    erase(storage)
+
+    assert storage.count() == 1
+
+
 def test_power_may_go_at_any_moment_of_an_erasure(file: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gone, "ROWS_A_SLICE", 30)
@@ -366,7 +391,7 @@ def test_a_day_that_is_taken_away_while_another_erasure_ends_is_told_with_the_ne
     def note(_: object, erasure: erasing.Erasure) -> None:
         noted.append(erasure)
         # The look of another collector, at this very moment; it then waits until this one ends.
-        assert other._days.expire("2021-06-28") == ["2021-06-25"]
+        assert other._days.expire("2021-06-28", NOW) == ["2021-06-25"]
 
     while one.erasing.step(note):
         pass
