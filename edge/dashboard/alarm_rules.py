@@ -7,10 +7,21 @@ before, so that a value that trembles at its limit does not come and go.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from edge.clock import utc_seconds, utc_text
-from edge.dashboard.condition import AWAY, CLOCK, DOUBLE, DOUBLE_S, ENDING, EYE, FILLING
+from edge.dashboard.condition import (
+    AWAY,
+    CLOCK,
+    DOUBLE,
+    DOUBLE_S,
+    ENDING,
+    EYE,
+    FILLING,
+    UNBELIEVED,
+    UNCONFIRMED,
+    UNCONFIRMED_S,
+)
 from edge.dashboard.local_time import local
 from edge.opening_hours import DAYS
 from edge.register import Opening, Place
@@ -19,6 +30,8 @@ from edge.storage.fleet import FleetUnit
 Kind = Literal[
     "place-silent",
     "unit-offline",
+    "unbelieved",
+    "unconfirmed",
     "outbox-filling",
     "clock-wrong",
     "certificate-ending",
@@ -33,6 +46,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 NAMES: dict[Kind, tuple[str, str]] = {
     "place-silent": ("Điểm không có lượt quét trong giờ mở cửa", "No scans in opening hours"),
     "unit-offline": ("Thiết bị mất kết nối", "Unit offline"),
+    "unbelieved": ("Xác nhận có chữ ký không đúng", "Confirmations not signed by the centre"),
+    "unconfirmed": ("Lượt quét không được xác nhận", "Scans not confirmed"),
     "outbox-filling": ("Bộ nhớ chờ gửi sắp đầy", "Outbox filling"),
     "clock-wrong": ("Đồng hồ chưa đúng", "Clock not set"),
     "certificate-ending": ("Chứng thư sắp hết hạn", "Certificate near its end"),
@@ -47,6 +62,8 @@ ADVICE: dict[Kind, tuple[str, str]] = {
         "Ask whoever is in charge; see whether the unit works.",
     ),
     "unit-offline": AWAY,
+    "unbelieved": UNBELIEVED.do,
+    "unconfirmed": UNCONFIRMED.do,
     "outbox-filling": FILLING.do,
     "clock-wrong": CLOCK.do,
     "certificate-ending": ENDING.do,
@@ -72,6 +89,8 @@ class Limits:
     #: Of codes that stayed in view, so many were not read, and at least this part of all.
     unread: int = 20
     unread_share: float = 0.5
+    #: So long the same scan has been the oldest that a unit, though it is connected, waits with.
+    unconfirmed_s: float = UNCONFIRMED_S
     #: Scans of one unit in a quarter of an hour: a scan a second all the time.
     scans_in_a_quarter: int = 900
 
@@ -96,8 +115,10 @@ class Sight:
     register: Mapping[str, Place]
     #: The most scans of each unit in this quarter of an hour or the one before.
     in_a_quarter: Mapping[str, int]
-    #: (unread, read) of each unit about an hour ago, as its counters stood.
-    hour_ago: Mapping[str, tuple[int, int]]
+    #: The counters of each unit about an hour ago.
+    hour_ago: Mapping[str, "Counters"]
+    #: For how long the oldest scan of each unit has been the same, in seconds, while it told so.
+    waited_s: Mapping[str, float]
 
 
 def findings(sight: Sight, limits: Limits) -> Iterator[Finding]:
@@ -113,12 +134,30 @@ def findings(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield Finding("place-silent", place.id, place.id, last_scan.get(place.id, ""))
 
 
-def read_counts(health: Mapping[str, Any]) -> tuple[int, int]:
-    """(unread, read) as a unit's counters stand."""
-    refused = health.get("refused")
-    others = sum(_count(n) for n in refused.values()) if isinstance(refused, dict) else 0
-    read = _count(health.get("accepted")) + _count(health.get("repeated")) + others
-    return _count(health.get("unread")), read
+class Counters(NamedTuple):
+    """What a unit has counted since its scanner started."""
+
+    unread: int  #: codes that stayed in view without being read
+    read: int
+    unbelieved: int  #: confirmations that its centre had not signed
+
+    @classmethod
+    def of(cls, health: Mapping[str, Any]) -> "Counters":
+        """As they stand in *health*."""
+        refused = health.get("refused")
+        others = sum(_count(n) for n in refused.values()) if isinstance(refused, dict) else 0
+        read = _count(health.get("accepted")) + _count(health.get("repeated")) + others
+        return cls(_count(health.get("unread")), read, _count(health.get("unbelieved")))
+
+    def since(self, before: "Counters") -> "Counters":
+        """What has come since *before*."""
+        return Counters(*(later - then for later, then in zip(self, before, strict=True)))
+
+
+def is_away(unit: FleetUnit, now: str, limits: Limits) -> bool:
+    """Whether nothing comes from *unit*: by its last will, or for long."""
+    silent = unit.seen is None or _age(unit.seen, now) > limits.silent_unit_s
+    return unit.state == "offline" or silent
 
 
 def is_open(place: Place, moment: datetime) -> bool:
@@ -134,7 +173,7 @@ def _of_unit(unit: FleetUnit, sight: Sight, limits: Limits) -> Iterator[Finding]
 
     if unit.state == "retired":
         return
-    if unit.state == "offline" or unit.seen is None or _age(unit.seen, now) > limits.silent_unit_s:
+    if is_away(unit, now, limits):
         if unit.state != "stopped":
             yield found("unit-offline", unit.seen or "")
         # What it said last is old: nothing else of its own is judged by it.
@@ -151,14 +190,15 @@ def _of_unit(unit: FleetUnit, sight: Sight, limits: Limits) -> Iterator[Finding]
     eye = health.get("eye", "good")
     if eye not in ("good", "unjudged"):
         yield found("camera-blocked", str(eye)[:40])
-    unread, read = (
-        later - before
-        for later, before in zip(
-            read_counts(health), sight.hour_ago.get(unit.unit, read_counts(health)), strict=True
-        )
-    )
-    if unread >= limits.unread and unread >= limits.unread_share * (unread + max(read, 0)):
-        yield found("unreadable", f"{unread} / {unread + max(read, 0)}")
+    counters = Counters.of(health)
+    lately = counters.since(sight.hour_ago.get(unit.unit, counters))
+    unread, codes = lately.unread, lately.unread + max(lately.read, 0)
+    if unread >= limits.unread and unread >= limits.unread_share * codes:
+        yield found("unreadable", f"{unread} / {codes}")
+    if lately.unbelieved > 0:
+        yield found("unbelieved", str(lately.unbelieved))
+    elif sight.waited_s.get(unit.unit, 0.0) >= limits.unconfirmed_s:
+        yield found("unconfirmed", str(_count(health.get("pending"))))
     if sight.in_a_quarter.get(unit.unit, 0) > limits.scans_in_a_quarter:
         yield found("impossible-rate", str(sight.in_a_quarter[unit.unit]))
     if any(at and _age(at, now) < DOUBLE_S for at in (unit.doubled, unit.taken_over)):

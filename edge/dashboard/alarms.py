@@ -12,12 +12,13 @@ from sqlalchemy import Connection, text
 
 from edge.clock import Clock
 from edge.dashboard.alarm_rules import (
+    Counters,
     Finding,
     Kind,
     Limits,
     Sight,
     findings,
-    read_counts,
+    is_away,
     subjects,
 )
 from edge.dashboard.local_time import local
@@ -162,6 +163,16 @@ class Alarms:
             connection.execute(text(f"UPDATE alarm SET {change} WHERE {which}"), values)
 
 
+@dataclass(frozen=True)
+class _Oldest:
+    """The oldest scan that a unit waits with."""
+
+    scan: str  #: when it was made
+    since: float  #: when the unit first said so
+    uptime: object  #: of the unit, when it last did
+    told: float  #: when that was
+
+
 class Watch:
     """Applies the rules, one look at a time, and keeps alarms by what it sees. For one thread."""
 
@@ -181,7 +192,8 @@ class Watch:
         self._since: dict[tuple[Kind, str], float] = {}
         self._away: dict[int, float] = {}
         #: Counters of each unit as they stood, oldest first.
-        self._counters: list[tuple[float, dict[str, tuple[int, int]]]] = []
+        self._counters: list[tuple[float, dict[str, Counters]]] = []
+        self._oldest: dict[str, _Oldest] = {}
         #: How many scans of each unit there were, oldest first.
         self._totals: list[tuple[float, dict[str, int]]] = []
 
@@ -203,7 +215,7 @@ class Watch:
             units = fleet.units(connection)
             register = self._places.all(connection)
             rates = self._rates(connection, units, now, at)
-        counters = {unit.unit: read_counts(unit.health) for unit in units}
+        counters = {unit.unit: Counters.of(unit.health) for unit in units}
         self._counters.append((now, counters))
         while len(self._counters) > 1 and self._counters[0][0] < now - REMEMBER_S:
             del self._counters[0]
@@ -213,7 +225,26 @@ class Watch:
             for unit, before in self._counters[0][1].items()
             if unit in counters and all(map(int.__le__, before, counters[unit]))
         }
-        return Sight(at, units, register, rates, hour_ago)
+        return Sight(at, units, register, rates, hour_ago, self._waited(units, now, at))
+
+    def _waited(self, units: Sequence[FleetUnit], now: float, at: str) -> dict[str, float]:
+        """For how long each unit's oldest scan has been the same, in seconds.
+
+        By what it says again and again: its clock may be wrong, and one that is away, or sends what
+        it kept meanwhile, is no trouble.
+        """
+        oldest: dict[str, _Oldest] = {}
+        for unit in units:
+            scan, uptime = unit.health.get("oldest"), unit.health.get("uptime_ms")
+            if not isinstance(scan, str) or is_away(unit, at, self._limits):
+                continue
+            before = self._oldest.get(unit.unit)
+            if before is None or before.scan != scan:
+                before = _Oldest(scan, now, uptime, now)
+            told = before.told if before.uptime == uptime else now
+            oldest[unit.unit] = _Oldest(scan, before.since, uptime, told)
+        self._oldest = oldest
+        return {unit: scan.told - scan.since for unit, scan in oldest.items()}
 
     def _rates(
         self, connection: Connection, units: Sequence[FleetUnit], now: float, at: str

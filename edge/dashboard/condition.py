@@ -1,6 +1,6 @@
 """Says how a unit and a place are, from what storage knows. One judgement for every page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -30,6 +30,9 @@ CERTIFICATE_S = 30 * 86_400.0
 HOT_C, DISK_FREE = 80.0, 0.05
 #: Two units under one name are trouble for so long after they last showed.
 DOUBLE_S = 86_400.0
+#: A scan that has waited for so long is trouble: of a unit that gets confirmations it does not
+#: believe, and of any other that is connected.
+UNBELIEVED_S, UNCONFIRMED_S = 600.0, 1800.0
 
 
 @dataclass(frozen=True)
@@ -126,13 +129,26 @@ _DAMAGED = Trouble(
     "damaged records on its disk",
     ("Thay thẻ nhớ; chép lượt quét ra trước.", "Replace the card; export its scans before."),
 )
-_UNBELIEVED = Trouble(
-    "nhận được xác nhận có chữ ký không đúng",
-    "it gets confirmations that are not signed rightly",
+UNBELIEVED = Trouble(
+    "không tin xác nhận của máy chủ, lượt quét nằm lại trên thiết bị",
+    "it does not believe the centre's confirmations, its scans stay on it",
     (
-        "Lượt quét được giữ lại trên thiết bị. Kiểm tra khóa của máy chủ thu nhận và xem ai dùng"
-        " broker.",
-        "Its scans wait on the unit. Check the collector's key, and who uses the broker.",
+        "Khóa của máy chủ thu nhận đã đổi, hoặc có kẻ giả mạo trên broker. Chạy edge-collector key"
+        " để biết thiết bị nào chưa tin khóa; cho ký thêm bằng khóa cũ (former_receipt_key_files)"
+        " hoặc đưa receipts.pub mới cho thiết bị.",
+        "The collector's key has changed, or somebody at the broker pretends to be it."
+        " edge-collector key tells which units do not believe the key; let it sign with the former"
+        " one too (former_receipt_key_files), or give the unit the new receipts.pub.",
+    ),
+)
+UNCONFIRMED = Trouble(
+    "lượt quét gửi đi không được xác nhận",
+    "its scans are sent and not confirmed",
+    (
+        "Lượt quét vẫn nằm an toàn trên thiết bị. Xem nhật ký của edge-collector, chạy"
+        " edge-collector set-aside, và kiểm tra quyền của thiết bị trên broker.",
+        "Its scans are safe on the unit. See the collector's log, run edge-collector set-aside,"
+        " and check what the broker lets the unit do.",
     ),
 )
 
@@ -164,8 +180,7 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
         found.append(_NOT_KEPT)
     if _number(health.get("damaged")) > 0:
         found.append(_DAMAGED)
-    if _number(health.get("unbelieved")) > 0:
-        found.append(_UNBELIEVED)
+    found += _of_waiting(unit, now)
     if health.get("repair") == "exhausted":
         found.append(_MENDED)
     ends = health.get("certificate_ends")
@@ -176,6 +191,29 @@ def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
         found.append(_NOT_UPDATED)
     found += _of_machine(health.get("machine"))
     return found
+
+
+def _of_waiting(unit: FleetUnit, now: str) -> Iterator[Trouble]:
+    """Whether scans that it could send stay on it."""
+    waited_s = _waited_s(unit.health)
+    if _number(unit.health.get("unbelieved")) > 0:
+        # One that did believe another confirmation since then has got rid of its scans.
+        if waited_s >= UNBELIEVED_S:
+            yield UNBELIEVED
+    elif waited_s >= UNCONFIRMED_S and (
+        unit.last_scan is None or unit.last_scan < _before(now, UNBELIEVED_S)
+    ):
+        # One that was away sends what it kept: that comes in.
+        yield UNCONFIRMED
+
+
+def _waited_s(health: Mapping[str, Any]) -> float:
+    """For how long its oldest scan has waited, by its own clock; 0 if none does."""
+    try:
+        return utc_seconds(health["at"]) - utc_seconds(health["oldest"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        # There is none, or what it says is no time.
+        return 0.0
 
 
 def _of_machine(machine: Any) -> Iterator[Trouble]:

@@ -32,6 +32,14 @@ CLOCKS: dict[str, tuple[str, str]] = {
 }
 
 
+#: What follows the number that is an alarm's detail.
+_COUNTED: dict[Kind, tuple[str, str]] = {
+    "impossible-rate": (" lượt trong 15 phút", " scans in 15 min"),
+    "unbelieved": (" lần trong một giờ", " in an hour"),
+    "unconfirmed": (" lượt đang chờ", " scans wait"),
+}
+
+
 def in_language(words: tuple[str, str], language: str) -> str:
     """The one of *words* that is of *language*."""
     return words[0] if language == "vi" else words[1]
@@ -56,10 +64,8 @@ def detail_text(kind: Kind, detail: str, language: str) -> str:
         unread, _, all_codes = detail.partition(" / ")
         of = in_language(("trên", "of"), language)
         return f"{_number(unread, language)} {of} {_number(all_codes, language)}"
-    if kind == "impossible-rate":
-        return _number(detail, language) + in_language(
-            (" lượt trong 15 phút", " scans in 15 min"), language
-        )
+    if kind in _COUNTED:
+        return _number(detail, language) + in_language(_COUNTED[kind], language)
     return detail
 
 

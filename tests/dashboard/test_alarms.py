@@ -14,6 +14,7 @@ from edge.dashboard.alarm_rules import (
     ADVICE,
     KINDS,
     NAMES,
+    Counters,
     Finding,
     Limits,
     Sight,
@@ -59,7 +60,8 @@ def unit(**changes: Any) -> FleetUnit:
 
 
 def found(*units: FleetUnit, **changes: Any) -> list[tuple[str, str, bool]]:
-    sight = Sight(NOW, units, *(changes.get(key, {}) for key in ("register", "rates", "hour_ago")))
+    keys = ("register", "rates", "hour_ago", "waited_s")
+    sight = Sight(NOW, units, *(changes.get(key, {}) for key in keys))
     return [(one.kind, one.subject, one.raises) for one in findings(sight, Limits())]
 
 
@@ -92,9 +94,27 @@ def test_each_rule_finds_its_own(changes: dict[str, Any], kinds: list[str]) -> N
 
 def test_codes_that_are_not_read_are_judged_by_the_last_hour() -> None:
     tired = unit(health={"unread": 130, "accepted": 110})
-    assert found(tired, hour_ago={"cong-1": (110, 100)}) == [("unreadable", "cong-1", True)]
-    assert found(tired, hour_ago={"cong-1": (111, 100)}) == []
-    assert found(tired, hour_ago={"cong-1": (100, 0)}) == []
+    assert found(tired, hour_ago={"cong-1": Counters(110, 100, 0)}) == [
+        ("unreadable", "cong-1", True)
+    ]
+    assert found(tired, hour_ago={"cong-1": Counters(111, 100, 0)}) == []
+    assert found(tired, hour_ago={"cong-1": Counters(100, 0, 0)}) == []
+
+
+def test_a_unit_that_does_not_believe_its_confirmations_or_gets_none_is_found() -> None:
+    deceived = unit(health={"unbelieved": 7, "pending": 4})
+    for before, waited_s, kinds in (
+        (3, 0.0, ["unbelieved"]),
+        (3, 7200.0, ["unbelieved"]),
+        # The last one was long ago: what counts is whether scans go.
+        (7, 1799.0, []),
+        (7, 1800.0, ["unconfirmed"]),
+    ):
+        hour_ago = {"cong-1": Counters(0, 0, before)}
+        looked = found(deceived, hour_ago=hour_ago, waited_s={"cong-1": waited_s})
+        assert [kind for kind, _, _ in looked] == kinds, (before, waited_s)
+    away = unit(state="offline", health={"unbelieved": 7})
+    assert [kind for kind, _, _ in found(away, waited_s={"cong-1": 9e9})] == ["unit-offline"]
 
 
 def test_a_place_is_silent_only_in_its_opening_hours() -> None:
@@ -130,7 +150,9 @@ def test_hours_may_go_over_midnight() -> None:
 class Ground:
     """A deployment under watch."""
 
-    def __init__(self, deployment: Deployment, **settings: Any) -> None:
+    def __init__(
+        self, deployment: Deployment, limits: Limits | None = None, **settings: Any
+    ) -> None:
         self.deployment, self.alarms = deployment, Alarms(deployment.database)
         deployment.clock.advance(-deployment.clock.seconds + 12 * 3600)
         self.watch = Watch(
@@ -139,7 +161,7 @@ class Ground:
             self.alarms,
             deployment.clock,
             AlarmSettings(**settings),
-            Limits(),
+            limits or Limits(),
         )
 
     def report(self, **health: Any) -> None:
@@ -215,6 +237,35 @@ def test_what_is_back_reopens_the_alarm_instead_of_making_another(ground: Ground
     ground.pass_by(30, clock="none")
 
     assert ground.kinds() == [("clock-wrong", False)]
+
+
+def test_scans_that_stay_on_a_unit_that_is_connected_are_an_alarm(deployment: Deployment) -> None:
+    ground = Ground(deployment, Limits(unconfirmed_s=150), raise_after_s=30)
+    uptime = iter(range(1, 1_000_000))
+
+    def wait(seconds: float, oldest: str | None, *, tells: bool = True, **health: Any) -> list[str]:
+        for _ in range(round(seconds / 15)):
+            told = next(uptime) if tells else 0
+            ground.pass_by(15, oldest=oldest, pending=3, uptime_ms=told, **health)
+        return [kind for kind, over in ground.kinds() if not over]
+
+    first, second = "2021-07-01T02:00:00.000Z", "2021-07-01T02:00:01.000Z"
+    assert wait(150, first) == []
+    # It sends what it kept: the oldest is another one each time.
+    assert wait(120, second) == []
+    # Nothing new is heard of it, though its scans may come.
+    assert wait(300, second, tells=False) == []
+    assert wait(120, second) == ["unconfirmed"]
+
+    page = deployment.client("technician").get("/alarms").text
+
+    assert "Lượt quét không được xác nhận" in page
+    assert "3 lượt đang chờ" in page
+    assert "edge-collector set-aside" in page
+    assert wait(330, None) == []
+    # Of confirmations that are not believed it is told at once, and why.
+    assert wait(60, first, unbelieved=1) == ["unbelieved"]
+    assert "receipts.pub" in deployment.client("technician").get("/alarms").text
 
 
 def test_what_goes_on_after_it_was_closed_must_last_again(ground: Ground) -> None:

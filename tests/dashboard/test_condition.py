@@ -167,7 +167,9 @@ def test_the_page_of_alarms_says_when_one_will_come(deployment: Deployment) -> N
         ({"machine": Machine(disk_free_bytes=1, disk_total_bytes=100)}, "đĩa sắp đầy"),
         ({"repair": "exhausted", "repair_reason": "no frame"}, "máy ảnh hỏng, cần người đến"),
         ({"certificate_ends": "2021-07-20T00:00:00.000Z"}, "chứng thư sắp hết hạn"),
-        ({"unbelieved": 2}, "nhận được xác nhận có chữ ký không đúng"),
+        ({"unbelieved": 2, "oldest": "2021-07-02T01:19:00.000Z"}, "không tin xác nhận"),
+        ({"unbelieved": 2, "oldest": "2021-07-02T01:21:00.000Z"}, ""),
+        ({"unbelieved": 2}, ""),
         (
             {"update": Update(version="0.2.0", state="rolled_back", reason="no scan", at=NOW)},
             "cập nhật không thành công",
@@ -188,6 +190,27 @@ def test_what_a_unit_tells_of_itself_is_trouble_or_none(
     assert ('class="troubles"' in unit) == bool(words)
     assert words in unit
     assert ("Cần kiểm tra" in units.partition("<tbody>")[2]) == bool(words)
+
+
+def test_scans_that_stay_on_a_unit_are_trouble_until_they_come_in(deployment: Deployment) -> None:
+    client = deployment.client("technician")
+
+    def tell(oldest: str) -> None:
+        storage, now = Storage(deployment.file), deployment.clock.now().at
+        for message in (a_status(place=PLACE), a_health(clock="ntp", oldest=oldest)):
+            storage.store_reports([Report("pleiku", "cong-9", message)], now)
+        storage.close()
+
+    tell("2021-07-02T01:01:00.000Z")
+    assert 'class="troubles"' not in client.get("/units/cong-9").text
+    tell("2021-06-20T01:00:00.000Z")
+    assert "lượt quét gửi đi không được xác nhận" in client.get("/?find=cho-mau").text
+    assert "edge-collector set-aside" in client.get("/units/cong-9").text
+
+    # It was away, and now sends what it kept.
+    deployment.add_scans(PLACE, "cong-9", ins=1)
+
+    assert 'class="troubles"' not in client.get("/units/cong-9").text
 
 
 def test_the_list_of_units_shows_and_sorts_what_they_tell(deployment: Deployment) -> None:
