@@ -5,9 +5,11 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from edge.errors import IndicatorError
@@ -18,6 +20,10 @@ log = logging.getLogger(__name__)
 
 #: Two people are two beeps, however quickly they come.
 _COUNTED = (Signal.ACCEPTED, Signal.STORED_OFFLINE)
+#: A tone that lasted so long was heard.
+HEARD_S = 0.2
+#: So many signals wait for the one before them to be heard; more do not stand at one door at once.
+MOST_WAITING = 8
 
 
 class GpioIndicator:
@@ -36,6 +42,7 @@ class GpioIndicator:
         self._pins = Pins(settings, pin_factory, loudness)
         # Nobody waits for it. Should its thread ever hang in a driver, signals are lost, not scans.
         self._orders: queue.Queue[_Order] = queue.Queue(maxsize=100)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._play, name="indicator", daemon=True)
         self._thread.start()
 
@@ -49,7 +56,9 @@ class GpioIndicator:
 
     def close(self) -> None:
         """See Indicator."""
-        self._order(None)
+        # Where the orders are full, the player does not wait for one.
+        self._closing.set()
+        self._order(lambda player, now: None)
         self._thread.join(timeout=2.0)
 
     def _order(self, order: "_Order") -> None:
@@ -60,33 +69,40 @@ class GpioIndicator:
 
     def _play(self) -> None:
         player = Player(time.monotonic())
-        while True:
+        while not self._closing.is_set():
             step, left_s = player.step(time.monotonic())
             self._pins.drive(step)
             try:
                 order = self._orders.get(timeout=left_s)
             except queue.Empty:
                 continue
-            if order is None:
-                break
             order(player, time.monotonic())
         self._pins.close()
 
 
 class Player:
-    """Which step is due at a moment. Moments are handed in and never go back."""
+    """Which step is due at a moment. Moments are handed in and never go back.
+
+    The newest signal takes over from the one before, but not before that was heard: of two codes in
+    one frame each is told, within a few milliseconds of each other.
+    """
 
     def __init__(self, now: float) -> None:
         self._shown: Signal | None = None
+        self._waiting: deque[Signal] = deque(maxlen=MOST_WAITING)
         self._resting: Signal | None = None
         self._since = now
 
     def show(self, signal: Signal, now: float) -> None:
-        """Play *signal* from its beginning, instead of anything else."""
+        """Play *signal* from its beginning, as soon as what is being told was heard."""
         if PATTERNS[signal].repeats:
             self._resting = signal
+        playing = self._playing(now)
         # Shown with every frame, it plays on rather than begin without an end.
-        if signal is self._playing(now) and signal not in _COUNTED:
+        if signal is (self._waiting[-1] if self._waiting else playing) and signal not in _COUNTED:
+            return
+        if playing and (self._waiting or now - self._since < _heard_s(PATTERNS[playing].steps)):
+            self._waiting.append(signal)
             return
         self._shown, self._since = signal, now
 
@@ -103,24 +119,36 @@ class Player:
         shown = self._playing(now)
         elapsed_s = now - self._since
         if shown:
-            return _step_at(PATTERNS[shown].steps, elapsed_s)
+            steps = PATTERNS[shown].steps
+            step, left_s = _step_at(steps, elapsed_s)
+            return step, min(left_s, _heard_s(steps) - elapsed_s) if self._waiting else left_s
         steps = pattern_at_rest(self._resting).steps
         step, left_s = _step_at(steps, elapsed_s % _length_s(steps))
         return replace(step, tone_hz=None), left_s
 
     def _playing(self, now: float) -> Signal | None:
         if self._shown:
-            end = self._since + _length_s(PATTERNS[self._shown].steps)
-            if now >= end:
-                self._shown, self._since = None, end
+            steps = PATTERNS[self._shown].steps
+            lasts_s = _heard_s(steps) if self._waiting else _length_s(steps)
+            if now - self._since >= lasts_s:
+                next_one = self._waiting.popleft() if self._waiting else None
+                self._since = now if next_one else self._since + lasts_s
+                self._shown = next_one
         return self._shown
 
 
-_Order = Callable[[Player, float], None] | None
+_Order = Callable[[Player, float], None]
 
 
 def _length_s(steps: tuple[Step, ...]) -> float:
     return sum(step.duration_s for step in steps)
+
+
+def _heard_s(steps: tuple[Step, ...]) -> float:
+    """How long it takes until enough of the first tone of *steps* was heard."""
+    silence = list(takewhile(lambda step: step.tone_hz is None, steps))
+    tone_s = sum(step.duration_s for step in steps[len(silence) :][:1])
+    return _length_s(tuple(silence)) + min(tone_s, HEARD_S)
 
 
 def _step_at(steps: tuple[Step, ...], elapsed_s: float) -> tuple[Step, float]:

@@ -12,10 +12,12 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from edge.clock import Moment
 from edge.errors import IndicatorError
 from edge.scanner import indicator
-from edge.scanner.gpio_indicator import GpioIndicator, Pins, Player
+from edge.scanner.gpio_indicator import MOST_WAITING, GpioIndicator, Pins, Player
 from edge.scanner.indicator import (
     DARK,
     HIGH_HZ,
+    LOW_HZ,
+    MIDDLE_HZ,
     PATTERNS,
     READY,
     Indicator,
@@ -221,6 +223,33 @@ def test_two_people_are_two_beeps(player: Player) -> None:
     steps = played(player, 100.4, length(Signal.ACCEPTED) - 0.01)
 
     assert steps == list(PATTERNS[Signal.ACCEPTED].steps)
+
+
+def test_of_codes_in_one_frame_each_is_told(player: Player) -> None:
+    shown = (Signal.ACCEPTED, Signal.REFUSED, Signal.STORED_OFFLINE, Signal.STORED_OFFLINE)
+    for place, signal in enumerate(shown):
+        player.show(signal, 100.0 + place / 100)
+
+    steps = played(player, 100.0, 3.0)
+
+    tones = [step.tone_hz for step in steps if step.tone_hz]
+    assert tones == [HIGH_HZ, LOW_HZ, HIGH_HZ, HIGH_HZ]
+    # Between two beeps there is a moment without, or they would be one.
+    assert not any(one.tone_hz == other.tone_hz for one, other in pairwise(steps) if one.tone_hz)
+    # The last is told in full.
+    told = list(PATTERNS[Signal.STORED_OFFLINE].steps)
+    assert any(steps[at : at + len(told)] == told for at in range(len(steps)))
+
+
+def test_what_waits_to_be_told_is_bounded_and_it_is_the_newest(player: Player) -> None:
+    for tick in range(1000):
+        player.show((Signal.REFUSED, Signal.ACCEPTED)[tick % 2], 100.0 + tick / 10_000)
+    player.show(Signal.ALREADY_SEEN, 100.15)
+
+    tones = [step.tone_hz for step in played(player, 100.15, 5.0) if step.tone_hz]
+
+    assert len(tones) <= MOST_WAITING + 2
+    assert tones[-2:] == [MIDDLE_HZ] * 2
 
 
 @pytest.mark.parametrize("signal", [one for one in Signal if one not in COUNTED])
@@ -445,7 +474,10 @@ def test_a_driver_that_hangs_does_not_block_whoever_shows(factory: MockFactory) 
             gpio.show(Signal.NOT_READABLE)
             gpio.show(Signal.ACCEPTED)
 
+    # Though no more orders are taken.
     gpio.close()
+    gpio._thread.join(LIMIT_S)
+    assert not gpio._thread.is_alive()
     assert not red.state
 
 
