@@ -25,6 +25,7 @@ from edge.messages import Confirmed, ConfirmedRange, check_of
 from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.indicator import Indicator, Signal
 from edge.scanner.outbox import Outbox, read_outbox
+from edge.scanner.schedule import Schedule
 from edge.sealing import Signer, Verifier, read_key
 from edge.succession import believed
 from edge.unit_settings import CarrySettings, UnitSettings
@@ -37,7 +38,9 @@ MARKER = "edge-scanner"
 AT_ONCE = 500
 
 
-def export(outbox: Path, to: Path, unit: UnitSettings, key: Signer, clock: Clock) -> Path:
+def export(
+    outbox: Path, to: Path, unit: UnitSettings, schedule: Schedule, key: Signer, clock: Clock
+) -> Path:
     """Write all pending scans of the *outbox* folder into a bundle in *to*; gives its path.
 
     Works beside a running scanner, and on the card of a dead one. Raises BundleError, OutboxError.
@@ -45,7 +48,7 @@ def export(outbox: Path, to: Path, unit: UnitSettings, key: Signer, clock: Clock
     view = read_outbox(outbox)
     epoch = view.status().epoch
     # Its own, since one object belongs to one thread.
-    with closing(Boots(outbox / BOOTS)) as boots:
+    with closing(Boots(outbox / BOOTS, schedule)) as boots:
         scans = map(boots.dated, view.scans())
         return write_bundle(to, unit.area, unit.id, epoch, scans, key, clock)
 
@@ -97,6 +100,7 @@ class Carrier:
         folder: Path,
         sticks: str,
         unit: UnitSettings,
+        schedule: Schedule,
         key: Callable[[], Signer],
         centre: Verifier | None,
         indicator: Indicator,
@@ -114,6 +118,7 @@ class Carrier:
         self._folder = folder
         self._sticks = sticks
         self._unit = unit
+        self._schedule = schedule
         self._key = key
         self._centre = centre
         self._indicator = indicator
@@ -148,7 +153,7 @@ class Carrier:
             log.info("%s: nothing waits to be carried", stick)
             return
         try:
-            path = export(self._folder, stick, self._unit, self._key(), self._clock)
+            path = export(self._folder, stick, self._unit, self._schedule, self._key(), self._clock)
         except EdgeError as err:
             log.error("a stick could not be served: %s", err)
             self._indicator.show(Signal.NOT_CARRIED)

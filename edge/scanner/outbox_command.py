@@ -13,6 +13,7 @@ from edge.scanner.desired import with_succession
 from edge.scanner.disk import as_owner_of, explained
 from edge.scanner.held import OutboxStatus
 from edge.scanner.outbox import Outbox, read_outbox
+from edge.scanner.schedule import Schedule
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import open_signer
 
@@ -95,7 +96,8 @@ def _status(options: argparse.Namespace) -> OutboxStatus:
 def _export(options: argparse.Namespace) -> int:
     settings = config.load(options.config, ScannerSettings)
     key = open_signer(Path(settings.carry.key_file))
-    path = export(_folder(options), options.to, settings.unit, key, SystemClock())
+    schedule = Schedule(settings.unit, settings.vehicle)
+    path = export(_folder(options), options.to, settings.unit, schedule, key, SystemClock())
     print(path)
     return 0
 

@@ -243,6 +243,7 @@ def _start_errands(unit: _Unit) -> None:
         unit.folder,
         settings.carry.sticks,
         settings.unit,
+        unit.schedule,
         lambda: open_signer(Path(settings.carry.key_file)),
         unit.centre,
         unit.indicator,

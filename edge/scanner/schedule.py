@@ -40,12 +40,17 @@ class Schedule:
         return self._unit.trip if moment.clock == "none" else self._trip(moment.at)
 
     def completed(self, scan: Scan) -> Scan:
-        """*scan*, made with an unknown clock, as it would be now that its time is known."""
-        if scan.corrected is None:
+        """*scan*, made with an unknown clock, as it would be now that its time is known.
+
+        What the hours do not tell stays as it was when the scan was made, and so does all of one
+        from another place: since then the unit was moved, and set up anew.
+        """
+        if scan.corrected is None or scan.place != self._unit.place:
             return scan
-        return msgspec.structs.replace(
-            scan, direction=self._direction(scan.corrected), trip=self._trip(scan.corrected)
-        )
+        direction, trip = scan.direction, trip_at(self._trips, _local(scan.corrected))
+        if direction == "both":
+            direction = self._direction(scan.corrected) if any(self._ways) else direction
+        return msgspec.structs.replace(scan, direction=direction, trip=trip or scan.trip)
 
     def _direction(self, at: str) -> Direction:
         if not any(self._ways):

@@ -4,24 +4,29 @@ import base64
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edge.bundle import read_bundle, receipt_ranges, write_bundle, write_receipt
+from edge.clock import Moment
 from edge.errors import BundleError, EnrolmentError
 from edge.messages import Scan
 from edge.scanner.__main__ import main
+from edge.scanner.boots import BOOTS, Boots
 from edge.scanner.carrier import MARKER, Carrier, export, read_centre, take_receipt
 from edge.scanner.indicator import Signal
 from edge.scanner.outbox import Outbox, read_outbox
+from edge.scanner.schedule import Schedule
 from edge.sealing import Signer, Verifier, open_signer
-from edge.unit_settings import CarrySettings, UnitSettings
+from edge.unit_settings import CarrySettings, UnitSettings, VehicleSettings
 from tests.fakes import FakeClock, a_scan
 
 UNIT = UnitSettings(
     id="cong-1", area="pleiku", place="cho-1", direction="in", tracing_key_file="tracing.pub"
 )
+SCHEDULE = Schedule(UNIT, VehicleSettings(trips=("sang-1@08:00-10:00",)))
 #: The centre's own key, and how a unit knows it.
 CENTRE = Signer(b"c" * 32)
 TRUSTED = Verifier(CENTRE.public_key)
@@ -45,6 +50,7 @@ class Unit:
             folder / "outbox",
             str(folder / "media" / "*"),
             UNIT,
+            SCHEDULE,
             lambda: self.key,
             centre,
             self,
@@ -107,6 +113,19 @@ def test_a_stick_goes_round_and_the_unit_forgets_what_the_centre_has(
     unit.carrier.step()
 
     assert [scan.seq for scan in unit.outbox.oldest(10)] == [251, 252, 253]
+
+
+def test_scans_are_carried_with_what_is_known_of_them_by_now(unit: Unit, tmp_path: Path) -> None:
+    unit.put(1)
+    (made,) = unit.outbox.oldest(1)
+    with closing(Boots(tmp_path / "outbox" / BOOTS)) as boots:
+        boots.note(Moment("2021-07-02T02:30:00.000Z", made.boot, made.uptime_ms + 60_000, "gnss"))
+
+    path = export(tmp_path / "outbox", tmp_path, UNIT, SCHEDULE, unit.key, FakeClock())
+
+    with read_bundle(path, tmp_path) as bundle:
+        (scan,) = bundle.scans()
+    assert (scan.corrected, scan.trip) == ("2021-07-02T02:29:00.000Z", "sang-1")
 
 
 def test_scans_are_carried_though_an_answer_on_the_stick_does_not_fit(tmp_path: Path) -> None:
@@ -198,7 +217,7 @@ def test_bundles_that_are_not_provably_ours_stay(unit: Unit, tmp_path: Path) -> 
     left[1] = left[1].rename(stick / f"edge-cong-1-{epoch}-1-2-a.edgebundle")
     left[2] = left[2].rename(stick / f"edge-cong-1-{epoch}-1-2-b.edgebundle")
     # Ours, and cut short: somebody may want to know why.
-    cut = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, clock)
+    cut = export(tmp_path / "outbox", tmp_path, UNIT, SCHEDULE, unit.key, clock)
     left[3].write_bytes(cut.read_bytes()[:-10])
     left[4].write_text("mine")
 
@@ -289,7 +308,7 @@ def test_a_receipt_for_scans_that_are_not_ours_makes_us_forget_nothing(
     unit: Unit, tmp_path: Path
 ) -> None:
     unit.put(5)
-    path = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, FakeClock())
+    path = export(tmp_path / "outbox", tmp_path, UNIT, SCHEDULE, unit.key, FakeClock())
     with read_bundle(path, tmp_path) as bundle:
         header = bundle.header
     # A copied card: the same name, epoch and numbers, but other scans.
@@ -332,7 +351,7 @@ def test_a_receipt_that_root_takes_leaves_nothing_that_the_scanner_cannot_write_
         unit.put(3)
         stick = folder / "root-only"
         stick.mkdir(mode=0o700)
-        path = export(folder / "outbox", stick, UNIT, unit.key, FakeClock())
+        path = export(folder / "outbox", stick, UNIT, SCHEDULE, unit.key, FakeClock())
         at_the_centre(stick, folder)
         unit.outbox.close()
         (folder / "outbox").chmod(0o700)
@@ -398,7 +417,7 @@ def test_nonsense_under_the_name_of_a_receipt_is_passed_over(unit: Unit, content
 def test_the_outbox_of_a_dead_unit_can_be_carried_too(unit: Unit, tmp_path: Path) -> None:
     unit.put(4)
 
-    path = export(tmp_path / "outbox", tmp_path, UNIT, unit.key, FakeClock())
+    path = export(tmp_path / "outbox", tmp_path, UNIT, SCHEDULE, unit.key, FakeClock())
 
     with read_bundle(path, tmp_path) as bundle:
         assert [scan.seq for scan in bundle.scans()] == [1, 2, 3, 4]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge.clock import Moment, Source
@@ -67,7 +68,7 @@ def test_a_door_with_one_direction_has_it_always() -> None:
 def test_scans_that_wait_are_completed_when_the_clock_becomes_known(tmp_path: Path) -> None:
     schedule = a_schedule("sang-1@08:00-09:00", in_hours="06:00-12:00")
     boots = Boots(tmp_path / "boots.json", schedule)
-    scan = a_scan(direction="both", clock="none", uptime_ms=60_000)
+    scan = a_scan(place="xe-1", direction="both", clock="none", uptime_ms=60_000)
     assert boots.dated(scan) == scan
 
     # 61 minutes after the scan, which so was made at 08:29 in Viet Nam.
@@ -83,3 +84,19 @@ def test_scans_that_wait_are_completed_when_the_clock_becomes_known(tmp_path: Pa
     # One whose clock was known stays as it was.
     known = a_scan(direction="both", clock="ntp")
     assert boots.dated(known) == known
+
+
+def test_scans_that_wait_are_of_the_bus_and_the_way_that_the_unit_was_set_to_then(
+    tmp_path: Path,
+) -> None:
+    scan = a_scan(place="xe-81b-01234", direction="in", trip="chieu-3", uptime_ms=60_000)
+    known = Moment(at="2021-07-02T02:30:00.000Z", boot=scan.boot, uptime_ms=3_720_000, clock="gnss")
+    # Moved to another bus before the clock was known; and a door that people now leave by.
+    moved = Boots(tmp_path / "bus.json", a_schedule("sang-1@08:00-09:00", in_hours="06:00-12:00"))
+    turned = Boots(tmp_path / "door.json", a_schedule(direction="out"))
+    for boots, one in ((moved, scan), (turned, msgspec.structs.replace(scan, place="xe-1"))):
+        boots.note(known)
+
+        dated = boots.dated(one)
+
+        assert dated == msgspec.structs.replace(one, corrected="2021-07-02T01:29:00.000Z")

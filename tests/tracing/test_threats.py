@@ -28,6 +28,7 @@ from edge.scanner.documents import Document, Refusal, classify
 from edge.scanner.health_log import HEALTH_LOG, HealthLog
 from edge.scanner.outbox import Outbox, read_outbox
 from edge.scanner.retention import RECEIPTS, Retention
+from edge.scanner.schedule import Schedule
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.sealing import Opener, Sealer, open_signer, read_key
@@ -161,7 +162,8 @@ class UsedUnit:
             HealthLog(folder / HEALTH_LOG).put(a_health(accepted=9, refused={"url": 2}))
             Retention(outbox, folder, clock, days=21).step()
             key = open_signer(self.state / "unit.key")
-            export(folder, self.root / "boot", settings.unit, key, clock)
+            schedule = Schedule(settings.unit, settings.vehicle)
+            export(folder, self.root / "boot", settings.unit, schedule, key, clock)
 
     def files(self) -> dict[str, bytes]:
         """What a thief reads, by its place."""
