@@ -119,7 +119,8 @@ class Publisher:
         self._health_s = health_s
         self._session = 0
         self._start_again()
-        self._unwritten_since: float | None = None
+        #: Since when something is confirmed and not written down, and the next scan's number then.
+        self._unwritten: tuple[float, int] | None = None
         #: Whether the broker was told to keep nothing of this unit.
         self.forgotten = False
         self._topics = {channel: topic(unit.area, unit.id, channel) for channel in CHANNELS}
@@ -372,10 +373,11 @@ class Publisher:
             return
         self._outbox.forget(ranges)
         self.confirmed += self._window.confirmed(ranges)
-        self._unwritten_since = self._clock.monotonic()
+        if self._unwritten is None or self._unwritten[1] != self._outbox.next_seq:
+            self._unwritten = self._clock.monotonic(), self._outbox.next_seq
 
     def _write_forgotten(self) -> None:
-        since = self._unwritten_since
-        if since is not None and self._clock.monotonic() - since >= FLUSH_AFTER_S:
+        # What was confirmed while a backlog drains would otherwise all come back with a power cut.
+        if self._unwritten and self._clock.monotonic() - self._unwritten[0] >= FLUSH_AFTER_S:
             self._outbox.flush()
-            self._unwritten_since = None
+            self._unwritten = None

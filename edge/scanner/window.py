@@ -100,10 +100,13 @@ class Window:
         self._send_overtaken(send, now)
         if self._sent and now - self._heard_at >= self._resend_s:
             oldest = self._sent[min(self._sent)]
+            if not _repeat([oldest], send, now):
+                return
             log.info(
-                "no confirmation for %.0f s; sending scan %d again", self._resend_s, oldest.scan.seq
+                "no confirmation for %.0f s; scan %d is sent again",
+                now - self._heard_at,
+                oldest.scan.seq,
             )
-            _repeat([oldest], send, now)
             self._heard_at = now
             self._resend_s = min(self._resend_s * 2, RESEND_MAX_S)
 

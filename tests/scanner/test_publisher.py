@@ -1,5 +1,6 @@
 """The publisher: a bounded window, what goes together, and what it says of the unit."""
 
+import tempfile
 from pathlib import Path
 
 from edge.messages import (
@@ -142,13 +143,33 @@ def test_what_was_confirmed_is_written_down_though_no_scan_comes(
     unit.step()
     unit.step(FLUSH_AFTER_S + 1)
 
-    # As after a power cut: the folder is opened as it is, without a close.
-    copy = tmp_path / "copy"
-    copy.mkdir()
+    assert after_a_power_cut(tmp_path) == [3]
+
+
+def test_what_is_confirmed_while_a_backlog_drains_is_written_down_now_and_then(
+    unit: Unit, tmp_path: Path
+) -> None:
+    unit.put(60)
+    unit.connection.come_up()
+    unit.step()
+    for seq in range(1, 51):
+        unit.confirm(seq, seq)
+        unit.step(1.0)
+
+    # At 30 s what was confirmed until then; the rest within the next 30 s.
+    assert after_a_power_cut(tmp_path)[0] > 30 - 2
+    # A scan takes what was confirmed before it along, and is no reason to write sooner.
+    unit.put(1)
+    assert after_a_power_cut(tmp_path)[0] == 51
+
+
+def after_a_power_cut(tmp_path: Path) -> list[int]:
+    """What is pending if the power goes now: the folder is opened as it is, without a close."""
+    copy = Path(tempfile.mkdtemp(dir=tmp_path))
     for file in (tmp_path / "outbox").iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     with Outbox(copy, max_bytes=10**9, keep_free_bytes=0) as outbox:
-        assert [scan.seq for scan in outbox.oldest(10)] == [3]
+        return [scan.seq for scan in outbox.oldest(100)]
 
 
 def test_new_scans_do_not_stand_behind_old_ones_but_keep_to_their_share(tmp_path: Path) -> None:

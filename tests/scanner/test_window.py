@@ -98,6 +98,23 @@ def test_silence_sends_only_the_oldest_again_and_ever_more_rarely(unit: Unit) ->
     assert len(sent_at) < 20
 
 
+def test_a_question_that_the_budget_does_not_allow_yet_is_asked_as_soon_as_it_does(
+    tmp_path: Path,
+) -> None:
+    unit = Unit(tmp_path, window=40, budget_kb_s=0.1)
+    unit.put(1)
+    unit.connection.come_up()
+    assert unit.step() == [1]
+    # It has cost some seconds' worth.
+    assert unit.step(5.0) == []
+
+    again = [unit.step(1.0) for _ in range(7)]
+
+    assert again.count([1]) == 1
+    assert again.count([]) == 6
+    unit.outbox.close()
+
+
 def test_an_answer_makes_the_unit_patient_again(unit: Unit) -> None:
     unit.put(2)
     unit.connection.come_up()
