@@ -57,6 +57,24 @@ def read_order(channel: str, payload: bytes, unit: str, centre: Verifier) -> Ord
     Raises BadMessage if it was not signed by the *centre*, for this unit, as it stands. Nothing but
     the signature's place is read before that is sure.
     """
+    signed = _believed(channel, payload, centre)
+    order: Order = Command.decode(signed) if channel == "cmd" else Config.decode(signed)
+    if order.unit != unit:
+        raise BadMessage(f"signed for {order.unit}; this unit is {unit}")
+    return order
+
+
+def is_signed(channel: str, payload: bytes, centre: Verifier) -> bool:
+    """Whether the *centre* signed the order in *payload*, for whichever unit."""
+    try:
+        _believed(channel, payload, centre)
+    except BadMessage:
+        return False
+    return True
+
+
+def _believed(channel: str, payload: bytes, centre: Verifier) -> bytes:
+    """The order in *payload*, not looked into, once it is sure that the *centre* signed it."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise BadMessage(f"{len(payload)} bytes are more than {MAX_MESSAGE_BYTES}")
     try:
@@ -66,10 +84,7 @@ def read_order(channel: str, payload: bytes, unit: str, centre: Verifier) -> Ord
     signed = bytes(envelope.order)
     if not centre.verifies(_purpose(channel) + signed, envelope.signature):
         raise BadMessage("not signed by this unit's centre")
-    order: Order = Command.decode(signed) if channel == "cmd" else Config.decode(signed)
-    if order.unit != unit:
-        raise BadMessage(f"signed for {order.unit}; this unit is {unit}")
-    return order
+    return signed
 
 
 def sign_confirmed(message: Confirmed, unit: str, key: Signer) -> Confirmed:

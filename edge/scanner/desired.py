@@ -20,7 +20,7 @@ from edge.scanner.carrier import read_centre
 from edge.scanner.record import RecordFile
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import read_key
-from edge.signed import read_order
+from edge.signed import is_signed, read_order
 from edge.unit_settings import check_allowed
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ NONE = revision_of({})
 class _Record(Struct, kw_only=True):
     #: The highest number that came; nothing with a smaller one is believed.
     number: int = 0
+    #: By which keys, of which one signed that number, the centre was known then.
+    numbered_by: tuple[str, ...] = ()
     revision: str = NONE
     settings: Tables = field(default_factory=dict)
     #: The message that brought them, for root, who believes nothing else.
@@ -47,6 +49,8 @@ class _Record(Struct, kw_only=True):
     before_revision: str = NONE
     before_settings: Tables = field(default_factory=dict)
     before_signed: bytes = b""
+    #: The broker in the unit's own file when it came.
+    own_broker: str = ""
     #: A trial under way: since when, in which boot, how many starts it has seen.
     trial: bool = False
     boot: str = ""
@@ -69,6 +73,9 @@ class Desired:
         self._file = RecordFile(path, _Record)
         self._clock = clock
         self._record = self._file.read()
+        #: By which keys the unit knows its centre, and which broker its own file has.
+        self._keys: tuple[str, ...] = ()
+        self._own_broker = ""
         #: Whether the service has to start anew for them.
         self.wants_start = False
 
@@ -86,10 +93,13 @@ class Desired:
     def load(self, own: Path) -> ScannerSettings:
         """The settings in force: those in the file *own* with the desired ones over them.
 
-        To be called once at each start. Raises ConfigError for the unit's own.
+        To be called once at each start. Raises ConfigError and SealError for the unit's own.
         """
         tables = config.read(own)
         settings = config.check(tables, ScannerSettings, str(own))
+        self._own_broker = settings.broker.url
+        self._forget_former_centre(own, settings)
+        self._forget_former_broker()
         if self._record.trial:
             self._record.starts += 1
             self._write()
@@ -123,7 +133,7 @@ class Desired:
         if wished.number < record.number:
             log.warning("desired settings that are older than those before: passed over")
             return None
-        record.number = wished.number
+        record.number, record.numbered_by = wished.number, self._keys
         if wished.revision == record.revision:
             if not record.signed:
                 record.signed = signed
@@ -145,9 +155,11 @@ class Desired:
         log.info("trying desired settings %s: %s", wished.revision, ", ".join(sorted(changed)))
         tried = _Record(
             number=wished.number,
+            numbered_by=self._keys,
             revision=wished.revision,
             settings=wished.settings,
             signed=signed,
+            own_broker=self._own_broker,
             before_revision=record.revision,
             before_settings=record.settings,
             before_signed=record.signed,
@@ -202,6 +214,49 @@ class Desired:
             record.told = True
             self._write()
 
+    def _forget_former_centre(self, own: Path, settings: ScannerSettings) -> None:
+        """Begin anew where whoever wished is believed no more, as after a new card.
+
+        Nobody could undo what that one wished for, such as a broker that is gone; and its clock may
+        have been years ahead, so its numbers are no measure of others.
+        """
+        record = self._record
+        centre = read_centre(_succeeded(own, settings, record).carry, own.parent)
+        if centre is None:
+            # It follows nobody: what is in force stays, and nothing more comes.
+            return
+        self._keys = centre.ids
+        known = (
+            is_signed("config", record.signed, centre)
+            if record.signed
+            else not record.numbered_by or set(record.numbered_by) & set(centre.ids)
+        )
+        if not known:
+            log.warning("the centre is another one: what the former desired is left out")
+            self._record = _Record()
+            self._write()
+
+    def _forget_former_broker(self) -> None:
+        """Go by the unit's own broker where a card or code has brought another since.
+
+        Else whoever writes a card because the broker has moved would do so in vain. What the centre
+        wishes for it sends again, and that is tried as if it were new.
+        """
+        record = self._record
+        # What is on trial is no longer judged by what it was begun with.
+        good = record.before_settings if record.trial else record.settings
+        if record.own_broker in ("", self._own_broker) or "broker" not in record.settings | good:
+            return
+        log.warning("the unit's own file names another broker: the desired one is left out")
+        kept = {name: table for name, table in good.items() if name != "broker"}
+        self._record = _Record(
+            number=record.number,
+            numbered_by=record.numbered_by,
+            revision=revision_of(kept),
+            settings=kept,
+        )
+        self._write()
+
     def _is_over(self) -> bool:
         now = self._clock.now()
         if now.boot != self._record.boot:
@@ -216,9 +271,11 @@ class Desired:
         log.error("desired settings %s are %s", record.revision, reason)
         self._record = _Record(
             number=record.number,
+            numbered_by=record.numbered_by,
             revision=record.before_revision,
             settings=record.before_settings,
             signed=record.before_signed,
+            own_broker=record.own_broker,
             refused=record.revision,
             reason=reason,
             told=False,
@@ -263,7 +320,11 @@ def with_succession(own: Path, settings: ScannerSettings) -> ScannerSettings:
     For root, too: the scanner has written them down, but they prove themselves.
     """
     path = Path(settings.outbox.folder) / DESIRED
-    carry = RecordFile(path, _Record).read().settings.get("carry")
+    return _succeeded(own, settings, RecordFile(path, _Record).read())
+
+
+def _succeeded(own: Path, settings: ScannerSettings, record: _Record) -> ScannerSettings:
+    carry = record.settings.get("carry")
     return settings if carry is None else with_wished(own, {"carry": carry})
 
 

@@ -34,24 +34,36 @@ class _Done(Struct):
     state: str
     reason: str = ""
     asked: str = ""
+    #: By which keys, of which one signed it, the centre was known then.
+    by: tuple[str, ...] = ()
 
 
 class _Record(Struct, kw_only=True):
     done: list[_Done] = field(default_factory=list)
     paused: bool = False
-    #: When the newest of those was asked that are forgotten by now.
+    #: When the newest of those was asked that are forgotten by now, and by whom.
     forgotten: str = ""
+    forgotten_by: tuple[str, ...] = ()
 
 
 class Orders:
     """The commands of this unit. One thread calls all of it; `paused` may be read by any."""
 
     def __init__(
-        self, path: Path, clock: Clock, acts: Mapping[str, Act], endings: Mapping[str, Act]
+        self,
+        path: Path,
+        clock: Clock,
+        acts: Mapping[str, Act],
+        endings: Mapping[str, Act],
+        keys: tuple[str, ...] = (),
     ) -> None:
-        """*acts* do what each command says at once; *endings* end the service for it."""
+        """*acts* do what each command says at once; *endings* end the service for it.
+
+        *keys* are those, by their ids, by which the unit knows its centre.
+        """
         self._file = RecordFile(path, _Record)
         self._clock = clock
+        self._keys = keys
         self._record = self._file.read()
         #: Whether the centre told this unit to pause.
         self.paused = self._record.paused
@@ -65,6 +77,7 @@ class Orders:
                 self._untold.append(self._answer(done))
         if self._untold:
             self._write()
+        self._forget_former_centre()
 
     def take(self, command: Command) -> None:
         """Do *command*, unless it was done or has expired; its answers wait for `tell`."""
@@ -72,7 +85,7 @@ class Orders:
             if done.id == command.id:
                 self._untold.append(self._answer(done))
                 return
-        done = _Done(command.id, command.action, "failed", asked=command.asked)
+        done = _Done(command.id, command.action, "failed", asked=command.asked, by=self._keys)
         detail = ""
         if command.asked <= self._record.forgotten:
             # It may be one that was done and forgotten, played again.
@@ -142,10 +155,24 @@ class Orders:
             detail=detail,
         )
 
+    def _forget_former_centre(self) -> None:
+        """Leave out what was asked by somebody whom nobody believes any more, as after a new card.
+
+        It cannot be played again; and if that clock was years ahead, all that comes would be old.
+        """
+        record = self._record
+        record.done = [done for done in record.done if self._is_known(done.by)]
+        if not self._is_known(record.forgotten_by):
+            record.forgotten, record.forgotten_by = "", ()
+
+    def _is_known(self, by: tuple[str, ...]) -> bool:
+        return not (by and self._keys) or bool(set(by) & set(self._keys))
+
     def _keep(self, done: _Done) -> None:
         self._record.done = [it for it in self._record.done if it.id != done.id] + [done]
         for old in self._record.done[:-REMEMBERED]:
-            self._record.forgotten = max(self._record.forgotten, old.asked)
+            if old.asked > self._record.forgotten:
+                self._record.forgotten, self._record.forgotten_by = old.asked, old.by
         del self._record.done[:-REMEMBERED]
         self._write()
 

@@ -99,6 +99,7 @@ class Remote:
                 "retire": self._retire,
             },
             endings={"restart": self._end, "reboot": self._reboot},
+            keys=centre.ids if centre is not None else (),
         )
 
     @property

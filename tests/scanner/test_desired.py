@@ -14,6 +14,7 @@ from edge.scanner.settings import ScannerSettings
 from edge.scanner.update.__main__ import settings_of_root
 from edge.sealing import Signer
 from edge.signed import sign_order
+from edge.succession import succession
 from tests.fakes import FakeClock
 
 OWN = """
@@ -30,7 +31,9 @@ frame_rate = 12.0
 """
 
 
-CENTRE = Signer(bytes(31) + b"1")
+CENTRE, NEXT, THIRD = (Signer(bytes(31) + number) for number in (b"1", b"2", b"3"))
+#: As a centre counts whose clock is years ahead.
+AHEAD = 10**15
 
 
 def wish(number: int = 1, /, **tables: dict[str, Any]) -> Config:
@@ -50,16 +53,22 @@ class Unit:
         self.settings: ScannerSettings
         self.start()
 
+    def card(self, centre: Signer, broker: str = "192.0.2.1") -> None:
+        """Start with a card that names this *centre* and *broker*."""
+        self.own.write_text(OWN.replace("192.0.2.1", broker))
+        (self.folder / "receipts.pub").write_bytes(base64.b64encode(centre.public_key))
+        self.start()
+
     def start(self) -> None:
         self.desired = Desired(self.folder / "desired.json", self.clock)
         self.settings = self.desired.load(self.own)
 
-    def take(self, wished: Config) -> Answer | None:
-        return self.desired.take(wished, sign_order(wished, CENTRE), self.own, well=self.well)
+    def take(self, wished: Config, centre: Signer = CENTRE) -> Answer | None:
+        return self.desired.take(wished, sign_order(wished, centre), self.own, well=self.well)
 
-    def keeps(self, wished: Config) -> None:
+    def keeps(self, wished: Config, centre: Signer = CENTRE) -> None:
         """Try *wished*, and find it good."""
-        self.take(wished)
+        self.take(wished, centre)
         self.step()
         self.step()
         assert self.desired.revision == wished.revision
@@ -420,3 +429,122 @@ def test_what_was_kept_without_its_signature_is_told_again(unit: Unit, root: Roo
     assert answer.state == "successful"
     assert unit.desired.revision == wished.revision
     assert root.window() == "11:30-12:30"
+
+
+OF_NEXT = succession(NEXT.public_key, CENTRE)
+OF_THIRD = succession(THIRD.public_key, NEXT)
+
+
+def gone_broker() -> dict[str, Any]:
+    return {"url": "mqtt://gone:1883"}
+
+
+def test_a_card_of_another_centre_leaves_nothing_of_what_the_former_wished(unit: Unit) -> None:
+    unit.card(CENTRE)
+    unit.keeps(wish(AHEAD, broker=gone_broker(), carry={"successions": [OF_NEXT]}))
+    assert unit.settings.broker.url == "mqtt://gone:1883"
+
+    unit.card(THIRD, "192.0.2.7")
+
+    assert unit.settings.broker.url == "mqtt://192.0.2.7:1883"
+    assert unit.desired.revision == NONE
+    # And that one is obeyed, though it counts from less.
+    unit.keeps(wish(1, camera={"frame_rate": 9.0}), THIRD)
+    unit.start()
+    assert unit.settings.camera.frame_rate == 9.0
+
+
+def test_so_does_one_in_the_middle_of_a_trial(unit: Unit) -> None:
+    unit.card(CENTRE)
+    unit.keeps(wish(1, camera={"frame_rate": 9.0}))
+    unit.take(wish(AHEAD, broker=gone_broker()))
+
+    unit.card(NEXT)
+
+    assert not unit.desired.on_trial
+    assert unit.settings.broker.url == "mqtt://192.0.2.1:1883"
+    assert unit.settings.camera.frame_rate == 12.0
+    unit.keeps(wish(1, camera={"frame_rate": 8.0}), NEXT)
+
+
+def test_nor_is_a_number_of_the_former_centre_a_measure(unit: Unit) -> None:
+    unit.card(CENTRE)
+    # Refused: nothing is in force, but its number was taken.
+    unit.take(wish(AHEAD, unit={"id": "cong-2"}))
+    assert unit.take(wish(1, camera={"frame_rate": 9.0})) is None
+
+    unit.card(NEXT)
+
+    unit.keeps(wish(1, camera={"frame_rate": 9.0}), NEXT)
+
+
+def test_a_card_with_a_key_that_the_centre_has_changed_to_meanwhile_keeps_what_it_wished(
+    unit: Unit, root: Root
+) -> None:
+    chain = {"successions": [OF_NEXT, OF_THIRD], "newest_key_only": True}
+    unit.keeps(wish(1, carry={"successions": [OF_NEXT]}))
+    unit.keeps(wish(2, carry={"successions": [OF_NEXT, OF_THIRD]}), NEXT)
+    unit.keeps(wish(3, carry=chain, update={"window": "11:30-12:30"}), THIRD)
+
+    # Also one that an office writes which was not given the newest key yet.
+    for card in (CENTRE, NEXT, THIRD):
+        (unit.folder / "receipts.pub").write_bytes(base64.b64encode(card.public_key))
+        unit.start()
+        assert unit.desired.revision == wish(carry=chain, update={"window": "11:30-12:30"}).revision
+        assert root.window() == "11:30-12:30"
+        assert unit.take(wish(2)) is None
+
+
+def test_what_the_key_of_before_has_signed_is_told_again_and_root_believes_it_then(
+    unit: Unit, root: Root
+) -> None:
+    wished = wish(1, carry={"successions": [OF_NEXT]}, update={"window": "11:30-12:30"})
+    unit.keeps(wished)
+    assert root.window() == "11:30-12:30"
+
+    # The card has the new key alone, so nothing tells any more that the old one was the centre's.
+    (unit.folder / "receipts.pub").write_bytes(base64.b64encode(NEXT.public_key))
+    unit.start()
+    assert root.window() == ""
+    assert unit.desired.revision == NONE
+
+    unit.keeps(replace(wished, number=2), NEXT)
+    assert root.window() == "11:30-12:30"
+
+
+def test_what_is_on_trial_when_such_a_card_comes_is_not_kept_untried(unit: Unit) -> None:
+    unit.card(CENTRE)
+    unit.keeps(wish(1, camera={"frame_rate": 9.0}))
+    unit.take(wish(2, camera={"frame_rate": 1.0}, broker=gone_broker()))
+
+    unit.card(CENTRE, "192.0.2.7")
+
+    assert not unit.desired.on_trial
+    assert unit.settings.broker.url == "mqtt://192.0.2.7:1883"
+    assert unit.settings.camera.frame_rate == 9.0
+
+
+def test_a_card_with_another_broker_is_written_to_some_purpose(unit: Unit) -> None:
+    tables: dict[str, Any] = {"broker": gone_broker(), "camera": {"frame_rate": 9.0}}
+    unit.card(CENTRE)
+    unit.keeps(wish(1, **tables))
+    # Another card alone changes nothing.
+    unit.card(CENTRE)
+    assert unit.settings.broker.url == "mqtt://gone:1883"
+
+    unit.card(CENTRE, "192.0.2.7")
+
+    assert unit.settings.broker.url == "mqtt://192.0.2.7:1883"
+    assert unit.settings.camera.frame_rate == 9.0
+    assert unit.desired.revision == NONE
+    # Its centre, which still wishes for the former one, is told that this does not work.
+    unit.take(wish(2, **tables))
+    unit.step()
+    assert unit.settings.broker.url == "mqtt://gone:1883"
+    unit.connected = False
+    unit.step(TRIAL_S + 1)
+    unit.connected = True
+    unit.step()
+    assert unit.settings.broker.url == "mqtt://192.0.2.7:1883"
+    assert unit.told[-1].reason == "taken back: no broker within 45 s"
+    unit.keeps(wish(3, camera={"frame_rate": 8.0}))

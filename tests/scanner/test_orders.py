@@ -21,12 +21,13 @@ class Unit:
         self.done: list[str] = []
         self.start()
 
-    def start(self) -> None:
+    def start(self, *keys: str) -> None:
         self.orders = Orders(
             self.folder / "orders.json",
             self.clock,
             acts={"identify": lambda: self._act("identify"), "diagnostics": self._fail},
             endings={"restart": lambda: self._act("restart"), "reboot": self._fail},
+            keys=keys,
         )
 
     def command(self, action: CommandAction, number: int = 1, life_s: float = 60) -> list[Answer]:
@@ -178,3 +179,26 @@ def test_one_that_was_forgotten_is_not_done_when_it_is_played_again_without_a_cl
     # One that came late, but is younger than all that is forgotten, is done.
     unit.orders.take(missed)
     assert unit.done == ["identify", "identify"]
+
+
+def test_what_a_former_centre_asked_for_does_not_make_another_ones_commands_old(
+    unit: Unit,
+) -> None:
+    unit.start("former")
+    # Of a centre whose clock is years ahead.
+    for number in range(REMEMBERED + 5):
+        ahead = utc_text(utc_seconds(unit.clock.now().at) + 9 * 365 * 86_400 + number)
+        unit.orders.take(
+            Command(
+                unit="cong-1", id=f"{number:032x}", action="identify", asked=ahead, expires=ahead
+            )
+        )
+    unit.answers()
+    unit.start("former", "next")
+    assert unit.command("identify", 1000)[0].state == "failed"
+
+    unit.start("next")
+
+    for number in range(REMEMBERED + 5):
+        assert unit.command("identify", 1001 + number)[0].state == "successful"
+        unit.start("next")

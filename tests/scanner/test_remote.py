@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge import config
+from edge.card import Card
 from edge.messages import Answer, Command, Config, Health, revision_of
 from edge.scanner.carrier import read_centre
 from edge.scanner.desired import DESIRED, Desired
@@ -17,7 +18,9 @@ from edge.scanner.settings import ScannerSettings
 from edge.sealing import Signer, Verifier, key_id
 from edge.signed import sign_order
 from edge.succession import succession
+from tests.cards import a_card
 from tests.fakes import FakeClock, a_health
+from tests.scanner.machine import Machine
 
 CENTRE, OTHER = Signer(b"c" * 32), Signer(b"o" * 32)
 SETTINGS = """
@@ -69,17 +72,19 @@ class Lights:
 
 
 class Unit:
-    def __init__(self, folder: Path, centre: Verifier | None) -> None:
+    def __init__(self, folder: Path, centre: Verifier | None, own: Path | None = None) -> None:
+        """*folder* has its outbox; *own* are its settings, where they are written already."""
         self.line, self.lights, self.clock = Line(), Lights(), FakeClock()
-        own = folder / "scanner.toml"
-        own.write_text(SETTINGS.format(folder=folder))
-        self.own = own
+        self.folder = folder
+        self.own = own or folder / "scanner.toml"
+        if own is None:
+            self.own.write_text(SETTINGS.format(folder=folder))
         self.desired = Desired(folder / DESIRED, self.clock)
         self.remote = self._remote(centre)
 
     def started(self) -> Verifier | None:
         """Start anew, by the settings that are kept; gives whom the unit believes then."""
-        self.desired = Desired(self.own.parent / DESIRED, self.clock)
+        self.desired = Desired(self.folder / DESIRED, self.clock)
         settings = self.desired.load(self.own)
         centre = read_centre(settings.carry, self.own.parent)
         self.remote = self._remote(centre)
@@ -128,9 +133,9 @@ def command(action: str = "pause", unit: str = "cong-1") -> Command:
     )
 
 
-def wished(url: str) -> Config:
+def wished(url: str, number: int = 1) -> Config:
     settings = {"broker": {"url": url}}
-    return Config(unit="cong-1", number=1, revision=revision_of(settings), settings=settings)
+    return Config(unit="cong-1", number=number, revision=revision_of(settings), settings=settings)
 
 
 def test_a_unit_does_what_its_centre_has_signed(unit: Unit) -> None:
@@ -195,6 +200,44 @@ def test_the_centre_changes_its_key_and_cannot_shut_itself_out(unit: Unit, tmp_p
     centre = unit.started()
     assert centre is not None
     assert centre.ids == both[1:]
+    unit.settle()
+    assert unit.hears("cmd", sign_order(command(), CENTRE))[0].state == "failed"
+    assert unit.hears("cmd", sign_order(command(), OTHER))[0].state == "successful"
+
+
+def test_a_new_card_of_another_centre_is_obeyed_beside_what_the_former_one_left(
+    tmp_path: Path,
+) -> None:
+    machine = Machine(tmp_path)
+    outbox = tmp_path / "outbox"
+    outbox.mkdir()
+
+    def a_card_of(number: int, centre: Signer) -> Card:
+        fields = {"number": number, "receipts_key": centre.public_key}
+        return a_card("cong-1", settings={"outbox": {"folder": str(outbox)}}, **fields)
+
+    machine.insert(a_card_of(1, CENTRE))
+    machine.start()
+    unit = Unit(outbox, None, machine.root / "etc/edge/scanner.toml")
+    unit.started()
+    unit.hears("config", sign_order(wished("mqtt://gone:1883", 10**15), CENTRE))
+    unit.started()
+    unit.settle()
+    assert unit.desired.load(unit.own).broker.url == "mqtt://gone:1883"
+
+    machine.insert(a_card_of(2, OTHER))
+    done = machine.start()
+    assert done is not None
+    assert done.applied
+    centre = unit.started()
+
+    assert centre is not None
+    assert centre.ids == (key_id(OTHER.public_key),)
+    assert unit.desired.load(unit.own).broker.url == "mqtts://mqtt.example.vn:8883"
+    assert unit.hears("config", sign_order(wished("mqtt://gone:1883", 10**15), CENTRE)) == []
+    (answer,) = unit.hears("config", sign_order(wished("mqtt://192.0.2.9:1883", 1), OTHER))
+    assert (answer.state, unit.remote.wants_end) == ("executing", True)
+    unit.started()
     unit.settle()
     assert unit.hears("cmd", sign_order(command(), CENTRE))[0].state == "failed"
     assert unit.hears("cmd", sign_order(command(), OTHER))[0].state == "successful"
