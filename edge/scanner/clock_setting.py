@@ -4,6 +4,10 @@ Run by systemd/edge-clock.service, as root with no right but this one. It believ
 little as it can: a request of this boot alone, no time that no clock can have now, and none at all
 where a time server has set the clock. Then it leaves the mark by which all see that the clock is
 known (`/run/edge-gnss/synchronized`).
+
+What it goes by for the earliest time is this software, and the newest list of updates, which the
+office has signed. Not what the clock was set to before: of a receiver, or a scanner, that once told
+of a time years ahead nobody could get rid.
 """
 
 import logging
@@ -16,7 +20,9 @@ import msgspec
 import edge
 from edge.clock import GNSS, SYNCHRONIZED, Clock, utc_seconds, utc_text
 from edge.errors import ConfigError
+from edge.files import read_small
 from edge.scanner.gnss_clock import RIGHT_S, ClockRequest
+from edge.scanner.update.record import FOLDER, record_file
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +47,20 @@ def set_clock(
     request: Path = REQUEST,
     synchronized: Path = SYNCHRONIZED,
     mark: Path = GNSS,
+    updates: Path = FOLDER,
     software: float | None = None,
     set_time: Callable[[float], None] = _set,
 ) -> str:
     """Do what *request* asks; gives what was done. Raises ConfigError, and nothing was done.
 
-    *software* is when this software was made, in seconds since 1970; None looks at its files.
+    *updates* is where root remembers what it has believed of updates. *software* is when this
+    software was made, in seconds since 1970; None looks at its files.
     """
     try:
-        data = request.read_bytes()[:1000]
-        asked = msgspec.json.decode(data, type=ClockRequest)
+        asked = msgspec.json.decode(read_small(request, 1000), type=ClockRequest)
     except OSError as err:
         raise ConfigError(f"{request}: nobody asks for the clock: {err.strerror}") from err
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ConfigError(f"{request}: not a request of the scanner's") from None
     moment = clock.now()
     if asked.boot != moment.boot:
@@ -61,8 +68,9 @@ def set_clock(
     if synchronized.exists():
         raise ConfigError("a time server has set the clock; it is believed more than a receiver")
     made = Path(edge.__file__).stat().st_mtime if software is None else software
+    earliest = max(made, record_file(updates).read().signed_at) - DAY_S
     at = (asked.offset_ms + moment.uptime_ms) / 1000
-    if not made - DAY_S <= at <= made + YEARS_S:
+    if not earliest <= at <= made + YEARS_S:
         raise ConfigError(
             "the receiver tells of a time that cannot be; if it is old, its weeks may have begun"
             " anew: look for newer firmware of it"

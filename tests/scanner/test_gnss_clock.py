@@ -1,6 +1,7 @@
 """The clock by a GPS receiver: the scanner asks, and a service sets it that believes little."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from edge.scanner.__main__ import main
 from edge.scanner.clock_setting import YEARS_S, set_clock
 from edge.scanner.gnss_clock import ASK_S, CLOCK, FIXES, GnssClock
 from edge.scanner.gps import Fix
+from edge.scanner.update.record import Record, record_file
 from tests.fakes import FakeClock
 
 
@@ -22,6 +24,8 @@ class Machine:
         self.clock.wrong_by_s = -3600.0
         self.request = folder / CLOCK
         self.synchronized, self.mark = folder / "ntp", folder / "gnss" / "synchronized"
+        self.updates = folder / "edge-update"
+        self.updates.mkdir()
         self.gnss = GnssClock(self.clock, folder)
         self.set_to: list[float] = []
         self.software = self.true() - 30 * 86_400
@@ -41,6 +45,7 @@ class Machine:
             request=self.request,
             synchronized=self.synchronized,
             mark=self.mark,
+            updates=self.updates,
             software=self.software,
             set_time=self.set_to.append,
         )
@@ -144,6 +149,33 @@ def test_what_the_scanner_cannot_have_asked_is_refused(machine: Machine, content
     with pytest.raises(ConfigError):
         machine.set()
     assert machine.set_to == []
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_root_neither_follows_nor_waits_for_what_stands_in_the_requests_place(
+    machine: Machine, kind: str
+) -> None:
+    # One that was taken over would have root read without end, or wait.
+    if kind == "link":
+        machine.request.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(machine.request)
+
+    with pytest.raises(ConfigError, match="nobody asks"):
+        machine.set()
+
+
+def test_the_clock_is_not_set_to_before_what_the_office_has_signed(machine: Machine) -> None:
+    record_file(machine.updates).write(Record(signed_at=machine.true() - 3600))
+    machine.fixes(FIXES, off_s=-2 * 86_400)
+    with pytest.raises(ConfigError, match="time that cannot be"):
+        machine.set()
+    assert machine.set_to == []
+
+    machine.gnss = GnssClock(machine.clock, machine.request.parent)
+    machine.fixes(FIXES)
+    machine.set()
+    assert machine.set_to == [pytest.approx(machine.true(), abs=0.01)]
 
 
 def test_nobody_asked(machine: Machine) -> None:
