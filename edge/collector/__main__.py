@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
-from edge.collector import audit, backing_up, keying
+from edge.collector import audit, backing_up, keying, moving
 from edge.collector.commanding import add_commands, run_command, run_desired, run_group, who
 from edge.collector.connecting import connect, leave
 from edge.collector.importing import import_bundle
@@ -78,6 +78,7 @@ def main(args: list[str] | None = None) -> int:
         "--accept-new-key", action="store_true", help="for a unit that was set up anew"
     )
     backing_up.add_command(commands)
+    moving.add_command(commands)
     keying.add_command(commands)
     erases = commands.add_parser(
         "erase",
@@ -101,6 +102,7 @@ def main(args: list[str] | None = None) -> int:
     works = {
         "audit": _audit,
         "backup": _backup,
+        "move": _move,
         "import": _import,
         "key": _key,
         "erase": _erase,
@@ -187,6 +189,12 @@ def _backup(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
     with closing(_storage(settings, options, make=False)) as storage:
         return backing_up.run_backup(storage.database, options)
+
+
+def _move(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    with closing(_storage(settings, options, make=False)) as storage:
+        return moving.run_move(storage.database, options)
 
 
 def _set_aside(options: argparse.Namespace) -> int:
