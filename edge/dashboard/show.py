@@ -91,7 +91,7 @@ class Pages:
             "theme": theme if theme in THEMES else "auto",
             "here": ask.request.url.path + query,
             "menu": [
-                (path, ask.say(vi, en), path == ask.request.url.path)
+                (path, ask.say(vi, en), _current(path, ask.request.url.path))
                 for path, vi, en, right in MENU
                 if ask.viewer and ask.viewer.may(right)
             ],
@@ -106,6 +106,13 @@ class Pages:
             ),
             "day": lambda day: local_time.day_text(day, ask.language),
         }
+
+
+def _current(path: str, here: str) -> str:
+    """What a menu says of *path* to somebody who is *here*: at that page, below it, or neither."""
+    if here == path:
+        return "page"
+    return "true" if path != "/" and here.startswith(f"{path}/") else ""
 
 
 def _asset_marks() -> dict[str, str]:

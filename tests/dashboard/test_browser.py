@@ -1,5 +1,6 @@
 """A real browser on the real server: every page, both languages, a phone and a desk."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route
+from pypdf import PdfReader
 
 from edge.dashboard.alarm_rules import Finding
 from edge.dashboard.reporting import ReportSettings
@@ -34,6 +36,11 @@ GAP_ABOVE_THE_FORM = """() => {
   return form.getBoundingClientRect().top
     - form.previousElementSibling.getBoundingClientRect().bottom;
 }"""
+
+#: What of a page would be cut off at the right, by its words.
+PAST_THE_PAPER = """() => [...document.querySelectorAll("main *")]
+  .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
+  .map(one => one.textContent.trim().slice(0, 40))"""
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +160,44 @@ def test_a_phone_shows_whole_words_and_where_a_table_goes_on(
     assert page.screenshot(clip=strip) != more  # type: ignore[arg-type]
 
 
+def test_paper_shows_the_whole_table_in_dark_ink_and_nothing_to_press(
+    browser: Browser, shown: tuple[Deployment, str]
+) -> None:
+    deployment, url = shown
+    visitor = Visitor(browser, url, "desktop", "vi", "dark")
+    visitor.sign_in(deployment, "operator")
+    page = visitor.page
+    page.emulate_media(media="print")
+    # A4 within its margins.
+    page.set_viewport_size({"width": 703, "height": 1000})
+    paths = (
+        "/",
+        f"/places/{OWN_PLACE}",
+        "/coverage",
+        "/coverage/places",
+        "/units",
+        "/units/cong-1",
+    )
+    for path in (*paths, f"/scans?place={OWN_PLACE}", "/alarms", "/reports", "/set-up", "/people"):
+        visitor.open(path)
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(PAST_THE_PAPER) == [], path
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(22, 32, 44)", path
+        assert page.locator("main button:visible, main a.button:visible").count() == 0, path
+
+    visitor.open(f"/places/{OWN_PLACE}")
+    text = " ".join(
+        sheet.extract_text() for sheet in PdfReader(io.BytesIO(page.pdf(format="A4"))).pages
+    )
+
+    # Whose it is, of what and when, and the tables that are folded on the screen.
+    for words in ("Sở Xây dựng tỉnh Gia Lai", "Chợ Mẫu, cổng 1", "02/07/2021", "Ngày Vào Ra"):
+        assert words in " ".join(text.split()), words
+    assert "Xem bằng bảng" not in text
+    assert page.locator("#days-table[open]").count() == 0
+    assert visitor.complaints == []
+
+
 def test_each_role_is_shown_its_own_menu_and_no_way_further(
     browser: Browser, shown: tuple[Deployment, str]
 ) -> None:
@@ -166,6 +211,7 @@ def test_each_role_is_shown_its_own_menu_and_no_way_further(
         )
         for path in links:
             assert visitor.open(path) == 200, f"{role}: {path}"
+            assert visitor.page.locator("header nav [aria-current]").count() == 1
         assert ("/people" in links) == (role == "operator")
         assert visitor.complaints == []
 

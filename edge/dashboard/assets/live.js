@@ -78,3 +78,11 @@ for (const part of document.querySelectorAll("[data-live]")) {
   document.addEventListener("visibilitychange", () => { shown = Date.now(); turn(); });
   addEventListener("online", turn);
 }
+// On paper nothing can be unfolded: tables are open while it is printed.
+const folded = [];
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    if (details.querySelector("table")) { details.open = true; folded.push(details); }
+  }
+});
+addEventListener("afterprint", () => { for (const details of folded.splice(0)) details.open = false; });
