@@ -24,6 +24,10 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 #: RTC without a battery begins at 1970 with each power-on, and systemd then moves our clock on.
 RTC_AGREES_S = 300.0
 
+#: A clock that was moved by more than this, in seconds, after a time server had set it, is not the
+#: time server's any more. Less does no harm, and a virtual machine may have been stopped for long.
+MOVED_S = 86_400.0
+
 #: The zone of all units; it has no summer time.
 VIETNAM = timezone(timedelta(hours=7))
 
@@ -85,9 +89,21 @@ class SystemClock:
         )
 
     def _source(self) -> Source:
-        if os.path.exists(self._synchronized):
+        if _set_and_not_moved(self._synchronized):
             return "ntp"
-        return "gnss" if os.path.exists(self._gnss) else self._at_boot
+        return "gnss" if _set_and_not_moved(self._gnss) else self._at_boot
+
+
+def _set_and_not_moved(mark: Path) -> bool:
+    """Whether what leaves *mark* has set the clock, and nobody has moved it far away since.
+
+    The mark is of this boot, so it cannot be older by our clock than the boot is.
+    """
+    try:
+        age_s = time.time() - os.stat(mark).st_mtime
+    except OSError:
+        return False
+    return -MOVED_S <= age_s <= time.clock_gettime(time.CLOCK_BOOTTIME) + MOVED_S
 
 
 def _set_from(rtc: Path) -> bool:

@@ -1,5 +1,6 @@
 """What a machine knows of the time, and what it does not claim to know."""
 
+import os
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from edge.clock import (
     LONGEST_UPTIME_MS,
+    MOVED_S,
     RTC_AGREES_S,
     TRUST,
     SystemClock,
@@ -78,6 +80,33 @@ def test_of_several_sources_the_one_to_believe_most_is_named(machine: Machine) -
 
     assert seen == ["rtc", "gnss", "ntp", "gnss"]
     assert sorted(TRUST, key=TRUST.__getitem__) == ["none", "rtc", "gnss", "ntp"]
+
+
+@pytest.mark.parametrize("moved", ["ahead", "back"])
+def test_a_clock_that_was_moved_after_a_time_server_had_set_it_is_not_the_servers(
+    machine: Machine, moved: str
+) -> None:
+    machine.has_rtc("1")
+    clock = machine.clock()
+    on_for_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    for mark, source in ((machine.gnss, "gnss"), (machine.synchronized, "ntp")):
+        mark.touch()
+        assert clock.now().clock == source
+        # As the clock sees it, that was long before this boot, or is yet to come.
+        off_s = on_for_s + MOVED_S + 600 if moved == "ahead" else -MOVED_S - 600
+        os.utime(mark, (time.time() - off_s,) * 2)
+        assert clock.now().clock == "rtc"
+        # It is set again.
+        mark.touch()
+        assert clock.now().clock == source
+        mark.unlink()
+
+
+def test_the_mark_of_a_time_server_may_be_as_old_as_the_boot(machine: Machine) -> None:
+    machine.synchronized.touch()
+    os.utime(machine.synchronized, (time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + 1,) * 2)
+
+    assert machine.clock().now().clock == "ntp"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
-from edge.collector import audit, backing_up, keying, moving
+from edge.collector import audit, backing_up, keying, moving, vouching
 from edge.collector.commanding import add_commands, run_command, run_desired, run_group, who
 from edge.collector.connecting import connect, leave
 from edge.collector.importing import import_bundle
@@ -97,6 +97,7 @@ def main(args: list[str] | None = None) -> int:
     add_commands(commands)
     add_stops(commands)
     add_set_aside(commands)
+    vouching.add_command(commands)
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
     works = {
@@ -112,6 +113,7 @@ def main(args: list[str] | None = None) -> int:
         "stops": _stops,
         "set-aside": _set_aside,
         "leave": _leave,
+        "clock": _clock,
     }
     work = works.get(options.command, _run)
     return cli.run(lambda: work(options))
@@ -133,9 +135,6 @@ def _run(options: argparse.Namespace) -> int:
         gap_ask_s=settings.gap_ask_s,
         signers=signers,
     )
-    metrics = None
-    if settings.metrics_file:
-        metrics = MetricsFile(Path(settings.metrics_file), collector.totals, connection, clock)
     kept = settings.retention
     retention = Retention(
         storage,
@@ -145,6 +144,15 @@ def _run(options: argparse.Namespace) -> int:
         collector=settings.id,
         erase=kept.erase,
     )
+    metrics = None
+    if settings.metrics_file:
+        metrics = MetricsFile(
+            Path(settings.metrics_file),
+            collector.totals,
+            connection,
+            clock,
+            held_back=lambda: retention.held_back,
+        )
     notifier = Notifier()
     notifier.ready()
     with cli.stop_signals() as stopping:
@@ -236,6 +244,13 @@ def _leave(options: argparse.Namespace) -> int:
     for name in leave(settings, options.config.parent, SystemClock(), BROKER_S):
         print(f"session {name} has ended")
     return 0
+
+
+def _clock(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, CollectorSettings)
+    receipts = Path(settings.retention.receipts_file)
+    with closing(_storage(settings, options, make=False)) as storage:
+        return vouching.run_clock(storage.database, options, SystemClock(), settings.id, receipts)
 
 
 def _erase(options: argparse.Namespace) -> int:

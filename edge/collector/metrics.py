@@ -6,6 +6,7 @@ nobody reads half of it, and has no times in it: the exporter tells how old it i
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -44,8 +45,17 @@ class Connected(Protocol):
 class MetricsFile:
     """The file, written anew every few seconds. For one thread."""
 
-    def __init__(self, path: Path, totals: Counted, connection: Connected, clock: Clock) -> None:
-        self._path, self._totals = path, totals
+    def __init__(
+        self,
+        path: Path,
+        totals: Counted,
+        connection: Connected,
+        clock: Clock,
+        *,
+        held_back: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """*held_back*: whether erasing waits for somebody to vouch for the clock."""
+        self._path, self._totals, self._held_back = path, totals, held_back
         self._connection, self._clock = connection, clock
         self._written: float | None = None
         self._batches, self._last_batch = 0, 0.0
@@ -85,6 +95,12 @@ class MetricsFile:
             ("unconfirmed_total", "counter", "Confirmations not taken.", totals.unconfirmed),
             ("redelivered_total", "counter", "What was in hand.", connection.redelivered),
             ("connected", "gauge", "1 while the broker is there.", int(connection.connected)),
+            (
+                "erasing_held_back",
+                "gauge",
+                "1 while nobody vouches for the clock.",
+                int(self._held_back()),
+            ),
             ("last_batch_timestamp_seconds", "gauge", "When the last one ended.", self._last_batch),
         )
         return "".join(

@@ -20,6 +20,7 @@ from edge.errors import ChainBroken, ChainError, ConfigError, StorageBusy
 from edge.storage.database import Database
 from edge.storage.erasing import Erasure, forget_identities
 from edge.storage.keeping import Erased, Keeping, note_erased
+from edge.storage.keeping.known_time import DO, Known, KnownTime
 from edge.storage.receipts import last_due, note_due, take_due
 from edge.storage.storage import Storage
 
@@ -110,10 +111,13 @@ class Retention:
     ) -> None:
         """*days*: as this *collector*'s file says; not *erase*: nothing is erased, and said so."""
         self._storage, self._keeping = storage, Keeping(storage.database)
+        self._time = KnownTime(storage.database, collector)
         self._chain = Chain(receipts)
         self._clock = clock
         self._days, self._collector, self._erase = days, collector, erase
         self._look_at = self._slice_at = 0.0
+        self._looked_by = ""
+        self._known: Known | None = None
         self._busy = False
         self._erased = 0
         self._thread = ThreadPoolExecutor(1, "erasing")
@@ -124,14 +128,19 @@ class Retention:
         """Whether something is being erased."""
         return self._busy or self._slicing is not None
 
+    @property
+    def held_back(self) -> bool:
+        """Whether less is erased than this machine's clock says, as nobody vouches for it."""
+        return self._known is not None and self._known.held_back
+
     def step(self) -> int:
         """Look once an hour, or have a slice erased; gives how many scans are when all are.
 
         It waits for no slice: to remove the files of a day may take PostgreSQL seconds.
 
         What is wished for at the centre counts if it is shorter than what the file says.
-        While this machine's clock is not set nothing is erased: a clock that runs ahead would erase
-        everything. Without its receipt nothing is done; it is tried again. Raises StorageError.
+        A clock that nobody vouches for erases nothing: one that runs ahead would erase everything.
+        Without its receipt nothing is done; it is tried again. Raises StorageError.
         """
         now = self._clock.monotonic()
         if self._slicing is not None and not self._slicing.done():
@@ -140,9 +149,8 @@ class Retention:
             if self._slicing is not None:
                 slicing, self._slicing = self._slicing, None
                 return slicing.result()
-            if self._clock.now().clock == "none":
-                return 0
-            if now >= self._look_at:
+            # A time server that has set the clock is not to wait for an hour.
+            if now >= self._look_at or self._clock.now().clock != self._looked_by:
                 self._look()
             if self._busy and now >= self._slice_at:
                 self._slicing = self._thread.submit(self._slice)
@@ -166,8 +174,6 @@ class Retention:
 
         Raises StorageError; StorageBusy if somebody reads who has to end first.
         """
-        if self._clock.now().clock == "none":
-            return 0
         erased = self._slicing.result() if self._slicing is not None else 0
         self._slicing = None
         self._look()
@@ -176,20 +182,33 @@ class Retention:
         return erased
 
     def _look(self) -> None:
-        self._look_at = self._clock.monotonic() + LOOK_S
-        write_receipts(self._storage.database, self._chain, self._clock)
         moment = self._clock.now()
+        self._look_at, self._looked_by = self._clock.monotonic() + LOOK_S, moment.clock
+        write_receipts(self._storage.database, self._chain, self._clock)
+        known = self._time.look(moment)
         kept_days = min(self._days, self._keeping.wished() or self._days)
         self._keeping.note_done(
             self._collector, self._days, kept_days if self._erase else 0, moment.at
         )
         if not self._erase:
             return
+        self._say(known)
+        if not known.erases_by:
+            return
         # A day is dropped when its last scan is past its time.
-        before = utc_text(utc_seconds(moment.at) - kept_days * 86_400)[:10]
-        if days := self._storage.expire(before, moment.at):
+        before = utc_text(utc_seconds(known.erases_by) - kept_days * 86_400)[:10]
+        if days := self._storage.expire(before, known.erases_by):
             log.info("%d days are past their time and are being erased", len(days))
         self._busy = True
+
+    def _say(self, known: Known) -> None:
+        """Each hour while something is wrong with the clock, and once when it is right again."""
+        if known.trouble:
+            meanwhile = f"erased by {known.erases_by[:16]}Z" if known.erases_by else "not erased"
+            log.warning("%s: meanwhile it is %s. %s", known.says[1], meanwhile, DO[1])
+        elif self._known is not None and self._known.trouble:
+            log.info("the clock is vouched for again; it is erased by it")
+        self._known = known
 
     def _slice(self) -> int:
         self._erased = 0

@@ -30,9 +30,11 @@ def values(path: Path) -> dict[str, float]:
 def test_the_file_says_what_was_done_and_when_last(tmp_path: Path) -> None:
     clock, done, connection = FakeClock(), Done(), FakeConnection()
     path = tmp_path / "edge.prom"
-    metrics = MetricsFile(path, done, connection, clock)
+    held_back = True
+    metrics = MetricsFile(path, done, connection, clock, held_back=lambda: held_back)
     metrics.step()
     assert values(path)["edge_collector_connected"] == 0
+    assert values(path)["edge_collector_erasing_held_back"] == 1
     assert values(path)["edge_collector_last_batch_timestamp_seconds"] == 0
 
     connection.come_up()
@@ -42,9 +44,11 @@ def test_the_file_says_what_was_done_and_when_last(tmp_path: Path) -> None:
     metrics.step()
     assert values(path)["edge_collector_stored_total"] == 0, "not yet due"
     clock.advance(EVERY_S)
+    held_back = False
     metrics.step()
 
     found = values(path)
+    assert found["edge_collector_erasing_held_back"] == 0
     assert found["edge_collector_connected"] == 1
     assert found["edge_collector_stored_total"] == 500
     assert found["edge_collector_repeats_total"] == 3

@@ -11,6 +11,7 @@ from edge.errors import StorageError
 from edge.storage.keeping import Keeping
 from edge.storage.storage import Storage
 from tests.dashboard.parts import OWN_PLACE, Deployment, token_in
+from tests.fakes import FakeClock
 
 
 def wish(deployment: Deployment, days: int | str, **more: str) -> int:
@@ -113,3 +114,27 @@ def test_it_takes_an_operator_who_is_sure(deployment: Deployment) -> None:
     assert Keeping(deployment.database).wished() == 0
     with pytest.raises(StorageError, match="14 to 30"):
         Keeping(deployment.database).wish(13, "x", deployment.clock.now().at)
+
+
+def test_a_clock_that_nobody_vouches_for_is_told_with_what_to_do(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    unset = FakeClock()
+    retention = Retention(
+        Storage(deployment.file),
+        tmp_path / "erased.jsonl",
+        unset,
+        days=21,
+        collector="gialai-1",
+    )
+    retention.finish()
+
+    page = deployment.client("technician").get("/set-up").text
+    assert "gialai-1: chưa có gì chỉnh và chưa có ai xác nhận đồng hồ" in page
+    assert "Lượt quét quá hạn chưa được xóa." in page
+    assert "edge-collector clock --today" in page
+
+    unset.synchronized = True
+    retention.finish()
+    assert "gialai-1: chưa có" not in deployment.client("technician").get("/set-up").text
+    retention.close()

@@ -24,6 +24,7 @@ from edge.storage.counts import expired_before
 from edge.storage.database import Database
 from edge.storage.erasing import is_under_way
 from edge.storage.keeping import LONGEST, SHORTEST, Done, Erased, Keeping, Wish
+from edge.storage.keeping.known_time import DO, known_times
 from edge.storage.places import Change, Places
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class SetUpPages:
             erased_before = expired_before(connection)
             being_erased = is_under_way(connection)
             mail = state_of(connection) if self._mails else None
+            clocks = [known for known in known_times(connection) if known.trouble]
             kept = _Kept(
                 keeping.done(connection),
                 keeping.wishes(connection, HISTORY),
@@ -105,6 +107,8 @@ class SetUpPages:
             erased_before=erased_before,
             being_erased=being_erased,
             kept=kept,
+            clocks=clocks,
+            vouch=DO,
             mail=mail,
             bounds=(SHORTEST, LONGEST),
             problem=problem,
