@@ -7,6 +7,8 @@ CAMERA ?=
 BROKER ?=
 CORPUS ?=
 ARGS ?=
+# What starts brokers and databases is told to end when make does, and then ends them.
+TIED = exec setpriv --pdeathsig TERM $(PYTHON_ENV)
 
 ARCH ?= amd64 arm64
 # Who answers for the packages, as in: MAINTAINER="Sở Y tế <tin@example.vn>"
@@ -50,7 +52,7 @@ MINUTES ?= 10
 SEED ?=
 chaos:
 	@provisioning/bootstrap.sh test
-	@$(PYTHON_ENV) -m tests.end_to_end.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(TIED) -m tests.end_to_end.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ## The Pi camera's adapter on the real picamera2 and libcamera, at full length, in a Debian 13 tree
 ## that is made once (needs root; kept in ~/.cache/edge-scanner/trees).
@@ -85,26 +87,25 @@ debian:
 TIMES ?= 20
 failover:
 	@provisioning/bootstrap.sh test
-	@for what in broker collector database; do $(PYTHON_ENV) -m tests.end_to_end.scale \
-		--kill $$what --times $(TIMES) $(if $(SEED),--seed $(SEED)) $(ARGS) || exit 1; done
+	@$(TIED) -m tests.end_to_end.scale --kill broker collector database --times $(TIMES) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ## UNITS simulated units come back at once with an hour's backlog; all must be confirmed and stored.
 UNITS ?= 10000
 storm:
 	@provisioning/bootstrap.sh test
-	@$(PYTHON_ENV) -m tests.end_to_end.scale --storm --units $(UNITS) --rate 47 $(ARGS)
+	@$(TIED) -m tests.end_to_end.scale --storm --units $(UNITS) --rate 47 $(ARGS)
 
 ## Storage is slow for SECONDS: memory and queues stay bounded, units keep, and all is stored once.
 SECONDS_SLOW ?= 600
 backpressure:
 	@provisioning/bootstrap.sh test
-	@for what in nats mosquitto; do $(PYTHON_ENV) -m tests.end_to_end.slow_storage \
-		--with $$what --seconds $(SECONDS_SLOW) $(ARGS) || exit 1; done
+	@$(TIED) -m tests.end_to_end.slow_storage --with nats mosquitto --seconds $(SECONDS_SLOW) $(ARGS)
 
 ## Three NATS servers and PostgreSQL under Patroni on this machine, until Ctrl-C; says where they are.
 cluster:
 	@provisioning/bootstrap.sh test
-	@$(PYTHON_ENV) -m tests.cluster
+	@$(TIED) -m tests.cluster
 
 ## The pictures of the pages in the READMEs anew, of invented places; needs chromium.
 pictures:

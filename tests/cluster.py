@@ -29,7 +29,9 @@ from edge.demo.broker import (
     listens,
     nats_server,
 )
+from edge.demo.tied import tied
 from edge.errors import BrokerError
+from tests.ending import end_in_order
 from tests.postgresql import USER, WHEEL, give_away, programs
 
 START_S = 120.0
@@ -103,11 +105,14 @@ class NatsCluster:
             }
             config = folder / f"n{number}.conf"
             config.write_text(json.dumps(settings), encoding="utf-8")
-            self.nodes.append(Node(f"n{number}", folder, [nats_server(), "-c", config]))
-        for node in self.nodes:
-            node.start()
-        self.wait()
-        _until(self._is_bounded, "the NATS servers to agree on a leader")
+            self.nodes.append(Node(f"n{number}", folder, tied([nats_server(), "-c", config])))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.stop)
+            for node in self.nodes:
+                node.start()
+            self.wait()
+            _until(self._is_bounded, "the NATS servers to agree on a leader")
+            stack.pop_all()
 
     @property
     def urls(self) -> list[str]:
@@ -147,11 +152,16 @@ class PostgresqlCluster:
             config = folder / f"p{number}.yaml"
             # JSON is YAML.
             config.write_text(json.dumps(self._settings(folder, number, bin_dir)), encoding="utf-8")
-            command = [*_as_user(self._user), sys.executable, "-m", "patroni", str(config)]
+            # Asked to end, Patroni ends its PostgreSQL too; killed, it would leave it running.
+            patroni = tied([sys.executable, "-m", "patroni", str(config)], "TERM")
+            command = [*_as_user(self._user), *patroni]
             self.nodes.append(Node(f"p{number}", folder, command, folder / f"p{number}"))
-        for node in [*self._etcd, *self.nodes]:
-            node.start()
-        self.wait()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.stop)
+            for node in [*self._etcd, *self.nodes]:
+                node.start()
+            self.wait()
+            stack.pop_all()
 
     @property
     def url(self) -> str:
@@ -248,7 +258,7 @@ def _etcd_nodes(folder: Path, size: int) -> list[Node]:
             "election-timeout": "5000",
         }
         words = [f"--{name}={value}" for name, value in options.items()]
-        nodes.append(Node(f"e{number}", folder, [program, *words]))
+        nodes.append(Node(f"e{number}", folder, tied([program, *words])))
     return nodes
 
 
@@ -282,21 +292,24 @@ def _until(holds: Callable[[], bool], what: str) -> None:
 
 def main() -> int:
     """Start both clusters and wait."""
-    with tempfile.TemporaryDirectory(prefix="edge-cluster-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="edge-cluster-") as name,
+        contextlib.suppress(KeyboardInterrupt),
+        contextlib.ExitStack() as stack,
+    ):
         folder = Path(name)
         folder.chmod(0o755)
         nats = NatsCluster(folder / "nats")
+        stack.callback(nats.stop)
         postgresql = PostgresqlCluster(folder / "postgresql")
+        stack.callback(postgresql.stop)
         print("brokers:", *nats.urls)
         print("storage:", postgresql.url, flush=True)
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            postgresql.stop()
-            nats.stop()
+        while True:
+            time.sleep(3600)
     return 0
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

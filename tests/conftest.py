@@ -12,6 +12,7 @@ import pytest
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
 from edge.demo.broker import NatsBroker, free_port, listens
+from edge.demo.tied import tied
 from edge.mqtt import Connection
 from tests import postgresql
 from tests.connections import Connect
@@ -61,7 +62,7 @@ class Mosquitto:
     def start(self) -> None:
         assert MOSQUITTO is not None
         self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self._config)],
+            tied([MOSQUITTO, "-c", str(self._config)]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

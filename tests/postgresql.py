@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from edge.demo.broker import free_port
+from edge.demo.tied import tied
 
 #: The server refuses to run as root, and wants a user that has a name.
 USER = "nobody"
@@ -75,10 +76,12 @@ class PostgresqlServer:
         ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    *(self._programs / "postgres", "-D", self._folder / "data"),
-                    *(word for option in options for word in ("-c", option)),
-                ],
+                tied(
+                    [
+                        *(self._programs / "postgres", "-D", self._folder / "data"),
+                        *(word for option in options for word in ("-c", option)),
+                    ]
+                ),
                 stdout=log,
                 stderr=log,
                 user=self._user,

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from edge.demo.broker import free_port
+from edge.demo.tied import tied
 from tests.fakes import LIMIT_S
 
 FETCH_S = 120
@@ -79,14 +80,16 @@ def running(config: Path, folder: Path) -> Iterator[Prometheus]:
     """Prometheus with *config*, its data in *folder*, on a port of its own."""
     port = free_port()
     process = subprocess.Popen(
-        [
-            program("prometheus"),
-            f"--config.file={config}",
-            f"--storage.tsdb.path={folder / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--web.console.templates=",
-            "--web.console.libraries=",
-        ],
+        tied(
+            [
+                program("prometheus"),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--web.console.templates=",
+                "--web.console.libraries=",
+            ]
+        ),
         stdout=subprocess.DEVNULL,
         stderr=(folder / "prometheus.log").open("wb"),
     )

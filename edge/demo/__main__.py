@@ -21,6 +21,7 @@ from edge.clock import SystemClock, utc_text
 from edge.demo import dashboard
 from edge.demo.broker import NatsBroker, free_port
 from edge.demo.live import REFUSALS, LiveTable
+from edge.demo.tied import tied
 from edge.errors import CameraError, EdgeError
 from edge.files import replace_file
 from edge.legal_basis import LegalBasis, write_basis
@@ -190,7 +191,7 @@ receipts_file = {text(str(self._folder / "erased.jsonl"))}
     def _start(self, role: str, settings: Path, stack: ExitStack) -> "subprocess.Popen[bytes]":
         log = stack.enter_context((self._folder / f"{role}.log").open("wb"))
         process = subprocess.Popen(
-            [sys.executable, "-m", f"edge.{role}", "--config", str(settings)],
+            tied([sys.executable, "-m", f"edge.{role}", "--config", str(settings)]),
             stdout=log,
             stderr=log,
             # Ctrl-C is for us; the services are told to stop in their order.

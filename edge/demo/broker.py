@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge.demo.tied import tied
 from edge.errors import BrokerError
 
 #: How long it may take to open its port, and to answer for the first time.
@@ -71,7 +72,7 @@ class NatsBroker:
         self._config.write_text(self._settings(), encoding="utf-8")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [nats_server(), "-c", str(self._config)],
+                tied([nats_server(), "-c", str(self._config)]),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -17,6 +17,7 @@ from edge.collector.__main__ import main
 from edge.collector.connecting import connect as a_connection
 from edge.collector.connecting import subscriptions
 from edge.collector.settings import CollectorSettings
+from edge.demo.tied import tied
 from edge.errors import ConfigError
 from edge.messages import Scan
 from edge.mqtt import Connection, Received
@@ -171,7 +172,9 @@ def test_collectors_share_the_work_and_when_one_dies_the_others_go_on(tmp_path: 
     sharing = Sharing(tmp_path, mosquitto.url, 3)
     options = f"--broker {mosquitto.url} --storage {sharing.storage} --units 30 --rate 60"
     fleet = subprocess.Popen(
-        [sys.executable, "-m", "edge.simulate", *options.split(), "--seconds", "300", "--json"],
+        tied(
+            [sys.executable, "-m", "edge.simulate", *options.split(), "--seconds", "300", "--json"]
+        ),
         stdout=subprocess.PIPE,
     )
     storage = Storage(sharing.storage)

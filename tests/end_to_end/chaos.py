@@ -27,6 +27,7 @@ from edge.storage.storage import Storage
 from tests.end_to_end.field import Field
 from tests.end_to_end.network import Namespaces
 from tests.end_to_end.parts import SECRETS, written_forms
+from tests.ending import end_in_order
 
 #: The longest that all may take to drain: back-off goes up to 60 s, sending again up to 120.
 DRAIN_S = 300.0
@@ -330,8 +331,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="keep the files of a good run too")
     parser.add_argument("--loopback", action="store_true", help="without namespaces")
     options = parser.parse_args(args)
-    # Told to end, we still give back what we took.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    end_in_order()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**9)
     folder = Path(tempfile.mkdtemp(prefix="edge-chaos-"))
     try:

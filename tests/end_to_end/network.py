@@ -18,8 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-#: Every program ends with us, however we end.
-TOGETHER = ("setpriv", "--pdeathsig", "KILL")
+from edge.demo.tied import tied
 
 _LOCKS = Path("/run/lock")
 
@@ -72,7 +71,7 @@ class Loopback:
     """Everybody on this machine's own loopback."""
 
     def within(self, name: str) -> list[str]:
-        return [*TOGETHER]
+        return []
 
     def address(self, name: str) -> str:
         return "127.0.0.1"
@@ -107,7 +106,7 @@ class Namespaces:
         return made.stderr.decode().strip() if made.returncode else ""
 
     def within(self, name: str) -> list[str]:
-        return [*TOGETHER, "ip", "netns", "exec", self._space(name)]
+        return ["ip", "netns", "exec", self._space(name)]
 
     def address(self, name: str) -> str:
         return f"10.99.0.{self._numbers[name]}"
@@ -157,7 +156,7 @@ class Relay:
         to: tuple[str, int],
         log: Path,
         *,
-        within: Sequence[str] = TOGETHER,
+        within: Sequence[str] = (),
         address: str = "127.0.0.1",
         name_server: bool = False,
     ) -> None:
@@ -171,7 +170,7 @@ class Relay:
         command += ["--names"] if name_server else []
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [*within, *command, *given],
+                tied([*within, *command, *given]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from edge.demo.broker import NatsBroker
+from edge.demo.tied import tied
 from edge.identity import Identity
 from edge.scanner.documents import Refusal, classify
 from edge.sealing import make_key_pair
@@ -85,7 +86,7 @@ class Program:
         """*within*: a command that runs the one given to it in a place of its own."""
         self.out = folder / f"{name}.out"
         self.log = folder / f"{name}.log"
-        self._command = [*within, *command]
+        self._command = tied([*within, *command])
         self._environment = os.environ | (environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,7 +1,7 @@
 """Makes the storage slow for a while and proves what follows: the collector's memory and the
 broker's queue are bounded, units keep, and afterwards all is stored once and nobody stampedes.
 
-    python -m tests.end_to_end.slow_storage --with nats|mosquitto [--seconds 600] [--units 300]
+    python -m tests.end_to_end.slow_storage --with nats mosquitto [--seconds 600] [--units 300]
 
 `nats`: a NATS server whose queue is bounded, and PostgreSQL on which each transaction of a
 collector waits in a trigger. `mosquitto`: a Mosquitto with few queued messages, and SQLite on which
@@ -25,9 +25,11 @@ from typing import Any, Protocol
 import psycopg
 
 from edge.demo.broker import NatsBroker
+from edge.demo.tied import tied
 from edge.storage.storage import Storage
 from tests.conftest import Mosquitto
 from tests.end_to_end.parts import Service
+from tests.ending import end_in_order
 from tests.fakes import eventually
 from tests.postgresql import PostgresqlServer
 
@@ -147,6 +149,12 @@ class MosquittoQueue:
 def main(args: list[str] | None = None) -> int:
     """Play, slow down, recover, prove. Gives the exit code."""
     options = _parser().parse_args(args)
+    each = [argparse.Namespace(**vars(options), kind=kind) for kind in options.kinds]
+    return 0 if all(map(_holds, each)) else 1
+
+
+def _holds(options: argparse.Namespace) -> bool:
+    """Whether all held with a broker of one kind."""
     with tempfile.TemporaryDirectory(prefix="edge-slow-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
@@ -158,8 +166,8 @@ def main(args: list[str] | None = None) -> int:
             queue = MosquittoQueue(folder / "mosquitto", stack)
             storage = SlowSqlite(folder / "sqlite", stack)
         found = _play(folder, queue, storage, options, stack)
-    print(json.dumps(found))
-    return 0 if all(found["holds"].values()) else 1
+    print(json.dumps(found), flush=True)
+    return all(found["holds"].values())
 
 
 def _play(
@@ -231,7 +239,7 @@ def _fleet(
     command = [sys.executable, "-m", "edge.simulate", "--json"]
     with (folder / "fleet.log").open("wb") as log:
         return subprocess.Popen(
-            [*command, *(str(word) for pair in words.items() for word in pair)],
+            tied([*command, *(str(word) for pair in words.items() for word in pair)]),
             stdout=subprocess.PIPE,
             stderr=log,
         )
@@ -246,7 +254,8 @@ def _peak_kb(service: Service) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--with", dest="kind", choices=("nats", "mosquitto"), required=True)
+    kinds = ("nats", "mosquitto")
+    parser.add_argument("--with", dest="kinds", nargs="+", choices=kinds, required=True)
     number = parser.add_argument
     number("--seconds", type=float, default=600.0, help="slow for so long, once the queue is full")
     number("--slow-s", type=float, default=5.0, help="what each transaction waits for")
@@ -258,4 +267,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())
