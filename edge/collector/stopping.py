@@ -12,6 +12,9 @@ from edge.errors import ControlError
 from edge.storage.database import Database
 from edge.storage.stops import StopRow, stops_of
 
+#: So many stops of a day are told, the last: one every minute and a half.
+MOST = 1000
+
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to *commands*."""
@@ -35,7 +38,9 @@ def run_stops(database: Database, options: argparse.Namespace, now: Callable[[],
         raise ControlError(f"--day is {options.day!r}; it must be as in 2026-12-31") from None
     begins = datetime.combine(day, time(), VIETNAM)
     since, until = (utc_text(moment.timestamp()) for moment in (begins, begins + timedelta(days=1)))
-    for row in stops_of(database, options.unit, since, until):
+    with database.reading("read stops") as connection:
+        rows = stops_of(database, connection, options.unit, MOST, since, until)
+    for row in reversed(rows):
         print(json.dumps(asdict(row)) if options.json else cli.printable(_line(row)))
     return 0
 

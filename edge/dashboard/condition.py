@@ -155,13 +155,19 @@ UNCONFIRMED = Trouble(
 
 def condition_of(unit: FleetUnit, now: str, silent_after_s: float) -> UnitCondition:
     """How *unit* is at *now*."""
+    return judge(unit, now, silent_after_s)[0]
+
+
+def judge(unit: FleetUnit, now: str, silent_after_s: float) -> tuple[UnitCondition, list[Trouble]]:
+    """How *unit* is at *now*, and what is wrong with it besides."""
+    troubles = troubles_of(unit, now)
     if unit.state == "retired":
-        return "retired"
+        return "retired", troubles
     if unit.state in ("offline", "stopped"):
-        return "offline"
+        return "offline", troubles
     if unit.seen is None or unit.seen < _before(now, silent_after_s):
-        return "silent"
-    return "troubled" if troubles_of(unit, now) else "working"
+        return "silent", troubles
+    return "troubled" if troubles else "working", troubles
 
 
 def troubles_of(unit: FleetUnit, now: str) -> list[Trouble]:
@@ -209,10 +215,13 @@ def _of_waiting(unit: FleetUnit, now: str) -> Iterator[Trouble]:
 
 def _waited_s(health: Mapping[str, Any]) -> float:
     """For how long its oldest scan has waited, by its own clock; 0 if none does."""
+    at, oldest = health.get("at"), health.get("oldest")
+    if not isinstance(at, str) or not isinstance(oldest, str):
+        return 0.0
     try:
-        return utc_seconds(health["at"]) - utc_seconds(health["oldest"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        # There is none, or what it says is no time.
+        return utc_seconds(at) - utc_seconds(oldest)
+    except (ValueError, OverflowError):
+        # Of a unit's word only the form is certain.
         return 0.0
 
 

@@ -40,11 +40,11 @@ class Chosen:
     def spans(self) -> Iterator[tuple[str, str]]:
         """(from, before) of each stretch of time, in UTC, in order."""
         if (self.since, self.until) == (0, QUARTERS):
-            yield _moment(self.first, 0), _moment(self.last, QUARTERS)
+            yield moment_of(self.first, 0), moment_of(self.last, QUARTERS)
             return
         for number in range((self.last - self.first).days + 1):
             day = self.first + timedelta(days=number)
-            yield _moment(day, self.since), _moment(day, self.until)
+            yield moment_of(day, self.since), moment_of(day, self.until)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _in_table(
     return [ScanRow(*row) for row in rows]
 
 
-def _moment(day: date, quarter: int) -> str:
-    """When *quarter* of the local *day* begins, in UTC."""
+def moment_of(day: date, quarter: int) -> str:
+    """When *quarter* of the local *day* begins, in UTC; the one after the last is midnight."""
     midnight = utc_seconds(f"{day}T00:00:00+00:00") - LOCAL.total_seconds()
     return utc_text(midnight + quarter * _QUARTER_S)

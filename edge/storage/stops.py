@@ -4,6 +4,7 @@ They come with a unit's health, a few at a time and each again and again, so the
 its row costs nothing more for them. Only the question joins the two.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import sqlalchemy
 
 from edge.messages import Stop
 from edge.storage.database import Database
+from edge.storage.days import UNDATED, days_there, table_of
 from edge.storage.writing import Writing
 
 
@@ -41,30 +43,55 @@ def note(writing: Writing, unit: str, stops: Iterable[Stop]) -> None:
             )
 
 
-def newest_stops(
-    connection: sqlalchemy.Connection, unit: str, most: int
-) -> list[tuple[str, str, str, str]]:
-    """(since, until, latitude, longitude) of the last stops of *unit*, the newest first."""
-    rows = connection.execute(
+def stops_of(
+    database: Database,
+    connection: sqlalchemy.Connection,
+    unit: str,
+    most: int,
+    since: str = "",
+    until: str = "9",
+) -> list[StopRow]:
+    """The last *most* stops of *unit* that began between two moments (UTC), the newest first."""
+    stops = connection.execute(
         sqlalchemy.text(
             "SELECT since, until, latitude, longitude FROM stop WHERE unit = :unit"
-            " ORDER BY since DESC LIMIT :most"
+            " AND since >= :since AND since < :until ORDER BY since DESC LIMIT :most"
         ),
-        {"unit": unit, "most": most},
-    )
-    return [(row.since, row.until, row.latitude, row.longitude) for row in rows]
+        {"unit": unit, "since": since, "until": until, "most": most},
+    ).all()
+    if not stops:
+        return []
+    first, last = min(stop.since for stop in stops), max(stop.until for stop in stops)
+    times = _times(database, connection, unit, first, last)
+    return [
+        StopRow(
+            unit,
+            stop.since,
+            stop.until,
+            stop.latitude,
+            stop.longitude,
+            bisect_right(times, stop.until) - bisect_left(times, stop.since),
+        )
+        for stop in stops
+    ]
 
 
-def stops_of(database: Database, unit: str, since: str, until: str) -> list[StopRow]:
-    """The stops of *unit* that began between two moments (UTC), the oldest first."""
-    with database.reading("read stops") as connection:
-        rows = connection.execute(
+def _times(
+    database: Database, connection: sqlalchemy.Connection, unit: str, since: str, until: str
+) -> list[str]:
+    """When *unit* scanned between two moments (UTC, both included), in order.
+
+    Once for all stops, and in the tables of those days alone: in `scan` as a whole each stop would
+    look through all that the unit ever scanned.
+    """
+    days = [day for day in days_there(database, connection) if since[:10] <= day <= until[:10]]
+    times: list[str] = []
+    for day in (*days, UNDATED):
+        times += connection.execute(
             sqlalchemy.text(
-                "SELECT s.unit, s.since, s.until, s.latitude, s.longitude,"
-                " (SELECT count(*) FROM scan WHERE scan.unit = s.unit AND scan.time >= s.since"
-                " AND scan.time <= s.until) FROM stop s"
-                " WHERE s.unit = :unit AND s.since >= :since AND s.since < :until ORDER BY s.since"
+                f"SELECT time FROM {table_of(day)}"
+                " WHERE unit = :unit AND time >= :since AND time <= :until"
             ),
             {"unit": unit, "since": since, "until": until},
-        )
-        return [StopRow(*row) for row in rows]
+        ).scalars()
+    return sorted(times)

@@ -1,6 +1,7 @@
 """One judgement of a unit and of its place on every page, and its numbers and words by language."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -8,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 import edge.dashboard
+from edge.clock import utc_seconds, utc_text
 from edge.dashboard.condition import UnitCondition, condition_of, condition_of_place
-from edge.dashboard.local_time import number_text
+from edge.dashboard.local_time import local_day, number_text
 from edge.dashboard.rights import Role
 from edge.messages import Answer, CommandAction, Machine, OnBoard, Stop, Update
 from edge.storage import fleet
@@ -277,11 +279,32 @@ def test_a_bus_tells_its_trip_and_where_it_stood(deployment: Deployment) -> None
 
     for words in ("sang-1", "có vị trí", 'href="geo:13.98,108.0"', "08:00–08:05"):
         assert words in page, words
+    assert "<strong>0</strong> lượt" in page
     assert '<a href="/places/xe-81b-01234">Xe buýt 81B-012.34</a>' in page
     deployment.clock.advance(60)
     assert "geo:" not in client.get("/places/xe-81b-01234").text
     # The map is the phone's own: nothing is asked of anybody by the page.
     assert "http" not in page.partition('id="stops"')[2].partition("</section>")[0]
+
+
+def test_the_page_of_a_vehicle_shows_the_stops_of_the_day_with_their_scans(
+    deployment: Deployment,
+) -> None:
+    place = "xe-81b-01234"
+    add_unit(deployment, "xe-1", place, clock="gnss")
+    deployment.clock.advance(3600)
+    since, now = utc_text(utc_seconds(deployment.clock.now().at) - 300), deployment.clock.now().at
+    stop = Stop(since=since, until=now, latitude=13.98, longitude=108.0)
+    storage = Storage(deployment.file)
+    health = a_health(clock="gnss", on_board=OnBoard(trip="sang-1", gps="fix", stops=(stop,)))
+    storage.store_reports([Report("pleiku", "xe-1", health)], now)
+    storage.close()
+    deployment.add_scans(place, "xe-1", ins=4)
+    client = deployment.client("technician")
+
+    assert "<strong>4</strong> lượt" in client.get(f"/places/{place}").text
+    yesterday = local_day(now) - timedelta(days=1)
+    assert "geo:" not in client.get(f"/places/{place}?day={yesterday}").text
 
 
 def test_commands_and_what_became_of_them_are_shown(deployment: Deployment) -> None:

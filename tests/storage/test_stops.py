@@ -7,7 +7,7 @@ import pytest
 from edge.collector.__main__ import main
 from edge.messages import OnBoard, Stop
 from edge.storage.rows import Report, StoredScan
-from edge.storage.stops import stops_of
+from edge.storage.stops import StopRow, stops_of
 from edge.storage.storage import Storage
 from tests.fakes import a_health, a_scan
 from tests.storage.parts import expire
@@ -30,6 +30,13 @@ def told(storage: Storage, *stops: Stop) -> None:
     storage.store_reports([Report("pleiku", "xe-1", health, False)], NOW)
 
 
+def stops(
+    storage: Storage, unit: str = "xe-1", first: str = "2021-07-02", before: str = "2021-07-03"
+) -> list[StopRow]:
+    with storage.database.reading() as connection:
+        return stops_of(storage.database, connection, unit, 3, first, before)
+
+
 def test_a_stop_is_kept_once_when_it_is_over_with_the_scans_of_its_time(storage: Storage) -> None:
     first, second = a_stop("01:30", "01:35"), a_stop("02:00", None)
     told(storage, first)
@@ -40,21 +47,58 @@ def test_a_stop_is_kept_once_when_it_is_over_with_the_scans_of_its_time(storage:
     ]
     storage.store(scans, NOW)
 
-    (row,) = stops_of(storage.database, "xe-1", "2021-07-02", "2021-07-03")
+    (row,) = stops(storage)
     assert (row.since, row.until) == (first.since, first.until)
     assert (row.latitude, row.longitude, row.scans) == ("13.97", "108.0", 2)
     told(storage, first, a_stop("02:00", "02:10"))
-    assert len(stops_of(storage.database, "xe-1", "2021-07-02", "2021-07-03")) == 2
-    assert stops_of(storage.database, "xe-2", "2021-07-02", "2021-07-03") == []
+    assert [row.scans for row in stops(storage)] == [0, 2]
+    assert stops(storage, "xe-2") == []
+
+
+def test_of_many_stops_the_last_are_counted_over_midnight_and_with_uncertain_times(
+    storage: Storage,
+) -> None:
+    overnight = Stop(
+        since="2021-07-02T23:00:00.000Z",
+        until="2021-07-03T01:00:00.000Z",
+        latitude=13.97,
+        longitude=108.0,
+    )
+    told(storage, *(a_stop(f"0{hour}:00", f"0{hour}:01") for hour in range(1, 6)), overnight)
+    scans = [
+        StoredScan("pleiku", unit, a_scan(seq, clock=clock, at=at))
+        for seq, (unit, clock, at) in enumerate(
+            (
+                ("xe-1", "ntp", "2021-07-02T22:59:59.999Z"),
+                ("xe-1", "ntp", "2021-07-02T23:00:00.000Z"),
+                ("xe-1", "ntp", "2021-07-03T01:00:00.000Z"),
+                ("xe-1", "ntp", "2021-07-03T01:00:00.001Z"),
+                ("xe-2", "ntp", "2021-07-03T00:30:00.000Z"),
+            ),
+            start=1,
+        )
+    ]
+    storage.store(scans, "2021-07-03T02:00:00.000Z")
+    # It has no day of its own, as its unit's clock was not set.
+    scan = a_scan(9, clock="none", at="2021-07-03T00:30:00.000Z", boot="c" * 32)
+    storage.store([StoredScan("pleiku", "xe-1", scan)], "2021-07-03T00:30:00.000Z")
+
+    found = stops(storage)
+
+    assert [(row.since[11:16], row.scans) for row in found] == [
+        ("23:00", 3),
+        ("05:00", 0),
+        ("04:00", 0),
+    ]
 
 
 def test_stops_go_with_the_scans_of_their_day(storage: Storage) -> None:
     told(storage, a_stop("01:30", "01:35"))
     expire(storage, "2021-07-02")
-    assert len(stops_of(storage.database, "xe-1", "2021-07-02", "2021-07-03")) == 1
+    assert len(stops(storage)) == 1
     expire(storage, "2021-07-03")
 
-    assert stops_of(storage.database, "xe-1", "2021-07-02", "2021-07-03") == []
+    assert stops(storage) == []
 
 
 def test_the_command_tells_the_stops_of_a_day_by_local_time(

@@ -14,10 +14,8 @@ from edge.dashboard.condition import (
     PLACE_ORDER,
     PlaceCondition,
     Trouble,
-    UnitCondition,
-    condition_of,
     condition_of_place,
-    troubles_of,
+    judge,
 )
 from edge.dashboard.first_steps import FirstSteps
 from edge.dashboard.local_time import local, local_day
@@ -165,14 +163,9 @@ class NowPages:
     def _place(
         self, place: str, name: str, units: list[FleetUnit], today: Count, now: str
     ) -> PlaceLine:
-        conditions: list[UnitCondition] = [
-            condition_of(unit, now, self._silent_after_s) for unit in units
-        ]
-        troubled = [
-            unit
-            for unit, condition in zip(units, conditions, strict=True)
-            if condition == "troubled"
-        ]
+        judged = [judge(unit, now, self._silent_after_s) for unit in units]
+        conditions = [condition for condition, _ in judged]
+        troubled = [troubles for condition, troubles in judged if condition == "troubled"]
         last_scan = max((unit.last_scan for unit in units if unit.last_scan), default=None)
         return PlaceLine(
             place,
@@ -181,7 +174,7 @@ class NowPages:
             len(units),
             sum(condition in ("offline", "silent") for condition in conditions),
             len(troubled),
-            list(dict.fromkeys(trouble for unit in troubled for trouble in troubles_of(unit, now))),
+            list(dict.fromkeys(trouble for troubles in troubled for trouble in troubles)),
             last_scan,
             today,
         )

@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from edge.dashboard.charts import chart
-from edge.dashboard.condition import AWAY, condition_of, condition_of_place
+from edge.dashboard.condition import AWAY, condition_of_place
 from edge.dashboard.coverage import area_name
 from edge.dashboard.local_time import local, local_day
-from edge.dashboard.pages.units import STOPS, UnitLine
+from edge.dashboard.pages.units import UnitLine
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotAllowed, NotThere, Page
@@ -22,11 +22,14 @@ from edge.storage.database import Database
 from edge.storage.events import at_place_since
 from edge.storage.fleet import FleetUnit
 from edge.storage.places import Places
-from edge.storage.stops import newest_stops
+from edge.storage.scan_list import moment_of
+from edge.storage.stops import StopRow, stops_of
 
 #: How many days are shown together, and over how many the busiest hours are sought.
 DAYS = 28
 BUSIEST_DAYS = 7
+#: So many stops of a vehicle's day are shown, the last.
+STOPS = 60
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class PlacePages:
                 stop
                 for unit in units
                 if place is not None and place.vehicle is not None
-                for stop in _stops(connection, unit)
+                for stop in self._stops(connection, unit, day)
             ]
         if place is None and not units and not days:
             raise NotThere
@@ -89,7 +92,7 @@ class PlacePages:
             kind=KINDS[place.kind] if place else None,
             area=area_name(place.admin_on(day), "commune") if place else "",
             condition=condition_of_place(
-                [condition_of(unit, ask.now, self._silent_after_s) for unit in units],
+                [line.condition for line in lines],
                 last_scan,
                 ask.now,
                 self._quiet_after_s,
@@ -106,7 +109,7 @@ class PlacePages:
             over=over,
             total_over=sum(quarters[:over], Count()),
             total_before=sum(week_ago[:over], Count()),
-            stops=sorted(stops, reverse=True)[:STOPS],
+            stops=sorted(stops, key=lambda stop: stop.since, reverse=True)[:STOPS],
             quarters=quarters,
             quarter_chart=chart(quarters, quarter_labels(), week_ago),
             days=[(one, days.get(one, Count())) for one in span],
@@ -121,6 +124,14 @@ class PlacePages:
             opening=_opening(place),
             away=AWAY,
         )
+
+    def _stops(self, connection: Connection, unit: FleetUnit, day: date) -> list[StopRow]:
+        """Where *unit* stood on the local *day*, since it came to its place."""
+        since = at_place_since(connection, unit.unit, unit.place)
+        if since is None:
+            return []
+        begins, ends = moment_of(day, 0), moment_of(day, counts.QUARTERS)
+        return stops_of(self._database, connection, unit.unit, STOPS, max(since, begins), ends)
 
 
 def busiest(hours: Sequence[Count], most: int = 3) -> list[Hour]:
@@ -141,14 +152,6 @@ def day_asked(ask: Ask, name: str, otherwise: date) -> date:
 def quarter_labels() -> list[str]:
     """What stands under the 96 quarters of a day: every third hour."""
     return [f"{number // 4}h" if not number % 12 else "" for number in range(counts.QUARTERS)]
-
-
-def _stops(connection: Connection, unit: FleetUnit) -> list[tuple[str, str, str, str]]:
-    """Where *unit* stood since it came to its place."""
-    since = at_place_since(connection, unit.unit, unit.place)
-    return [
-        stop for stop in newest_stops(connection, unit.unit, STOPS) if since and stop[0] >= since
-    ]
 
 
 def _opening(place: Place | None) -> list[str]:

@@ -12,8 +12,7 @@ from edge.dashboard.condition import (
     UNIT_ORDER,
     Trouble,
     UnitCondition,
-    condition_of,
-    troubles_of,
+    judge,
 )
 from edge.dashboard.local_time import local_day
 from edge.dashboard.settings import DashboardSettings
@@ -27,7 +26,7 @@ from edge.storage.database import Database
 from edge.storage.events import at_place_since, events_of
 from edge.storage.fleet import FleetUnit
 from edge.storage.places import Places
-from edge.storage.stops import newest_stops
+from edge.storage.stops import stops_of
 
 ON_A_PAGE = 50
 #: So many days of a unit's scans are shown.
@@ -59,8 +58,7 @@ class UnitLine:
     ) -> "UnitLine":
         """*unit*, judged at *now*."""
         name = register[unit.place].name if unit.place in register else unit.place
-        condition = condition_of(unit, now, silent_after_s)
-        return cls(unit, name, condition, troubles_of(unit, now))
+        return cls(unit, name, *judge(unit, now, silent_after_s))
 
 
 Order = Literal["ascending", "descending", "other"]
@@ -157,7 +155,7 @@ class UnitPages:
             today = local_day(ask.now)
             span = [today - timedelta(days=back) for back in range(DAYS)]
             commands = newest_commands(connection, ask.path("unit"), COMMANDS)
-            stops = newest_stops(connection, ask.path("unit"), STOPS)
+            stops = stops_of(self._database, connection, ask.path("unit"), STOPS)
             since = at_place_since(connection, ask.path("unit"), unit.place if unit else "")
             days = counts.by_day(connection, span[-1], today, ask.person().places, ask.path("unit"))
         if unit is None:
@@ -167,7 +165,7 @@ class UnitPages:
         if ask.person().places is not None:
             # Where a unit was before, and what was done there, is others' business.
             happened = [event for event in happened if since and event.at >= since]
-            stops = [stop for stop in stops if since and stop[0] >= since]
+            stops = [stop for stop in stops if since and stop.since >= since]
             commands = [command for command in commands if since and command.asked >= since]
         line = self._line(unit, register, ask.now)
         return self._show.page(
