@@ -5,7 +5,7 @@ leave with a phone. Everything of a batch is one transaction, the position in st
 that a desk that is killed goes on exactly where it was. One process writes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,8 @@ _HIGHEST_PERSON = 4
 TOUCHES_MS = 24 * HOUR
 #: ... and to make those anew, sightings as far away as this are looked at.
 LOOKS_MS = 48 * HOUR
-#: What was seen so long after the border of the retention was seen by a wrong clock, in the future.
-AHEAD_MS = 400 * 24 * HOUR
+#: What was seen so long from now was seen by a wrong clock, in the future.
+AHEAD_MS = 48 * HOUR
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,17 @@ class Purged:
     sightings: int
     visits: int
     identifiers: int
+
+    def __add__(self, other: "Purged") -> "Purged":
+        return Purged(
+            self.sightings + other.sightings,
+            self.visits + other.visits,
+            self.identifiers + other.identifiers,
+        )
+
+
+#: Is told what a transaction erases, within it.
+Note = Callable[[Connection, Purged], None]
 
 
 class Index:
@@ -104,26 +115,45 @@ class Index:
             _count_unused(connection, unused)
             _put_progress(connection, _REACHED, position)
 
-    def purge(self, before: int, keep: Sequence[int] = (), *, now: int | None = None) -> Purged:
+    def purge(
+        self,
+        before: int,
+        keep: Sequence[int] = (),
+        *,
+        now: int,
+        note: Note = lambda connection, purged: None,
+    ) -> Purged:
         """Erase every sighting made before *before*, but those of the persons in *keep*.
 
-        What a wrong clock says was made in the future goes by when it came in. *now*: then orders
-        to erase that are too old for it are forgotten, too.
+        What a wrong clock says was made in the future goes by when it came in; if that is in the
+        future too, by when it was noticed. Orders to erase that are too old at *now* are forgotten.
+        *note* is told what was erased, if anything was, within the transaction that does it.
         """
+        ahead = now + AHEAD_MS
         with self.database.writing("erase what is past its time") as connection:
-            if now is not None:
-                forget_erased(connection, now - KEEP_MS)
-            return _erase(connection, _PAST, _PAST_VISITS, before, keep)
-
-    def erase_person(self, person: int) -> Purged:
-        """Erase all of one person, at their wish."""
-        with self.database.writing("erase a person") as connection:
-            gone = _erase(connection, "person = :before", "person = :before", person, ())
-            for table in ("identifier", "case_person"):
-                connection.execute(
-                    text(f"DELETE FROM {table} WHERE person = :person"), {"person": person}
-                )
+            forget_erased(connection, now - KEEP_MS, now=now, ahead=ahead)
+            connection.execute(_RECEIVE_NOW, {"now": now, "ahead": ahead})
+            bounds = {"before": before, "ahead": ahead}
+            gone = _erase(connection, _PAST, _PAST_VISITS, bounds, keep)
+            if gone.sightings or gone.visits or gone.identifiers:
+                note(connection, gone)
             return gone
+
+    def erase_persons(
+        self,
+        persons: Sequence[int],
+        note: Note = lambda connection, purged: None,
+    ) -> Purged:
+        """Erase all of *persons*, at their wish, in one transaction; *note* is told within it."""
+        gone = Purged(0, 0, 0)
+        with self.database.writing("erase a person") as connection:
+            for person in persons:
+                of = {"person": person}
+                gone += _erase(connection, "person = :person", "person = :person", of, ())
+                for table in ("identifier", "case_person"):
+                    connection.execute(text(f"DELETE FROM {table} WHERE person = :person"), of)
+            note(connection, gone)
+        return gone
 
     def _learn_names(self, connection: Connection, opened: Sequence[Opened]) -> None:
         names = {item.sighting.place for item in opened} | {item.unit for item in opened}
@@ -242,15 +272,17 @@ class Index:
 
 
 def _erase(
-    connection: Connection, sightings: str, stays: str, before: int, keep: Sequence[int]
+    connection: Connection,
+    sightings: str,
+    stays: str,
+    bounds: Mapping[str, int],
+    keep: Sequence[int],
 ) -> Purged:
     kept = " AND person NOT IN :keep" if keep else ""
 
     def delete(table: str, where: str) -> int:
         statement = text(f"DELETE FROM {table} WHERE ({where}){kept}")
-        values: dict[str, Any] = {"before": before}
-        if ":ahead" in where:
-            values["ahead"] = before + AHEAD_MS
+        values: dict[str, Any] = dict(bounds)
         if keep:
             values["keep"] = list(keep)
             statement = statement.bindparams(bindparam("keep", expanding=True))
@@ -349,6 +381,8 @@ _PAST_VISITS = (
     "finish < :before OR start > :ahead AND NOT EXISTS"
     " (SELECT 1 FROM sighting WHERE sighting.scan IN (visit.entry_scan, visit.exit_scan))"
 )
+#: Of those that are looked at by when they came in.
+_RECEIVE_NOW = text("UPDATE sighting SET received = :now WHERE time > :ahead AND received > :ahead")
 _PUT_SIGHTING = text(
     "INSERT INTO sighting (scan, person, time, place, unit, trip, direction, quality, received,"
     " document) VALUES (:scan, :person, :time, :place, :unit, :trip, :direction, :quality,"

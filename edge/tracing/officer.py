@@ -17,6 +17,7 @@ from edge.tracing.index import Index
 from edge.tracing.keys import KeyRing
 from edge.tracing.places import DAY, Places
 from edge.tracing.questions import Questions
+from edge.tracing.receipts import noting, record_due
 from edge.tracing.shown import ShownStay, local_moment, shown_stay
 from edge.tracing.subjects import Kind, SubjectRequest, SubjectRequests
 from edge.tracing.tokens import Tokens
@@ -137,13 +138,6 @@ class Officer:
         # First: if this ends midway, the rest is done when it is asked for once more.
         now = round(utc_seconds(self._audit.now()) * 1000)
         note_erased(self._index.database, request, scans, now)
-        erased = [self._index.erase_person(person) for person in persons]
-        self._audit.record(
-            by.name,
-            "erased",
-            tier="index",
-            request=request,
-            sightings=sum(purged.sightings for purged in erased),
-            visits=sum(purged.visits for purged in erased),
-        )
+        self._index.erase_persons(persons, noting(by.name, request=request))
+        record_due(self._index.database, self._audit)
         return Fulfilled("erasure", (), order_of(self._index.database, request))

@@ -6,15 +6,17 @@ sealed, before storage drops their day.
 """
 
 import logging
-from dataclasses import asdict
+from collections.abc import Callable
 
 from edge.clock import Clock, utc_seconds, utc_text
+from edge.errors import StorageError
 from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
-from edge.tracing.index import Index, Purged
+from edge.tracing.index import AHEAD_MS, Index, Purged
 from edge.tracing.places import DAY
 from edge.tracing.questions import Questions
+from edge.tracing.receipts import noting, record_due
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,13 @@ class Retention:
         clock: Clock,
         *,
         days: int,
+        collectors_time: Callable[[], str],
     ) -> None:
-        """*days*: how long a sighting is kept."""
+        """*days*: how long a sighting is kept.
+
+        *collectors_time*: the latest time by which a collector erases, "" if none says; may raise
+        StorageError.
+        """
         self._index = index
         self._cases = cases
         self._questions = questions
@@ -41,30 +48,53 @@ class Retention:
         self._audit = audit
         self._clock = clock
         self._days = days
+        self._collectors_time = collectors_time
 
     def step(self) -> Purged | None:
-        """Erase what is past its time; None if this machine's clock is not set.
+        """Erase what is past its time; None if it is not known what that is.
 
-        A clock that runs ahead would erase everything, so it must have been set by something.
+        A clock that runs ahead would erase everything: one that neither a time server nor a
+        receiver has set is believed as far as a collector believes its own. Raises StorageError,
+        ChainError.
         """
-        moment = self._clock.now()
-        if moment.clock == "none":
-            log.warning("nothing is erased while the clock of this machine is not set")
+        # Of one that was killed, which then was not recorded.
+        record_due(self._index.database, self._audit)
+        at = self._erases_by()
+        if not at:
             return None
-        now = round(utc_seconds(moment.at) * 1000)
+        now = round(utc_seconds(at) * 1000)
         before = now - self._days * DAY
         self._hold(before)
-        purged = self._index.purge(before, self._cases.held_persons(), now=now)
-        if purged.sightings or purged.visits or purged.identifiers:
-            self._audit.record(
-                "edge-trace",
-                "erased",
-                tier="index",
-                before=utc_text(before / 1000),
-                **asdict(purged),
-            )
+        note = noting("edge-trace", before=utc_text(before / 1000))
+        purged = self._index.purge(before, self._cases.held_persons(), now=now, note=note)
+        record_due(self._index.database, self._audit)
+        if purged.sightings:
             log.info("erased %d sightings past their time", purged.sightings)
         return purged
+
+    def _erases_by(self) -> str:
+        """The time to erase by; "" for none."""
+        moment = self._clock.now()
+        if moment.clock in ("ntp", "gnss"):
+            return moment.at
+        try:
+            known = self._collectors_time()
+        except StorageError as err:
+            log.warning("what collectors know of the time: %s", err)
+            known = ""
+        if not known:
+            log.warning(
+                "nothing is erased: neither a time server nor a collector vouches for the clock of"
+                " this machine; see `edge-collector clock`"
+            )
+        elif utc_seconds(moment.at) - utc_seconds(known) > AHEAD_MS / 1000:
+            log.warning(
+                "the clock says %s, and no collector vouches for more than %s: erasing by that; see"
+                " `edge-collector clock`",
+                moment.at,
+                known,
+            )
+        return min(moment.at, known)
 
     def _hold(self, before: int) -> None:
         for case in self._cases.all():

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from edge import chain
 from edge.chain import entries, verify
 from edge.clock import SystemClock
 from edge.desk_socket import ask
@@ -21,6 +22,8 @@ from edge.errors import ChainError, ConfigError, DeskError, StorageError
 from edge.identity import Identity
 from edge.sealing import Opener, Sealer
 from edge.storage.database import Database
+from edge.tracing import erased, index, receipts
+from edge.tracing import officer as officers
 from edge.tracing.audit import Audit
 from edge.tracing.breach import Breach, BreachDay, breach_page
 from edge.tracing.cases import Cases
@@ -34,6 +37,7 @@ from edge.tracing.requests import RequestServer
 from edge.tracing.subjects import SubjectRequests, due_day
 from edge.tracing.workers import ADMINISTRATOR, Worker, Workers
 from tests.fakes import LIMIT_S, FakeClock
+from tests.power import PowerCut, power_for_lines
 from tests.tracing.desk import TOKENS, stay, the_places
 
 PRIVATE = bytes(range(32, 64))
@@ -346,8 +350,8 @@ def test_a_person_is_erased_and_the_order_holds_only_scans(office: Office) -> No
     case = office.approved_case()
     assert office.desk.where(office.by("lan"), case, **TIMES) == []
     assert office.officer.requests(ha)[0].done
-    erased = [e for e in entries(office.audit) if e.what == "erased"]
-    assert erased[0].facts["sightings"] == 2
+    (entry,) = [e for e in entries(office.audit) if e.what == "erased"]
+    assert entry.facts["sightings"] == 2
 
 
 def test_an_order_that_was_lost_is_given_again(office: Office) -> None:
@@ -376,6 +380,34 @@ def test_an_erasure_that_was_cut_short_is_done_when_it_is_asked_for_again(
             office.officer.fulfil(ha, request.number)
     # The person is out of the index by now, and who they were is known to nobody.
     assert len(office.officer.fulfil(ha, request.number).order) == 2
+
+
+def test_an_erasure_that_is_killed_at_any_line_is_recorded_with_what_was_erased(
+    office: Office,
+) -> None:
+    ha, places = officer(office), the_places()
+    cuts = 0
+    while True:
+        pin = f"0641911{cuts:05}"
+        Index(office.database, places).add(stay("08:00", "10:00", pin=pin), str(cuts + 2))
+        request = office.officer.take_request(ha, "erasure", [f"pin:{pin}"])
+        done = False
+        with suppress(PowerCut), power_for_lines(cuts, officers, index, erased, receipts, chain):
+            office.officer.fulfil(ha, request.number)
+            done = True
+        if done:
+            break
+        cuts += 1
+        assert len(office.officer.fulfil(ha, request.number).order) == 2
+        # One entry for the erasure, and perhaps one of nothing for the request that was made again.
+        told = {
+            entry.facts["erasure"]: entry.facts["sightings"]
+            for entry in entries(office.audit)
+            if entry.what == "erased" and entry.facts["request"] == request.number
+        }
+        assert sum(told.values()) == 2
+    assert cuts > 40
+    verify(office.audit)
 
 
 def test_a_closed_case_keeps_no_token_of_whom_it_was_about(office: Office) -> None:

@@ -14,6 +14,7 @@ from edge.tracing.cases import Cases
 from edge.tracing.erased import KEEP_MS, note_erased, order_of
 from edge.tracing.index import Index
 from edge.tracing.persons import Opened
+from edge.tracing.places import DAY
 from edge.tracing.questions import Questions
 from edge.tracing.visits import Quality
 from edge.tracing.workers import Worker
@@ -353,7 +354,7 @@ def test_what_is_past_its_time_is_erased_but_not_what_a_case_holds(
     )
     b = who(questions, "pin", B)
 
-    gone = index.purge(at("00:00", 5), keep=[b])
+    gone = index.purge(at("00:00", 5), keep=[b], now=at("00:00", 26))
 
     assert (gone.sightings, gone.visits, gone.identifiers) == (2, 1, 2)
     assert questions.persons([TOKENS.token("pin", A).value]) == []
@@ -361,13 +362,13 @@ def test_what_is_past_its_time_is_erased_but_not_what_a_case_holds(
     assert len(told(questions, who(questions, "pin", C))) == 1
     with database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM link")).scalar() == 0
-    assert index.purge(at("00:00", 5), keep=[b]).sightings == 0
+    assert index.purge(at("00:00", 5), keep=[b], now=at("00:00", 26)).sightings == 0
 
 
 def test_one_person_can_be_erased(index: Index, questions: Questions) -> None:
     index.add([*stay("08:00", "10:00", pin=A), *stay("08:00", "10:00", pin=B)], "1")
 
-    gone = index.erase_person(who(questions, "pin", A))
+    gone = index.erase_persons([who(questions, "pin", A)])
 
     assert gone.sightings == 2
     assert questions.persons([TOKENS.token("pin", A).value]) == []
@@ -383,7 +384,7 @@ def test_scans_of_someone_erased_do_not_come_back(
     person = who(questions, "pin", A)
     boxes = [(scan, place, time) for scan, place, time, _ in questions.boxes_of(person)]
     note_erased(database, 7, boxes, at("12:00"))
-    index.erase_person(person)
+    index.erase_persons([person])
 
     index.add([*scans, *stay("09:00", "10:00", day=3, pin=B)], "2")
 
@@ -407,9 +408,9 @@ def test_the_number_of_someone_erased_is_never_anothers(
     index.add([*stay("08:00", "10:00", pin=A)], "1")
     erased = who(questions, "pin", A)
     if by == "wish":
-        index.erase_person(erased)
+        index.erase_persons([erased])
     else:
-        index.purge(at("00:00", 20))
+        index.purge(at("00:00", 20), now=at("00:00", 20) + 21 * DAY)
 
     index.add([*stay("08:00", "10:00", day=21, pin=B)], "2")
 
@@ -430,13 +431,36 @@ def test_two_persons_of_a_case_who_are_one_keep_the_nearer_ring(
     assert cases.persons(case.id) == {who(questions, "pin", A): 0}
 
 
+def test_what_came_in_by_a_wrong_clock_of_the_centre_too_is_erased_by_when_it_was_noticed(
+    index: Index, questions: Questions
+) -> None:
+    both = replace(seen("08:00"), time=4_070_908_800_000, received=4_070_908_800_000)
+    index.add([shown(both, pin=A)], "1")
+    noticed = at("12:00", 20)
+
+    def sightings(days_later: int) -> int:
+        now = noticed + days_later * DAY
+        return index.purge(now - 21 * DAY, now=now).sightings
+
+    assert [sightings(days) for days in (0, 20, 21, 22)] == [0, 0, 0, 1]
+
+
+def test_an_order_of_a_wrong_year_is_forgotten_in_due_time(
+    index: Index, database: Database
+) -> None:
+    note_erased(database, 7, [("0" * 32, "cho-1", "2021-07-02T01:00:00.000Z")], at("12:00") * 3)
+    for days_later, left in ((0, 1), (31, 1), (32, 0)):
+        index.purge(0, now=at("12:00") + days_later * DAY)
+        assert len(order_of(database, 7)) == left
+
+
 def test_what_a_wrong_clock_saw_in_the_future_is_erased_by_when_it_came(
     index: Index, questions: Questions
 ) -> None:
     in_2099 = replace(seen("08:00"), time=4_070_908_800_000, received=at("08:00"))
     index.add([shown(in_2099, pin=A), *stay("08:00", "10:00", day=21, pin=B)], "1")
 
-    gone = index.purge(at("00:00", 20))
+    gone = index.purge(at("00:00", 20), now=at("00:00", 20) + 21 * DAY)
 
     assert (gone.sightings, gone.visits, gone.identifiers) == (1, 1, 1)
     assert questions.persons([TOKENS.token("pin", A).value]) == []

@@ -1,15 +1,19 @@
 """Retention: the old is erased with a receipt, a case holds its own, a wrong clock erases none."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from edge import chain
 from edge.chain import entries, verify
-from edge.clock import Moment, utc_text
+from edge.clock import Moment, Source, utc_text
+from edge.errors import StorageError
 from edge.storage.database import Database
+from edge.tracing import audit, index, receipts, retention
 from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
@@ -18,7 +22,8 @@ from edge.tracing.questions import Questions
 from edge.tracing.retention import Retention
 from edge.tracing.workers import Worker
 from tests.fakes import FakeClock
-from tests.tracing.desk import TOKENS, at, stay, the_places
+from tests.power import PowerCut, power_for_lines
+from tests.tracing.desk import TOKENS, at, seen, shown, stay, the_places
 
 A, B = "064190000001", "064190000002"
 LAN = Worker("lan", "", frozenset({"tracer"}))
@@ -28,14 +33,15 @@ MINH = Worker("minh", "", frozenset({"approver"}))
 class Late(FakeClock):
     """A clock that stands on a day of July 2021."""
 
-    day = 25
+    day, year = 25, 2021
+    source: Source = "none"
 
     def now(self) -> Moment:
         return Moment(
-            at=f"2021-07-{self.day}T00:00:00.000Z",
+            at=f"{self.year}-07-{self.day}T00:00:00.000Z",
             boot="b" * 32,
             uptime_ms=1,
-            clock="ntp" if self.synchronized else "none",
+            clock="ntp" if self.synchronized else self.source,
         )
 
 
@@ -50,6 +56,7 @@ class Desk:
             )
         self.clock = Late()
         self.clock.synchronized = True
+        self.known: str | None = ""
         self.audit = folder / "audit.jsonl"
         places = the_places()
         self.index = Index(self.database, places)
@@ -64,6 +71,7 @@ class Desk:
             Audit(self.audit, self.clock),
             self.clock,
             days=21,
+            collectors_time=self.collectors_time,
         )
         for pin in (A, B):
             scans = stay("08:00", "10:00", day=2, pin=pin)
@@ -78,6 +86,11 @@ class Desk:
                             "sealed": b"sealed " + pin.encode(),
                         },
                     )
+
+    def collectors_time(self) -> str:
+        if self.known is None:
+            raise StorageError("there is no such table")
+        return self.known
 
     @staticmethod
     def time_of(time: int) -> str:
@@ -116,6 +129,7 @@ def test_the_old_is_erased_and_the_receipt_can_be_verified(desk: Desk) -> None:
     assert receipt.what == "erased"
     assert receipt.facts == {
         "who": "edge-trace",
+        "erasure": 1,
         "tier": "index",
         "before": "2021-07-04T00:00:00.000Z",
         "sightings": 4,
@@ -136,11 +150,69 @@ def test_what_is_not_old_stays(desk: Desk) -> None:
     assert not desk.audit.exists()
 
 
-def test_a_clock_that_is_not_set_erases_nothing(desk: Desk) -> None:
-    desk.clock.synchronized = False
+@pytest.mark.parametrize("source", ["none", "rtc"])
+@pytest.mark.parametrize("known", ["", None])
+def test_a_clock_that_nobody_vouches_for_erases_nothing(
+    desk: Desk, caplog: pytest.LogCaptureFixture, source: Source, known: str | None
+) -> None:
+    desk.clock.synchronized, desk.clock.source, desk.known = False, source, known
 
     assert desk.retention.step() is None
     assert desk.person(A)
+    assert "see `edge-collector clock`" in caplog.text
+
+
+def test_a_clock_is_believed_as_far_as_a_collector_believes_its_own(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.clock.synchronized, desk.clock.source = False, "rtc"
+    # It has come up years ahead; the collector erases by what it knew before.
+    desk.clock.year, desk.known = 2031, "2021-07-22T12:00:00.000Z"
+    desk.retention.step()
+    assert desk.person(A)
+    assert "no collector vouches for more than 2021-07-22" in caplog.text
+
+    # What is past its time goes all the same.
+    desk.known = "2021-07-25T00:00:00.000Z"
+    desk.retention.step()
+    assert desk.person(A) == []
+
+
+def test_a_clock_that_is_behind_erases_late(desk: Desk) -> None:
+    desk.clock.synchronized, desk.clock.source = False, "rtc"
+    desk.clock.day, desk.known = 22, "2021-07-25T00:00:00.000Z"
+
+    desk.retention.step()
+
+    assert desk.person(A)
+
+
+def test_the_desk_may_be_killed_at_any_line_and_no_erasure_goes_unrecorded(desk: Desk) -> None:
+    cuts = left_by_the_kill = 0
+    while True:
+        sighting = shown(seen("08:00", day=2), pin=f"0641911{cuts:05}")
+        desk.index.add([sighting], str(cuts + 2))
+        before = len(list(entries(desk.audit)))
+        done = False
+        with suppress(PowerCut), power_for_lines(cuts, retention, index, receipts, audit, chain):
+            desk.retention.step()
+            done = True
+        if done:
+            break
+        cuts += 1
+        told = len(list(entries(desk.audit))) - before
+        is_erased = not desk.person(f"0641911{cuts - 1:05}")
+        left_by_the_kill += is_erased and not told
+        assert is_erased or not told
+
+        # The next look, after the start; it also erases what the one that was killed did not.
+        desk.retention.step()
+
+        new = list(entries(desk.audit))[before:]
+        assert {receipt.facts["erasure"] for receipt in new} == {cuts}
+    assert cuts > 30
+    assert left_by_the_kill > 5
+    verify(desk.audit)
 
 
 def test_a_case_holds_its_persons_and_their_sealed_scans_until_it_is_closed(desk: Desk) -> None:

@@ -189,6 +189,13 @@ def known_times(connection: Connection) -> list[Known]:
     return [Known(*row) for row in rows]
 
 
+def latest_erased_by(database: Database) -> str:
+    """The latest time by which a collector erases; "" if none does. Raises StorageError."""
+    with database.reading("look by which time is erased") as connection:
+        found = connection.execute(text("SELECT max(erases_by) FROM keeping_time")).scalar()
+    return str(found or "")
+
+
 def _vouched(collector: str, moment: Moment, by: str) -> Known:
     return Known(collector, moment.at, moment.at, by, *_noted(moment), "", 0)
 
