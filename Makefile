@@ -16,7 +16,7 @@ MAINTAINER ?=
 # edge-scanner is for units, edge-centre for the machines of the centre.
 PACKAGE ?= edge-scanner
 
-.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster backpressure pictures
+.PHONY: deb debian sbom run test check bench chaos camera contract lock clean failover storm cluster province backpressure pictures
 
 ## The main job: a broker, a collector and a scanner on this machine, shown live until Ctrl-C.
 ## FRAMES=<folder, image or video>, CAMERA=<0, /dev/videoN, pi or sample>, BROKER=mqtt://host:port
@@ -106,6 +106,12 @@ backpressure:
 cluster:
 	@provisioning/bootstrap.sh test
 	@$(TIED) -m tests.cluster
+
+## The centre of a province on this machine, by the files and commands of edge/collector/PROVINCE.md:
+## brokers and databases, of which the one dies that leads, and a backup that is put back.
+province:
+	@provisioning/bootstrap.sh test
+	@EDGE_PROVINCE=1 $(PYTHON_ENV) -m pytest tests/end_to_end/test_province.py $(ARGS)
 
 ## The pictures of the pages in the READMEs anew, of invented places; needs chromium.
 pictures:

@@ -225,7 +225,7 @@ class Database:
         Raises StorageBusy if somebody has. Whoever comes meanwhile waits.
         """
         self.close()
-        connection = sqlite3.connect(self.name, isolation_level=None)
+        connection = sqlite3.connect(self.name, isolation_level=None, timeout=1.0)
         with self._errors(what), closing(connection):
             try:
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")

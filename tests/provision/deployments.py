@@ -32,12 +32,13 @@ def a_deployment(
     broker_folder: str = "/etc/mosquitto/edge",
     enrolment_port: int = 8884,
     collectors: int = 1,
+    host: str = "127.0.0.1",
 ) -> Deployment:
-    """A deployment with one market and *units* at its gate, whose broker is on this machine."""
+    """A deployment with one market and *units* at its gate, whose broker is at *host*."""
     table = {
         "deployment": {"name": "gia-lai"},
         "broker": {
-            "host": "127.0.0.1",
+            "host": host,
             "port": port,
             "folder": broker_folder,
             "collectors": collectors,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.demo.broker import NatsBroker
 from edge.errors import ConfigError
 from edge.sealing import Sealer, make_key_pair, read_key
 from edge.simulate.__main__ import _parser, main, make_units
@@ -147,8 +148,8 @@ def test_an_hour_that_is_none_is_refused(start: str, capsys: pytest.CaptureFixtu
     assert "it must be 00:00 to 23:59" in capsys.readouterr().err
 
 
-def test_more_units_than_a_shell_allows_files(broker: Broker) -> None:
-    command = [sys.executable, "-m", "edge.simulate", "--broker", broker.url, "--units"]
+def test_more_units_than_a_shell_allows_files(nats: NatsBroker) -> None:
+    command = [sys.executable, "-m", "edge.simulate", "--broker", nats.url, "--units"]
     end = ["--rate", "0", "--seconds", "1"]
 
     def play(units: int, hard: int) -> "subprocess.CompletedProcess[str]":
