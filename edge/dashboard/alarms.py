@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -103,20 +103,20 @@ class Alarms:
         )
         return Counter({row.place: row.number for row in rows})
 
-    def acknowledge(self, number: int, who: str, now: str) -> None:
-        """*who* has seen it and sees to it."""
+    def acknowledge(self, numbers: Iterable[int], who: str, now: str) -> None:
+        """*who* has seen them and sees to them."""
         self._change(
             "acknowledged = :now, acknowledger = :who",
             "number = :number AND acknowledged IS NULL AND closed IS NULL",
-            {"number": number, "who": who, "now": now},
+            [{"number": number, "who": who, "now": now} for number in numbers],
         )
 
-    def close(self, number: int, who: str, note: str, now: str) -> None:
-        """*who* says that it is over, with a word on what it was."""
+    def close(self, numbers: Iterable[int], who: str, note: str, now: str) -> None:
+        """*who* says that they are over, with a word on what it was."""
         self._change(
             "closed = :now, closer = :who, note = :note",
             "number = :number AND closed IS NULL",
-            {"number": number, "who": who, "note": note, "now": now},
+            [{"number": number, "who": who, "note": note, "now": now} for number in numbers],
         )
 
     def begin(self, finding: Finding, now: str) -> None:
@@ -138,7 +138,7 @@ class Alarms:
 
     def clear(self, number: int, now: str | None) -> None:
         """What it was about has ended; with None it is back."""
-        self._change("cleared = :now", "number = :number", {"number": number, "now": now})
+        self._change("cleared = :now", "number = :number", [{"number": number, "now": now}])
 
     def note_told(
         self,
@@ -158,7 +158,9 @@ class Alarms:
             rows = connection.execute(text(f"SELECT {_COLUMNS} FROM alarm WHERE {which}"), values)
             return [Alarm(*row) for row in rows]
 
-    def _change(self, change: str, which: str, values: Mapping[str, object]) -> None:
+    def _change(self, change: str, which: str, values: list[dict[str, object]]) -> None:
+        if not values:
+            return
         with self._database.writing("change an alarm") as connection:
             connection.execute(text(f"UPDATE alarm SET {change} WHERE {which}"), values)
 

@@ -63,7 +63,7 @@ class Application:
             *ScanPages(show, database, places).pages(),
             *UnitPages(show, database, places, settings).pages(),
             *AlarmPages(show, database, places, parts.alarms, settings.alarms).pages(),
-            *CoveragePages(show, database, places).pages(),
+            *CoveragePages(show, database, places, settings.title, settings.web.url).pages(),
             *AreaPages(show, database, places).pages(),
             *ReportPages(show, parts.reporting, settings.reports.hour).pages(),
             *SetUpPages(

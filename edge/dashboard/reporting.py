@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from edge.clock import Clock
 from edge.dashboard.mail_queue import MailQueue
-from edge.dashboard.reports import FORMS, Period, Report, due, file_of, report_of
+from edge.dashboard.reports import FORMS, Period, Report, due, file_of, report_of, span_of
 from edge.errors import PrintingError
 from edge.files import replace_file
 from edge.storage import counts
@@ -129,10 +129,9 @@ class Reporting:
     def _make(self, period: Period, last: date, at: str) -> Kept:
         with self._database.reading() as connection:
             register = self._places.all(connection)
-            report = report_of(
-                connection, register, self._deployment, period, last, at, self._address
-            )
-        self._write(report, self._folder)
+            span = span_of(period, last)
+            report = report_of(connection, register, self._deployment, span, at, self._address)
+        self._write(report, period, self._folder)
         with self._database.writing("note a report") as connection:
             connection.execute(
                 text("INSERT INTO report (period, last, made) VALUES (:period, :last, :made)"),
@@ -141,10 +140,10 @@ class Reporting:
         log.info("made the %s report of %s", period, last)
         return Kept(period, last, at, None, None, queued=False, waits=False, given_up=False)
 
-    def _write(self, report: Report, folder: Path) -> None:
+    def _write(self, report: Report, period: Period, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for form in FORMS:
-            name = _name(report.period, report.span.last, form)
+            name = _name(period, report.span.last, form)
             replace_file(folder / name, [file_of(report, form)], mode=0o640)
 
     def _deliver(self, report: Kept) -> None:

@@ -1,4 +1,4 @@
-"""The daily and the weekly report, as one page to print and as tables. Counts only.
+"""A report of a day, a week or any span of days, as one page to print and as tables. Counts only.
 
 Its words are those of the letter: which registered places scan "khi ra vào", by commune and by body
 in charge, so that nobody has to type numbers to report "kịp thời".
@@ -49,12 +49,12 @@ class Report:
     """A report's numbers."""
 
     deployment: str
-    period: Period
     made: datetime  #: local time
     address: str  #: of the pages, where each number opens to its rows; "" if not known
     communes: Coverage
     bodies: Coverage
-    #: Registered places without a scan in all of the last days, seven of them or two weeks.
+    #: Registered places without a scan in all of the last days, seven of them for a day, two weeks
+    #: for a week; of other spans none are named.
     idle: tuple[Place, ...]
 
     @property
@@ -62,28 +62,35 @@ class Report:
         """The days it is about."""
         return self.communes.span
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its last day was over when it was made; otherwise nothing can be compared."""
+        return self.span.last < self.made.date()
+
+
+def span_of(period: Period, last: date) -> Span:
+    """The days that a report is about: *last*, or the seven days that end with it."""
+    return Span(last if period == "daily" else last - _SIX_DAYS, last)
+
 
 def report_of(
     connection: Connection,
     register: Mapping[str, Place],
     deployment: str,
-    period: Period,
-    last: date,
+    span: Span,
     now: str,
     address: str = "",
 ) -> Report:
-    """The report of the day *last*, or of the seven days that end with it."""
-    span = Span(last if period == "daily" else last - _SIX_DAYS, last)
+    """The report of the days *span*."""
 
     def by(grouping: Grouping) -> Coverage:
         return coverage(connection, register, span, grouping, "vi")
 
-    communes = by("commune")
-    week = counts.by_place(
-        connection, span.before.first if period == "weekly" else last - _SIX_DAYS, last
-    )
-    idle = tuple(covered.place for covered in communes.total.places if covered.place.id not in week)
-    return Report(deployment, period, local(now), address.rstrip("/"), communes, by("body"), idle)
+    communes, idle = by("commune"), tuple[Place, ...]()
+    if kind := _IDLE.get(span.days):
+        scanned = counts.by_place(connection, span.last - timedelta(kind.days - 1), span.last)
+        idle = tuple(one.place for one in communes.total.places if one.place.id not in scanned)
+    return Report(deployment, local(now), address.rstrip("/"), communes, by("body"), idle)
 
 
 def file_of(report: Report, form: str) -> bytes:
@@ -92,12 +99,27 @@ def file_of(report: Report, form: str) -> bytes:
         return _paper(report)
     out = io.BytesIO()
     header = (*HEADER, LINK_HEADER) if report.address else HEADER
-    title = _title(report).rpartition(" QR ")[2].capitalize()
+    title = _days(report.span).capitalize()
     write_table(out, "xlsx" if form == "xlsx" else "csv", header, _rows(report), title)
     return out.getvalue()
 
 
 _SIX_DAYS = timedelta(days=6)
+
+
+@dataclass(frozen=True)
+class _Idle:
+    """For how many days without a scan a place is named, and how that is said."""
+
+    days: int
+    words: str
+
+
+#: By how many days a report is about.
+_IDLE = {
+    1: _Idle(7, "Bảy ngày liền không có lượt nào"),
+    7: _Idle(14, "Hai tuần liền không có lượt nào"),
+}
 HEADER = (
     "Tỉnh",
     "Huyện",
@@ -199,8 +221,9 @@ def _paper(report: Report) -> bytes:
     for sentence in _named(report):
         paper.space(1)
         paper.text(sentence, 9.5)
-    _lines(paper, "Theo xã, phường, nơi kém nhất trước", report.communes, COMMUNES)
-    _lines(paper, "Theo cơ quan phụ trách, nơi kém nhất trước", report.bodies, BODIES)
+    over = report.is_over
+    _lines(paper, "Theo xã, phường, nơi kém nhất trước", report.communes, COMMUNES, over=over)
+    _lines(paper, "Theo cơ quan phụ trách, nơi kém nhất trước", report.bodies, BODIES, over=over)
     paper.space(1)
     paper.text(MEANINGS, 8, soft=True)
     if strangers := sum(count.all for count in report.communes.strangers.values()):
@@ -231,12 +254,7 @@ def _named(report: Report) -> Iterator[str]:
     for heading, found in (
         ("Không có tín hiệu", [one.place for one in places if one.state == "silent"]),
         ("Không phát sinh lượt quét", [one.place for one in places if one.state == "zero"]),
-        (
-            "Bảy ngày liền không có lượt nào"
-            if report.period == "daily"
-            else "Hai tuần liền không có lượt nào",
-            report.idle,
-        ),
+        (_IDLE[report.span.days].words if report.idle else "", report.idle),
     ):
         if found:
             yield f"{heading} ({_n(len(found))}): {_names(found, day)}."
@@ -254,7 +272,7 @@ def _names(places: Sequence[Place], day: date) -> str:
     return "; ".join(named)
 
 
-def _lines(paper: Paper, heading: str, found: Coverage, most: int) -> None:
+def _lines(paper: Paper, heading: str, found: Coverage, most: int, *, over: bool) -> None:
     paper.space(2)
     paper.text(heading, 10.5, bold=True)
     paper.table(
@@ -269,7 +287,7 @@ def _lines(paper: Paper, heading: str, found: Coverage, most: int) -> None:
             "Không rõ hướng",
             "So kỳ trước",
         ),
-        [_line(line) for line in found.lines[:most]],
+        [(*_line(line), _change(line) if over else "–") for line in found.lines[:most]],
         (36, 8, 7, 9, 9, 8, 8, 9, 9),
         ("L", *("R",) * 8),
         7.5,
@@ -292,7 +310,6 @@ def _line(line: Line) -> tuple[str, ...]:
         _n(line.count.into),
         _n(line.count.out),
         _n(line.count.both),
-        _change(line),
     )
 
 
@@ -303,10 +320,15 @@ def _cut(name: str) -> str:
 
 def _comparison(report: Report) -> str:
     total, before = report.communes.total, report.span.before
+    ratio = "" if total.ratio is None else f" Cứ 100 lượt vào có {100 * total.ratio:.0f} lượt ra."
+    if not report.is_over:
+        return (
+            f"Tổng {_n(total.count.all)} lượt quét đến {report.made:%H:%M}, ngày chưa hết nên chưa"
+            f" so với kỳ trước.{ratio}"
+        )
     days = _day(before.first)
     if before.days > 1:
         days += f" đến {_day(before.last)}"
-    ratio = "" if total.ratio is None else f" Cứ 100 lượt vào có {100 * total.ratio:.0f} lượt ra."
     change = ""
     if total.change is not None:
         word = "tăng" if total.change >= 0 else "giảm"
@@ -318,10 +340,15 @@ def _comparison(report: Report) -> str:
 
 
 def _title(report: Report) -> str:
-    span = report.span
-    if report.period == "daily":
-        return f"Báo cáo quét mã QR ngày {_day(span.last)}"
-    return f"Báo cáo quét mã QR tuần {_day(span.first)} - {_day(span.last)}"
+    return f"Báo cáo quét mã QR {_days(report.span)}"
+
+
+def _days(span: Span) -> str:
+    if span.days == 1:
+        return f"ngày {_day(span.last)}"
+    if span.days == 7 and span.first.isoweekday() == 1:
+        return f"tuần {_day(span.first)} - {_day(span.last)}"
+    return f"từ {_day(span.first)} đến {_day(span.last)}"
 
 
 def _change(line: Line) -> str:

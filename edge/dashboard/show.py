@@ -80,6 +80,18 @@ class Pages:
         """A page that only says something."""
         return self.page(ask, "message.html", status, title=title, text=text)
 
+    def busy(self, ask: Ask) -> Response:
+        """What somebody is told who asks for a file while another one is being made."""
+        return self.message(
+            ask,
+            ask.say("Hãy đợi một chút", "Wait a little"),
+            ask.say(
+                "Đang lập một tệp khác. Hãy thử lại sau một phút.",
+                "Another file is being made. Try again in a minute.",
+            ),
+            429,
+        )
+
     def _common(self, ask: Ask) -> dict[str, Any]:
         theme = ask.request.cookies.get(THEME_COOKIE, "")
         query = f"?{ask.request.url.query}" if ask.request.url.query else ""

@@ -148,7 +148,7 @@ class Deployment:
         alarms, now = self.parts.alarms, self.clock.now().at
         alarms.begin(Finding("unit-offline", "cua-1", OTHER_PLACE), now)
         alarms.begin(Finding("outbox-filling", "cong-2", OWN_PLACE, "80 %"), now)
-        alarms.acknowledge(2, "technician", now)
+        alarms.acknowledge([2], "technician", now)
         alarms.begin(Finding("place-silent", OTHER_PLACE, OTHER_PLACE), now)
         alarms.clear(3, now)
 

@@ -1,6 +1,7 @@
 """Alarms: what raises them, that they do not flap, who is told, and what a person does."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import datetime, time
@@ -271,7 +272,7 @@ def test_scans_that_stay_on_a_unit_that_is_connected_are_an_alarm(deployment: De
 def test_what_goes_on_after_it_was_closed_must_last_again(ground: Ground) -> None:
     ground.pass_by(150, clock="none")
     (alarm,) = [alarm for alarm in ground.alarms.open() if alarm.kind == "clock-wrong"]
-    ground.alarms.close(alarm.number, "lan", "đã gọi", ground.deployment.clock.now().at)
+    ground.alarms.close([alarm.number], "lan", "đã gọi", ground.deployment.clock.now().at)
     ground.pass_by(90, clock="none")
     assert ground.kinds() == []
 
@@ -427,6 +428,32 @@ def test_a_person_takes_an_alarm_and_closes_it_with_a_word(deployment: Deploymen
     past = client.get("/alarms?past=yes").text
     assert "&lt;b&gt;mất điện" in past
     assert [alarm.subject for alarm in alarms.open()] == ["cua-1"]
+
+
+def test_after_an_outage_all_that_were_shown_are_taken_and_closed_at_once(
+    deployment: Deployment,
+) -> None:
+    alarms, now = Alarms(deployment.database), deployment.clock.now().at
+    for number, place in enumerate((OWN_PLACE, OWN_PLACE, OTHER_PLACE, OWN_PLACE), start=1):
+        alarms.begin(Finding("unit-offline", f"u-{number}", place), now)
+    client = deployment.client("manager")
+    page = client.get("/alarms").text
+    assert "Tôi xử lý cả 3 cảnh báo mới" in page
+    (newest,) = re.findall(r'name="newest" value="(\d+)"', page)
+    form = {"token": token_in(page), "newest": newest}
+    alarms.begin(Finding("unit-offline", "u-5", OWN_PLACE), now)
+
+    client.post("/alarms", data=form | {"do": "acknowledge"})
+    for number in (1, 3, 4):
+        alarms.clear(number, now)
+    assert "Đóng cả 2 cảnh báo đã hết" in client.get("/alarms").text
+    client.post("/alarms", data=form | {"do": "close-over"})
+
+    # Not what is elsewhere, nor what nobody has seen, nor what lasts.
+    left = {alarm.subject: alarm.acknowledger for alarm in alarms.open()}
+    assert left == {"u-2": "manager", "u-3": None, "u-5": None}
+    assert {alarm.closer for alarm in alarms.past()} == {"manager"}
+    assert "Tôi xử lý cả" not in client.get("/alarms").text
 
 
 def test_every_kind_has_its_words_in_both_languages() -> None:

@@ -29,6 +29,10 @@ def test_an_operator_is_led_from_an_empty_store_to_the_first_scan(tmp_path: Path
     set_up = client.get("/set-up").text
     assert 'id="upload"' in set_up
     assert "Danh mục chưa có điểm nào." in set_up
+    assert "Chưa có thiết bị nào." in deployment.client("technician").get("/units").text
+    # Who cannot hand one in is not sent there.
+    department = deployment.client("department").get("/coverage").text
+    assert "Người vận hành hệ thống nhập danh mục." in department
     assert "lập lúc 6 giờ sáng" in client.get("/reports").text
 
     deployment.add_register()

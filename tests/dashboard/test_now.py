@@ -55,7 +55,7 @@ def test_alarms_that_nobody_handles_stand_above_all_for_those_whom_they_concern(
         return re.findall(r"chưa ai xử lý: (\d+)", deployment.client(role).get("/").text)
 
     assert (told("operator"), told("manager"), told("department")) == (["3"], ["1"], [])
-    alarms.acknowledge(1, "manager", now)
+    alarms.acknowledge([1], "manager", now)
     alarms.clear(2, now)
     assert (told("operator"), told("manager")) == (["1"], [])
 

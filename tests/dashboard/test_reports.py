@@ -1,8 +1,10 @@
 """Reports: made when due, once; what is in them; delivered by mail and into a folder."""
 
 import io
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 from pypdf import PdfReader
 from sqlalchemy import text
 
+from edge.dashboard.coverage import Span
 from edge.dashboard.mail import Mailer, MailSettings
 from edge.dashboard.mail_queue import MailQueue
 from edge.dashboard.reporting import Reporting, ReportSettings
-from edge.dashboard.reports import due, file_of, report_of
+from edge.dashboard.reports import due, file_of, report_of, span_of
 from edge.errors import ConfigError, PrintingError
 from edge.printing import Paper
 from edge.register import AdminArea, Place, Register
@@ -23,6 +26,8 @@ from tests.dashboard.inbox import Inbox, mail_server
 from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
 
 DAY = date(2021, 7, 2)
+#: At six in Viet Nam, when the report of that day is made.
+MORNING_AFTER = "2021-07-02T23:00:00.000Z"
 
 
 @pytest.fixture
@@ -44,8 +49,8 @@ def reporting(deployment: Deployment, folder: Path, **more: Any) -> Reporting:
 def files(deployment: Deployment, form: str, last: date = DAY) -> bytes:
     with deployment.database.reading() as connection:
         register = Places().all(connection)
-        now = deployment.clock.now().at
-        return file_of(report_of(connection, register, "Sở Mẫu", "daily", last, now), form)
+        report = report_of(connection, register, "Sở Mẫu", Span(last, last), MORNING_AFTER)
+        return file_of(report, form)
 
 
 def words(pdf: bytes) -> str:
@@ -105,10 +110,47 @@ def test_the_page_names_the_places_that_do_not_scan_and_can_be_signed(
         assert part in daily, part
     with deployment.database.reading() as connection:
         register = Places().all(connection)
-        now = deployment.clock.now().at
-        weekly = report_of(connection, register, "Sở Mẫu", "weekly", DAY, now)
+        week = span_of("weekly", DAY)
+        weekly = report_of(connection, register, "Sở Mẫu", week, MORNING_AFTER)
     assert [place.id for place in weekly.idle] == ["xe-81b-01234"]
     assert "Hai tuần liền không có lượt nào (1)" in words(file_of(weekly, "pdf"))
+
+
+def test_the_report_of_any_days_is_made_from_the_page_that_shows_them(
+    deployment: Deployment,
+) -> None:
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=4, day=date(2021, 6, 24))
+    deployment.add_scans(OWN_PLACE, "cong-1", ins=8, day=date(2021, 7, 1))
+    client = deployment.client("department")
+
+    def text_of(days: str) -> str:
+        page = client.get(f"/coverage?{days}").text
+        (link,) = re.findall(r'href="(/coverage/pdf[^"]*)"', page)
+        return words(client.get(unescape(link)).content)
+
+    fortnight = text_of("first=2021-06-18&last=2021-07-01")
+    assert "Báo cáo quét mã QR từ 18/06/2021 đến 01/07/2021" in fortnight
+    assert "Tổng 12 lượt quét so với kỳ trước (04/06/2021 đến 17/06/2021: 0 lượt)" in fortnight
+    assert "liền không có lượt nào" not in fortnight
+    week = text_of("period=week&last=2021-07-01")
+    assert "Báo cáo quét mã QR từ 25/06/2021 đến 01/07/2021" in week
+    assert "Tổng 8 lượt quét, tăng 100 % so với kỳ trước" in week
+    assert "Hai tuần liền không có lượt nào" in week
+    monday_to_sunday = text_of("first=2021-06-21&last=2021-06-27")
+    assert "Báo cáo quét mã QR tuần 21/06/2021 - 27/06/2021" in monday_to_sunday
+    # Nothing is compared with a day that is not over.
+    today = text_of("last=2021-07-02")
+    assert "Tổng 0 lượt quét đến 08:46, ngày chưa hết" in today
+    assert "-100 %" not in today
+
+    answer = client.get("/coverage/csv?first=2021-06-18&last=2021-07-01")
+    assert (
+        'filename="bao-cao-2021-06-18-den-2021-07-01.csv"' in answer.headers["content-disposition"]
+    )
+    rows = {row[4]: row for row in read_table(io.BytesIO(answer.content), "r.csv")}
+    assert rows[OWN_PLACE][8] == "12"
+    assert client.get("/coverage/doc").status_code == 404
+    assert deployment.client("manager").get("/coverage/pdf").status_code == 403
 
 
 def test_a_report_links_to_the_rows_behind_its_numbers(deployment: Deployment) -> None:
@@ -119,8 +161,7 @@ def test_a_report_links_to_the_rows_behind_its_numbers(deployment: Deployment) -
             connection,
             register,
             "Sở Mẫu",
-            "weekly",
-            DAY,
+            span_of("weekly", DAY),
             deployment.clock.now().at,
             "https://quet-ma.example.invalid/",
         )

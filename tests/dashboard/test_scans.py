@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from edge.dashboard.local_time import HO_CHI_MINH, local_day
 from edge.dashboard.pages import scans as scan_pages
 from edge.storage.rows import Report, StoredScan
 from edge.storage.storage import Storage
-from edge.tables import write_table
+from edge.tables import read_table, write_table
 from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
 from tests.fakes import a_health, a_scan
 from tests.storage.parts import expire
@@ -184,6 +184,36 @@ def test_a_file_has_all_rows_and_no_cell_that_acts(deployment: Deployment) -> No
         "/scans/csv?place=%0d",
     ):
         assert client.get(bad).status_code == 404, bad
+
+
+def test_a_manager_downloads_the_counts_of_a_month_by_day(deployment: Deployment) -> None:
+    for back, ins in ((0, 3), (1, 5), (8, 4)):
+        deployment.add_scans(
+            OWN_PLACE, "cong-1", ins=ins, outs=1, day=date(2021, 7, 2) - timedelta(days=back)
+        )
+    client = deployment.client("manager")
+    page = client.get(f"/places/{OWN_PLACE}").text
+    links = {unescape(link) for link in re.findall(rf'href="(/places/{OWN_PLACE}/[^"]+)"', page)}
+
+    for link in links:
+        answer = client.get(link)
+        form = link.partition("?")[0].rpartition("/")[2]
+        name = f'filename="luot-theo-ngay-{OWN_PLACE}-2021-07-02.{form}"'
+        assert name in answer.headers["content-disposition"]
+        header, *rows = read_table(io.BytesIO(answer.content), f"r.{form}")
+        assert header[1:4] == ["Ngày", "Thứ", "Lượt vào"]
+        assert len(rows) == 28
+        assert rows[-1][1:] == ["2021-07-02", "Thứ Sáu", "3", "1", "0", "4", "0"]
+        assert rows[-2][1:] == ["2021-07-01", "Thứ Năm", "5", "1", "0", "6", "5"]
+
+    assert len(links) == 2
+    for path, status in (
+        (f"/places/{OTHER_PLACE}/csv", 403),
+        (f"/places/{OWN_PLACE}/pdf", 404),
+        ("/places/khong-co/csv", 403),
+    ):
+        assert client.get(path).status_code == status, path
+    assert deployment.client("operator").get("/places/khong-co/csv").status_code == 404
 
 
 def test_too_many_for_a_file_are_refused_before_they_are_read(

@@ -31,6 +31,7 @@ class AlarmPages:
         """Their routes."""
         return [
             Page("/alarms", self._list, "see alarms"),
+            Page("/alarms", self._change_many, "see alarms", ("POST",)),
             Page("/alarms/{number}", self._change, "see alarms", ("POST",)),
         ]
 
@@ -48,6 +49,9 @@ class AlarmPages:
             "alarms",
             alarms=alarms[:SHOWN],
             total=len(alarms),
+            newest=max((alarm.number for alarm in alarms), default=0),
+            new=sum(_step(alarm) == NEW for alarm in alarms),
+            over=sum(_step(alarm) == OVER for alarm in alarms),
             past=past,
             raise_after_s=self._settings.raise_after_s,
             names=NAMES,
@@ -55,9 +59,24 @@ class AlarmPages:
             place_names={name: place.name for name, place in register.items()},
         )
 
+    def _change_many(self, ask: Ask) -> Response:
+        """Take all new ones, or close all that are over: of those that the page had shown."""
+        viewer, newest = ask.person(), _number(ask.field("newest"))
+        alarms = [
+            alarm
+            for alarm in self._alarms.open()
+            if alarm.number <= newest and viewer.sees(alarm.place)
+        ]
+        if ask.field("do") == "close-over":
+            over = [alarm.number for alarm in alarms if _step(alarm) == OVER]
+            self._alarms.close(over, viewer.name, "", ask.now)
+        else:
+            new = [alarm.number for alarm in alarms if _step(alarm) == NEW]
+            self._alarms.acknowledge(new, viewer.name, ask.now)
+        return RedirectResponse("/alarms", 303)
+
     def _change(self, ask: Ask) -> Response:
-        asked = ask.path("number")
-        number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 16 else 0
+        number = _number(ask.path("number"))
         alarm = next((alarm for alarm in self._alarms.open() if alarm.number == number), None)
         if alarm is None:
             raise NotThere
@@ -66,14 +85,22 @@ class AlarmPages:
             raise NotAllowed
         if ask.field("do") == "close":
             note = ask.field("note").strip()[:NOTE_CHARACTERS]
-            self._alarms.close(number, viewer.name, note, ask.now)
+            self._alarms.close([number], viewer.name, note, ask.now)
         else:
-            self._alarms.acknowledge(number, viewer.name, ask.now)
+            self._alarms.acknowledge([number], viewer.name, ask.now)
         return RedirectResponse("/alarms", 303)
 
 
+#: How far an alarm has come, in the order of the page.
+NEW, TAKEN, OVER = range(3)
+
+
 def _step(alarm: Alarm) -> int:
-    """How far it has come: what waits for somebody stands before what is seen to, or over."""
+    """What waits for somebody stands before what is seen to, or over."""
     if alarm.cleared is not None:
-        return 2
-    return 1 if alarm.acknowledged is not None else 0
+        return OVER
+    return TAKEN if alarm.acknowledged is not None else NEW
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

@@ -1,6 +1,7 @@
 """*Coverage*: the letter's report, and the places behind each of its numbers."""
 
 from datetime import timedelta
+from threading import Lock
 
 from starlette.responses import Response
 
@@ -16,8 +17,11 @@ from edge.dashboard.coverage import (
 )
 from edge.dashboard.local_time import local_day
 from edge.dashboard.pages.place import day_asked
+from edge.dashboard.pages.reports import file_answer
+from edge.dashboard.reports import FORMS, file_of, report_of
 from edge.dashboard.show import Pages
 from edge.dashboard.web import Ask, NotThere, Page
+from edge.errors import PrintingError
 from edge.storage import counts
 from edge.storage.counts import Count
 from edge.storage.database import Database
@@ -32,14 +36,20 @@ DAYS_DRAWN = 28
 class CoveragePages:
     """The report and the places behind it."""
 
-    def __init__(self, show: Pages, database: Database, places: Places) -> None:
+    def __init__(
+        self, show: Pages, database: Database, places: Places, title: str, address: str
+    ) -> None:
+        """*title*: the deployment's name; *address*: of the pages, "" if not known."""
         self._show, self._database, self._places = show, database, places
+        self._title, self._address = title, address
+        self._one_file = Lock()
 
     def pages(self) -> list[Page]:
         """Their routes."""
         return [
             Page("/coverage", self._report, "see coverage"),
             Page("/coverage/places", self._behind, "see coverage"),
+            Page("/coverage/{form}", self._file, "see coverage"),
         ]
 
     def _report(self, ask: Ask) -> Response:
@@ -61,6 +71,7 @@ class CoveragePages:
             today=local_day(ask.now),
             yesterday=local_day(ask.now) - timedelta(days=1),
             query=_query(ask, span, by),
+            forms=FORMS,
             strangers=strangers[:SHOWN_STRANGERS],
             more_strangers=len(strangers) > SHOWN_STRANGERS,
             strangers_count=sum(count.all for _, count in strangers),
@@ -92,19 +103,42 @@ class CoveragePages:
             query=_query(ask, span, by),
         )
 
+    def _file(self, ask: Ask) -> Response:
+        """The report of the days that are looked at, as those that are made by themselves."""
+        form, span = ask.path("form"), _span(ask)
+        if form not in FORMS:
+            raise NotThere
+        if not self._one_file.acquire(blocking=False):
+            return self._show.busy(ask)
+        try:
+            with self._database.reading() as connection:
+                register = self._places.all(connection)
+                report = report_of(connection, register, self._title, span, ask.now, self._address)
+            content = file_of(report, form)
+        except PrintingError as err:
+            problem = ask.say("Không lập được tệp", "The file cannot be made")
+            return self._show.message(ask, problem, str(err), 503)
+        finally:
+            self._one_file.release()
+        return file_answer(content, form, f"bao-cao-{span.first}-den-{span.last}.{form}")
+
     def _ask(self, ask: Ask) -> tuple[Span, Grouping, Coverage]:
-        today = local_day(ask.now)
-        last = day_asked(ask, "last", today)
-        first = min(day_asked(ask, "first", last), last)
-        if ask.query("period") == "week":
-            first = last - timedelta(days=6)
-        span = Span(max(first, last - timedelta(days=365)), last)
+        span = _span(ask)
         by = next((one for one in GROUPINGS if one == ask.query("by")), GROUPINGS[0])
         if by == "district" and not has_districts(span):
             by = "commune"
         with self._database.reading() as connection:
             register = self._places.all(connection)
             return span, by, coverage(connection, register, span, by, ask.language)
+
+
+def _span(ask: Ask) -> Span:
+    """The days that are asked for, a year at most."""
+    last = day_asked(ask, "last", local_day(ask.now))
+    first = min(day_asked(ask, "first", last), last)
+    if ask.query("period") == "week":
+        first = last - timedelta(days=6)
+    return Span(max(first, last - timedelta(days=365)), last)
 
 
 def _query(ask: Ask, span: Span, by: Grouping) -> dict[str, str]:

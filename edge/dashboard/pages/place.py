@@ -1,8 +1,10 @@
 """*Place*: in and out by quarter of an hour and by day, the busiest hours, last week, the units."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Literal, cast
 
 from sqlalchemy import Connection
 from starlette.responses import Response
@@ -11,6 +13,7 @@ from edge.dashboard.charts import chart
 from edge.dashboard.condition import AWAY, condition_of_place
 from edge.dashboard.coverage import area_name
 from edge.dashboard.local_time import local, local_day
+from edge.dashboard.pages.reports import file_answer
 from edge.dashboard.pages.units import UnitLine
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.show import Pages
@@ -24,6 +27,7 @@ from edge.storage.fleet import FleetUnit
 from edge.storage.places import Places
 from edge.storage.scan_list import moment_of
 from edge.storage.stops import StopRow, stops_of
+from edge.tables import Cell, write_table
 
 #: How many days are shown together, and over how many the busiest hours are sought.
 DAYS = 28
@@ -51,8 +55,11 @@ class PlacePages:
         self._quiet_after_s = settings.quiet_after_min * 60
 
     def pages(self) -> list[Page]:
-        """Its route."""
-        return [Page("/places/{place}", self._place, "see places")]
+        """Its routes."""
+        return [
+            Page("/places/{place}", self._place, "see places"),
+            Page("/places/{place}/{form}", self._file, "see places"),
+        ]
 
     def _place(self, ask: Ask) -> Response:
         name = ask.path("place")
@@ -125,6 +132,28 @@ class PlacePages:
             away=AWAY,
         )
 
+    def _file(self, ask: Ask) -> Response:
+        """The counts of each day that the page shows, as a table to keep or to pass on."""
+        name, form = ask.path("place"), ask.path("form")
+        if not ask.person().sees(name):
+            raise NotAllowed
+        if form not in ("csv", "xlsx"):
+            raise NotThere
+        last = day_asked(ask, "day", local_day(ask.now))
+        first = last - timedelta(days=DAYS - 1)
+        with self._database.reading() as connection:
+            place = self._places.all(connection).get(name)
+            days = counts.by_day(connection, first - timedelta(days=7), last, [name])
+        if place is None and not days:
+            # What is no place becomes part of no file's name.
+            raise NotThere
+        out, title = io.BytesIO(), place.name if place is not None else name
+        span = [first + timedelta(days=number) for number in range(DAYS)]
+        header = [ask.say(vi, en) for vi, en in COLUMNS]
+        rows = (_cells(ask, title, day, days) for day in span)
+        write_table(out, cast(Literal["csv", "xlsx"], form), header, rows, title)
+        return file_answer(out.getvalue(), form, f"luot-theo-ngay-{name}-{last}.{form}")
+
     def _stops(self, connection: Connection, unit: FleetUnit, day: date) -> list[StopRow]:
         """Where *unit* stood on the local *day*, since it came to its place."""
         since = at_place_since(connection, unit.unit, unit.place)
@@ -132,6 +161,43 @@ class PlacePages:
             return []
         begins, ends = moment_of(day, 0), moment_of(day, counts.QUARTERS)
         return stops_of(self._database, connection, unit.unit, STOPS, max(since, begins), ends)
+
+
+#: The columns of a file.
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("Địa điểm", "Place"),
+    ("Ngày", "Day"),
+    ("Thứ", "Weekday"),
+    ("Lượt vào", "In"),
+    ("Lượt ra", "Out"),
+    ("Lượt không rõ hướng", "Either way"),
+    ("Tổng", "All"),
+    ("Tổng cùng ngày tuần trước", "All, the week before"),
+)
+WEEKDAYS: tuple[tuple[str, str], ...] = (
+    ("Thứ Hai", "Monday"),
+    ("Thứ Ba", "Tuesday"),
+    ("Thứ Tư", "Wednesday"),
+    ("Thứ Năm", "Thursday"),
+    ("Thứ Sáu", "Friday"),
+    ("Thứ Bảy", "Saturday"),
+    ("Chủ Nhật", "Sunday"),
+)
+
+
+def _cells(ask: Ask, title: str, day: date, days: Mapping[date, Count]) -> tuple[Cell, ...]:
+    count, before = days.get(day, Count()), days.get(day - timedelta(days=7), Count())
+    weekday = ask.say(*WEEKDAYS[day.weekday()])
+    return (
+        title,
+        day.isoformat(),
+        weekday,
+        count.into,
+        count.out,
+        count.both,
+        count.all,
+        before.all,
+    )
 
 
 def busiest(hours: Sequence[Count], most: int = 3) -> list[Hour]:

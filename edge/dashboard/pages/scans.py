@@ -156,15 +156,7 @@ class ScanPages:
                 400,
             )
         if not self._one_file.acquire(blocking=False):
-            return self._show.message(
-                ask,
-                ask.say("Hãy đợi một chút", "Wait a little"),
-                ask.say(
-                    "Đang lập một tệp khác. Hãy thử lại sau một phút.",
-                    "Another file is being made. Try again in a minute.",
-                ),
-                429,
-            )
+            return self._show.busy(ask)
         try:
             return self._made(ask, asked, form, register)
         finally:
