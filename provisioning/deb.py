@@ -111,6 +111,7 @@ CENTRE = Contents(
         "edge-dashboard": "edge.dashboard",
         "edge-enrol": "edge.enrolment",
         "edge-provision": "edge.provision",
+        "edge-simulate": "edge.simulate",
         "edge-trace": "edge.tracing",
     },
     units=(
@@ -318,11 +319,11 @@ def _copy_ours(contents: Contents, tree: Path, version: str) -> None:
         (PARTS / contents.name / "sysusers.conf", "usr/lib/sysusers.d", f"{contents.name}.conf"),
         *((ROOT / "systemd" / name, "usr/lib/systemd/system", "") for name in contents.units),
         *((ROOT / path, folder, "") for path, folder in contents.further.items()),
-        *((ROOT / name, contents.documents, "") for name in ("README.md", "CHANGELOG.md")),
-        *((ROOT / f"config/{name}.toml", contents.documents, "") for name in contents.settings),
     ):
         (tree / folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, tree / folder / (name or source.name))
+    writer = [sys.executable, str(ROOT / "provisioning/documents.py")]
+    subprocess.run([*writer, str(tree / contents.documents), *contents.settings], check=True)
     (tree / "usr/bin").mkdir(parents=True)
     for command, module in contents.commands.items():
         text = LAUNCHER.format(private=contents.private, module=module)

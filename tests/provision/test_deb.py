@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,39 @@ def test_what_make_run_installs_is_all_that_the_demonstration_needs() -> None:
     there = (ROOT / "provisioning/run.lock").read_text().splitlines()
 
     assert needed <= {line.partition(" ")[0] for line in there}
+
+
+@pytest.mark.parametrize("package", ["SCANNER", "CENTRE"])
+def test_every_link_in_a_packages_documents_leads_to_something(
+    package: str, tmp_path: Path
+) -> None:
+    contents = runpy.run_path(str(ROOT / "provisioning" / "deb.py"))[package]
+    documents = ROOT / "provisioning/documents.py"
+    subprocess.run([sys.executable, documents, tmp_path, *contents.settings], check=True)
+
+    followed = 0
+    for page in tmp_path.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for goal in re.findall(r"\]\(([^)]+)\)", text):
+            path, _, part = goal.partition("#")
+            if "://" in goal:
+                continue
+            target = page.parent / path if path else page
+            assert target.is_file(), f"{page}: {goal}"
+            followed += 1
+            if part:
+                heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+                assert part in anchors, f"{page}: {goal}"
+    assert followed > 60
+    for unit in contents.units:
+        named = re.findall(
+            rf"^Documentation=file:/usr/share/doc/{contents.name}/(.*)$",
+            (ROOT / "systemd" / unit).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+        assert all((tmp_path / one).is_file() for one in named)
+    services = {unit for unit in contents.units if unit.endswith(".service")}
+    texts = [(ROOT / "systemd" / unit).read_text(encoding="utf-8") for unit in services]
+    other = "edge-centre" if contents.name == "edge-scanner" else "edge-scanner"
+    assert not [text for text in texts if f"/usr/share/doc/{other}" in text]
