@@ -32,8 +32,8 @@ class Beat(Struct, frozen=True, kw_only=True):
     pid: int = 0
     #: Since the start.
     frames: int = 0
-    #: Scans that wait in the outbox.
-    pending: int = 0
+    #: To the broker, when this was written; None of a version that does not tell.
+    connected: bool | None = None
 
 
 class Pulse:
@@ -48,22 +48,24 @@ class Pulse:
         self._frames = 0
         self._next = 0.0
 
-    def start(self, pending: int) -> None:
-        """All is open, and *pending* scans wait; a frame is still to come."""
-        self._tell(pending)
+    def start(self) -> None:
+        """All is open; a frame is still to come, and so may the broker."""
+        self._tell(connected=False)
 
-    def frame(self, pending: int) -> None:
-        """A frame was read, and *pending* scans wait."""
+    def frame(self, *, connected: bool) -> None:
+        """A frame was read; *connected*: whether there is the broker."""
         self._frames += 1
         now = self._clock.monotonic()
         if now >= self._next:
             self._next = now + EVERY_S
-            self._tell(pending)
+            self._tell(connected=connected)
 
-    def _tell(self, pending: int) -> None:
+    def _tell(self, *, connected: bool) -> None:
         if self._folder is None:
             return
-        beat = Beat(software=self._software, pid=os.getpid(), frames=self._frames, pending=pending)
+        beat = Beat(
+            software=self._software, pid=os.getpid(), frames=self._frames, connected=connected
+        )
         path = self._folder / PULSE.name
         # Not synced: it is in memory, and of this run.
         new = path.with_name(f"{path.name}.new")
@@ -77,11 +79,19 @@ class Pulse:
 
 def is_scanning(path: Path = PULSE) -> bool:
     """Whether the process that *path* tells of had a frame just now."""
+    return _is_fresh(path) and read_pulse(path).frames > 0
+
+
+def is_connected(path: Path = PULSE) -> bool:
+    """Whether the process that *path* tells of is connected to its broker now."""
+    return is_scanning(path) and read_pulse(path).connected is True
+
+
+def _is_fresh(path: Path) -> bool:
     try:
-        age_s = time.time() - path.stat().st_mtime
+        return time.time() - path.stat().st_mtime <= FRESH_S
     except OSError:
         return False
-    return read_pulse(path).frames > 0 and age_s <= FRESH_S
 
 
 def read_pulse(path: Path) -> Beat:

@@ -283,7 +283,7 @@ def _scan(unit: _Unit, publishing: _Publishing, meter: HealthMeter, notifier: No
     scanner = _scanner(unit, camera, pipeline, publishing, meter)
     window = _setup_window(unit, camera, pipeline, scanner, meter)
     pulse = Pulse(__version__, unit.clock)
-    pulse.start(outbox.pending)
+    pulse.start()
     notifier.ready()
     unit.indicator.rest(scanner.resting)
     try:
@@ -291,7 +291,7 @@ def _scan(unit: _Unit, publishing: _Publishing, meter: HealthMeter, notifier: No
             while watchdog.goes_on():
                 if not window.step():
                     scanner.step()
-                pulse.frame(outbox.pending)
+                pulse.frame(connected=publishing.publisher.connected)
                 watchdog.feed()
     except EndOfFrames as err:
         log.info("%s", err)

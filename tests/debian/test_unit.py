@@ -46,7 +46,7 @@ with open("/run/edge-scanner/clock.new", "w") as file:
     json.dump({"boot": boot, "offset_ms": round(began * 1000)}, file)
 os.rename("/run/edge-scanner/clock.new", "/run/edge-scanner/clock")
 """
-GOOD, LATER, BROKEN = "9.0.0", "9.1.0", "9.2.0"
+GOOD, MUTE, LATER, BROKEN = "9.0.0", "9.0.5", "9.1.0", "9.2.0"
 SETTINGS = """
 [camera]
 source = "sample"
@@ -69,6 +69,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     software = folder / "tree/usr/lib/edge-scanner/edge"
     for version in (GOOD, LATER):
         repack(folder, now, version)
+    client = software / "mqtt_client.py"
+    whole = client.read_text()
+    never = 'def _never(self: Client) -> None:\n    raise OSError("a fault of this version")'
+    client.write_text(f"{whole}\n\n{never}\n\n\nClient.connect = _never\n")
+    repack(folder, now, MUTE)
+    client.write_text(whole)
     # As if somebody had tried it on a laptop alone.
     with (software / "scanner/service.py").open("a") as source:
         source.write('\nraise SystemExit("there is no such camera on a unit")\n')
@@ -398,6 +404,9 @@ def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
     pid = goes_on(machine, centre, pid)
     centre.until_told(GOOD, "installed")
 
+    if "EDGE_DEBIAN" in os.environ:
+        pid = is_taken_back_for_its_broker(machine, centre, office, pid)
+
     # What does not scan is taken back, and not tried again.
     office.release(BROKEN, "--units", "cho-1-a")
     update(machine)
@@ -434,6 +443,28 @@ def is_updated(machine: Machine, centre: Centre, later: Path, pid: int) -> int:
     assert not (machine.root / "etc/systemd/system" / TRIAL).exists()
     assert not (machine.root / "var/lib/edge-update/guard").exists()
     return goes_on(machine, centre, 0)
+
+
+def is_taken_back_for_its_broker(
+    machine: Machine, centre: Centre, office: "Office", pid: int
+) -> int:
+    """What scans and never connects is taken back, as the version before connects again."""
+    judge = machine.root / "usr/lib/edge-scanner/edge/scanner/update/trial.py"
+    shorter = judge.read_text().replace("BROKER_S = 300.0", "BROKER_S = 30.0")
+    assert shorter != judge.read_text()
+    judge.write_text(shorter)
+    office.release(MUTE, "--units", "cho-1-a")
+
+    update(machine)
+    until_ended(machine)
+
+    back = outcome(machine)
+    assert (back["version"], back["state"]) == (MUTE, "rolled_back"), back
+    assert back["reason"].endswith(f"{GOOD} has one again"), back
+    assert MUTE in state(machine)["failed"]
+    assert installed(machine) == GOOD
+    centre.until_told(MUTE, "rolled_back")
+    return goes_on(machine, centre, pid)
 
 
 class Office:

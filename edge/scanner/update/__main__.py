@@ -11,7 +11,7 @@ from edge import cli, config
 from edge.clock import SystemClock
 from edge.scanner.desired import signed_wish, with_wished
 from edge.scanner.machine import read_machine
-from edge.scanner.pulse import is_scanning
+from edge.scanner.pulse import is_connected, is_scanning
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import SETTINGS, UPDATES_KEY
 from edge.scanner.update.apt import installed_version
@@ -63,6 +63,7 @@ def _decide() -> int:
         SystemClock(),
         machine=lambda: read_machine(FOLDER),
         scans=is_scanning,
+        connected=is_connected,
     )
     if decision.make():
         subprocess.run(["systemctl", "daemon-reload"], check=True)

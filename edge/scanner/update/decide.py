@@ -54,11 +54,12 @@ class Decision:
         clock: Clock,
         machine: Callable[[], Machine],
         scans: Callable[[], bool],
+        connected: Callable[[], bool],
         installed: Callable[[], str] = installed_version,
         root: Path = Path("/"),
         status: Path = STATUS,
     ) -> None:
-        """*scans*: whether the version *installed* has frames now.
+        """*scans*, *connected*: whether the version *installed* has frames, and its broker, now.
 
         *root*, and *status*, what dpkg keeps, are for tests.
         """
@@ -68,6 +69,7 @@ class Decision:
         self._clock = clock
         self._machine = machine
         self._scans = scans
+        self._connected = connected
         self._installed = installed
         self._root = root
         self._status = status
@@ -182,6 +184,8 @@ class Decision:
         record.phase, record.version, record.before = "installing", chosen.version, before
         record.boot, record.starts, record.reason = now.boot, 0, ""
         record.needs_frames = self._scans()
+        record.needs_broker = self._connected() and record.unsure != chosen.version
+        record.lacks_broker = False
         self._file.write(record)
         log.info("putting %s in place of %s", chosen.version, before)
 

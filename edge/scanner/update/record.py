@@ -22,7 +22,7 @@ STATE = "state.json"
 MOST_FAILED = 20
 _REASON = 300
 
-Phase = Literal["idle", "installing", "trial", "back"]
+Phase = Literal["idle", "installing", "trial", "back", "before"]
 Ended = Literal["waiting", "installed", "rolled_back", "failed"]
 
 
@@ -42,7 +42,8 @@ class Record(Struct, kw_only=True):
     """Where an update is, and how the last one ended."""
 
     #: "installing": packages are being put in place; "trial": it is looked whether the unit scans;
-    #: "back": the version of before is being put in place.
+    #: "back": the version of before is being put in place; "before": it is looked whether that one
+    #: has the broker which the new one lacked.
     phase: Phase = "idle"
     version: str = ""
     before: str = ""
@@ -52,6 +53,12 @@ class Record(Struct, kw_only=True):
     boot: str = ""
     #: The camera gave frames before, so it must afterwards.
     needs_frames: bool = True
+    #: It was connected to its broker before.
+    needs_broker: bool = False
+    #: The new version scans and lacks the broker alone, so the one before is looked at as well.
+    lacks_broker: bool = False
+    #: The version of which that did not tell: it is judged by frames alone the next time.
+    unsure: str = ""
     reason: str = ""
     #: Versions that did not reach scanning, and why; not taken again.
     failed: dict[str, str] = field(default_factory=dict)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: How long a version may take to scan, and for how long it must, with the same process.
 TRIAL_S, STEADY_S = 120.0, 15.0
+#: How long it may take to its broker, once it scans. A network is slower than a camera.
+BROKER_S = 300.0
 #: A service that ended by itself so often will not come up.
 MOST_ENDS = 3
 #: So often may the power, or whatever else, cut a trial short; then it is back to what was.
@@ -51,6 +53,8 @@ class Seen:
     pid: int = 0
     version: str = ""
     frames: int = 0
+    #: To its broker; None of a version that does not tell.
+    connected: bool | None = None
 
 
 class Busy(UpdateError):
@@ -108,12 +112,18 @@ class Trial:
         if record.phase == "trial":
             self._ready()
             why = self._judge()
-            if why:
+            if record.lacks_broker:
+                # Whose fault that is, is not known before the version of before was looked at.
+                self._turn_back(why, for_good=False)
+            elif why:
                 self._turn_back(why)
             else:
                 self._finish()
         if record.phase == "back":
             self._go_back()
+        if record.phase == "before":
+            self._ready()
+            self._compare()
         self._ready()
         self._machine.clean()
 
@@ -124,7 +134,7 @@ class Trial:
             # In one boot the scanner goes on with what is there until it is replaced.
             self._ready()
         record.boot = boot
-        if record.starts > MOST_STARTS and record.phase != "back":
+        if record.starts > MOST_STARTS and record.phase in ("installing", "trial"):
             # A night of power cuts says nothing of the version; two such trials may.
             again, record.cut = record.cut == record.version, record.version
             self._turn_back(f"it was cut short {record.starts - 1} times", for_good=again)
@@ -150,11 +160,15 @@ class Trial:
             self._file.write(record)
 
     def _judge(self) -> str:
-        """Why the new version is no good; "" if it scans."""
+        """Why the new version is no good; "" if it scans, with its broker where it had one before.
+
+        If it is for want of the broker alone, the record says so.
+        """
         record = self._record
         until = self._clock.monotonic() + TRIAL_S
         steady: Seen | None = None
         since = 0.0
+        give_up: float | None = None
         while True:
             seen, now = self._machine.seen(), self._clock.monotonic()
             if not (seen.active and seen.version == record.version):
@@ -164,8 +178,14 @@ class Trial:
             elif now - since >= STEADY_S and (
                 seen.frames > steady.frames or not record.needs_frames
             ):
-                log.info("%s scans", record.version)
-                return ""
+                if seen.connected is not False or not record.needs_broker:
+                    log.info("%s scans", record.version)
+                    return ""
+                give_up = now + BROKER_S if give_up is None else give_up
+                until = now + TRIAL_S
+                if now >= give_up:
+                    record.lacks_broker = True
+                    return f"it scans, but had no connection to its broker within {BROKER_S:.0f} s"
             if seen.ends >= MOST_ENDS:
                 return f"it ended by itself {seen.ends} times"
             if now >= until:
@@ -202,6 +222,7 @@ class Trial:
             shutil.rmtree(new, ignore_errors=True)
             rescue.rename(new)
             record.phase, record.version, record.reason = "installing", _version_in(new), ""
+            record.lacks_broker = False
             # As if begun before: what is in place is nothing to stay at while another dpkg works.
             record.starts = 2
             log.warning("cannot go back to %s: trying %s", record.before, record.version)
@@ -220,7 +241,27 @@ class Trial:
             self._tell("failed", f"{record.reason}; {why}" if record.reason else why)
             self._ready()
             raise UpdateError(why)
-        self._end("rolled_back", record.reason)
+        if record.lacks_broker:
+            record.phase = "before"
+            self._file.write(record)
+        else:
+            self._end("rolled_back", record.reason)
+
+    def _compare(self) -> None:
+        """Whether the version of before has the broker that the new one lacked."""
+        record = self._record
+        until = self._clock.monotonic() + BROKER_S
+        while self._clock.monotonic() < until:
+            seen = self._machine.seen()
+            if seen.active and seen.version == record.before and seen.connected:
+                why = f"{record.reason}; {record.before} has one again"
+                record.fail(record.version, why)
+                self._end("rolled_back", why)
+                return
+            self._pause(LOOK_S)
+        # A network or a broker that is away is no fault of the version.
+        record.unsure = record.version
+        self._end("rolled_back", f"{record.reason}; nor has {record.before}, so it is tried again")
 
     def _finish(self) -> None:
         """What is in place now is what is gone back to the next time."""
@@ -287,7 +328,7 @@ class UnitMachine:
         pulse = read_pulse(PULSE)
         active = said.get("ActiveState") == "active" and said.get("MainPID") == str(pulse.pid)
         ends = int(said.get("NRestarts") or 0)
-        return Seen(active, ends, pulse.pid, pulse.software, pulse.frames)
+        return Seen(active, ends, pulse.pid, pulse.software, pulse.frames, pulse.connected)
 
     def clean(self) -> None:
         """See Machine."""

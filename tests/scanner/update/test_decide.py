@@ -64,7 +64,7 @@ class Unit:
         status.touch()
         self.present = Present(installed="1.0", held="", failed={}, status=status)
         self.machine = HEALTHY
-        self.scans = True
+        self.scans = self.connected = True
         self.hours = self.url = ""
         self.released("1.0", EVERYBODY)
 
@@ -111,6 +111,7 @@ class Unit:
             self.clock,
             machine=lambda: self.machine,
             scans=lambda: self.scans,
+            connected=lambda: self.connected,
             installed=lambda: self.present.installed,
             root=self.root,
             status=self.present.status,
@@ -140,6 +141,8 @@ def test_a_new_version_is_prepared_with_its_way_back(unit: Unit) -> None:
 
     record = unit.record()
     assert (record.phase, record.version, record.before) == ("installing", "1.1", "1.0")
+    assert record.needs_frames
+    assert record.needs_broker
     assert [path.name for path in (unit.folder / NEW).iterdir()] == ["edge-scanner_1.1_all.deb"]
     assert held_version(unit.folder / HELD) == "1.0"
     # Of before, beside the package that will be replaced, and it runs at the next start.
@@ -147,6 +150,20 @@ def test_a_new_version_is_prepared_with_its_way_back(unit: Unit) -> None:
     assert (unit.root / OWN / TRIAL).is_file()
     assert (unit.root / OWN / "multi-user.target.wants" / TRIAL).is_symlink()
     assert not unit.decide()  # one at a time
+
+
+@pytest.mark.parametrize(("connected", "unsure"), [(False, ""), (True, "1.1")])
+def test_a_broker_is_wanted_only_where_it_was_there_and_can_tell_something(
+    unit: Unit, connected: bool, unsure: str
+) -> None:
+    unit.connected = connected
+    record_file(unit.folder).write(Record(unsure=unsure))
+    unit.released("1.1", EVERYBODY)
+    unit.fetch()
+
+    assert unit.decide()
+
+    assert not unit.record().needs_broker
 
 
 def test_without_its_own_package_there_is_no_update(unit: Unit) -> None:

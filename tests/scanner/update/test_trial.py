@@ -1,11 +1,13 @@
 """A trial ends with software that scans, whatever the new one is and whenever the power goes."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge.errors import UpdateError
+from edge.scanner.update import trial
 from edge.scanner.update.record import HELD, NEW, RESCUE, Record, record_file
 from edge.scanner.update.trial import MOST_STARTS, TRIAL_S, Busy, Seen, Trial
 from tests.fakes import FakeClock
@@ -29,6 +31,10 @@ class FakeUnit:
         #: Versions without frames.
         self.blind: set[str] = set()
         self.ending: set[str] = set()
+        #: After so long a version does nothing but end.
+        self.ends_after_s: dict[str, float] = {}
+        #: For how long after its start each version that tells it lacks its broker.
+        self.offline_s: dict[str, float] = {}
         self.refused = ""
         self.busy = False
         self.cleaned = 0
@@ -61,12 +67,16 @@ class FakeUnit:
         """See Machine."""
         self.step()
         for_s = self.clock.monotonic() - self.restarted_at
+        if for_s > self.ends_after_s.get(self.installed, math.inf):
+            return Seen(active=False, ends=3)
         if self.installed in self.ending:
             return Seen(active=False, ends=int(for_s / 3))
         if for_s < 5 or not self.whole or self.installed in self.broken:
             return Seen(active=False, ends=0)
         frames = 0 if self.installed in self.blind else int(for_s * 10)
-        return Seen(True, 0, pid=7, version=self.installed, frames=frames)
+        off_s = self.offline_s.get(self.installed)
+        connected = None if off_s is None else for_s >= off_s
+        return Seen(True, 0, 7, self.installed, frames, connected)
 
     def clean(self) -> None:
         """See Machine."""
@@ -156,6 +166,92 @@ def test_a_unit_that_saw_nothing_before_may_see_nothing_afterwards(bench: Bench)
     bench.go_on()
 
     assert bench.ended() == "installed"
+
+
+def had_its_broker(bench: Bench, **offline_s: float) -> None:
+    """It was connected before; *offline_s*: for how long OLD and GOOD are not after a start."""
+    record = bench.record()
+    record.needs_broker = True
+    record_file(bench.folder).write(record)
+    bench.unit.offline_s = {{"old": OLD, "good": GOOD}[name]: s for name, s in offline_s.items()}
+
+
+def test_a_version_that_scans_and_never_connects_is_taken_back_where_the_one_before_does(
+    bench: Bench,
+) -> None:
+    had_its_broker(bench, good=math.inf, old=20.0)
+
+    bench.go_on()
+
+    assert bench.ended() == "rolled_back"
+    assert bench.unit.installed == OLD
+    assert bench.held() == [OLD]
+    why = "it scans, but had no connection to its broker within 300 s; 1.0 has one again"
+    assert bench.record().failed == {GOOD: why}
+
+
+def test_a_network_that_is_down_is_no_versions_fault(bench: Bench) -> None:
+    had_its_broker(bench, good=math.inf, old=math.inf)
+
+    bench.go_on()
+
+    record = bench.record()
+    assert bench.ended() == "rolled_back"
+    assert bench.unit.installed == OLD
+    assert (record.failed, record.unsure) == ({}, GOOD)
+    assert record.last is not None
+    assert record.last.reason.endswith("; nor has 1.0, so it is tried again")
+
+
+@pytest.mark.parametrize("offline_s", [200.0, 299.0])
+def test_a_network_takes_longer_than_a_camera(bench: Bench, offline_s: float) -> None:
+    had_its_broker(bench, good=offline_s, old=0.0)
+
+    bench.go_on()
+
+    assert bench.ended() == "installed"
+
+
+def test_a_version_that_does_not_tell_of_its_broker_is_judged_by_frames(bench: Bench) -> None:
+    had_its_broker(bench, old=0.0)
+
+    bench.go_on()
+
+    assert bench.ended() == "installed"
+
+
+def test_without_a_broker_before_none_is_wanted_afterwards(bench: Bench) -> None:
+    bench.unit.offline_s = {GOOD: math.inf, OLD: math.inf}
+
+    bench.go_on()
+
+    assert bench.ended() == "installed"
+
+
+def test_what_ends_while_its_broker_is_waited_for_is_taken_back_for_that(bench: Bench) -> None:
+    had_its_broker(bench, good=math.inf, old=0.0)
+    bench.unit.ends_after_s[GOOD] = 150.0
+
+    bench.go_on()
+
+    assert bench.ended() == "rolled_back"
+    assert bench.record().failed == {GOOD: "it ended by itself 3 times"}
+
+
+@pytest.mark.parametrize("old", [0.0, math.inf])
+def test_the_power_may_go_at_any_step_of_looking_for_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: float
+) -> None:
+    monkeypatch.setattr(trial, "LOOK_S", 60.0)
+
+    def look(bench: Bench) -> None:
+        assert (bench.ended(), bench.unit.installed) == ("rolled_back", OLD)
+        assert (GOOD in bench.record().failed) == (old == 0.0)
+
+    def prepare(bench: Bench) -> None:
+        had_its_broker(bench, good=math.inf, old=old)
+
+    assert cut_everywhere(tmp_path, prepare, look) > 20
 
 
 def test_what_dpkg_does_not_take_is_taken_back(bench: Bench) -> None:
