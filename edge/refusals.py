@@ -95,8 +95,8 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "danh mục vừa được thay đổi; hãy gửi lại tệp",
         ),
         # Accounts.
-        (r"there is a (.*) already; choose another name", "đã có {0}; hãy chọn tên khác"),
-        (r"there is no (.*)", "không có {0}"),
+        (r"there is a ('.*'|\".*\") already; choose another name", "đã có {0}; hãy chọn tên khác"),
+        (r"there is no ('.*'|\".*\")", "không có {0}"),
         (r"a password has (\d+) to (\d+) characters", "mật khẩu có {0} đến {1} ký tự"),
         (
             r"a name is 1 to 64 of .*, not (.*)",

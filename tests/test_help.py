@@ -2,12 +2,13 @@
 
 import argparse
 import importlib
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.languages import is_in_both
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,10 +18,6 @@ OURS = {"edge-demo", "edge-simulate"}
 EVERY_OPTION = {"edge-scanner", "edge-provision"}
 COMMANDS = sorted(
     set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]) - OURS
-)
-
-_VIETNAMESE = re.compile(
-    "[ăâđêôơưáàảãạắằẳẵặấầẩẫậéèẻẽẹếềểễệíìỉĩịóòỏõọốồổỗộớờởỡợúùủũụứừửữựýỳỷỹỵ]", re.I
 )
 
 Parser = argparse.ArgumentParser
@@ -66,13 +63,8 @@ def test_a_command_is_explained_in_vietnamese_beside_the_english(
     found = [(command, parser.description or "")]
     found += told(parser, command, options=command in EVERY_OPTION)
 
-    lacking = [name for name, says in found if not _is_in_both(says)]
+    lacking = [name for name, says in found if not is_in_both(says)]
     assert not lacking, f"without ' / ' and Vietnamese: {lacking}"
-
-
-def _is_in_both(says: str) -> bool:
-    english, slash, _ = says.partition(" / ")
-    return bool(english and slash and _VIETNAMESE.search(says))
 
 
 def test_an_option_of_one_command_is_no_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from edge.provision.cards import (
     make_card,
     new_units,
     next_unit,
+    without_card,
 )
 from edge.provision.codes import SHEET, make_codes, write_codes
 from edge.provision.commands import Commands, add_command, deployment_of
@@ -131,25 +132,31 @@ def _card(options: argparse.Namespace) -> int:
         f" / card {number} is written; eject it properly"
     )
     _warn(deployment, card, options.packages)
+    if options.next and (left := sum(1 for _ in without_card(deployment))):
+        print(f"còn {left} máy chưa có thẻ / {left} units have no card yet")
     return 0
 
 
 def _warn(deployment: Deployment, written: bytes, packages: Path | None) -> None:
     """Say of a card that was written what its unit would lack."""
     card = read_card(written)
-    place = card.unit.place if card.unit is not None else ""
-    if not is_covered(deployment, place, utc_now()):
-        print(
-            f"‼ chưa có căn cứ pháp lý còn hiệu lực cho {place or 'điểm nào'}: máy sẽ không ghi"
-            " nhận ai. Chạy edge-provision basis rồi ghi lại thẻ / no legal basis that is not over"
-            f" covers {place or 'any place'}: the unit will count nobody. Run edge-provision basis,"
-            " and write the card anew",
-            file=sys.stderr,
-        )
+    _warn_of_basis(deployment, card.unit.place if card.unit is not None else "")
     if packages is not None and wrong_machine(packages):
         print(
             f"‼ gói trong {packages} không phải cho Raspberry Pi (arm64) / the packages in"
             f" {packages} are not for a Raspberry Pi (arm64)",
+            file=sys.stderr,
+        )
+
+
+def _warn_of_basis(deployment: Deployment, place: str) -> None:
+    """Say so if no legal basis covers *place*; "" for any place."""
+    if not is_covered(deployment, place, utc_now()):
+        print(
+            f"‼ chưa có căn cứ pháp lý còn hiệu lực cho {place or 'điểm nào'}: máy sẽ không ghi"
+            " nhận ai. Chạy edge-provision basis rồi ghi thẻ cho máy / no legal basis that is not"
+            f" over covers {place or 'any place'}: the unit will count nobody. Run edge-provision"
+            " basis, and write the unit a card",
             file=sys.stderr,
         )
 
@@ -175,4 +182,6 @@ def _code(options: argparse.Namespace) -> int:
         f"{options.to / SHEET}: để in; mỗi mã dùng một lần, ai thấy trước có thể dùng trước"
         " / to print; a code works once, for whoever shows it first"
     )
+    for place in sorted({one.unit.place for one in made}):
+        _warn_of_basis(deployment, place)
     return 0

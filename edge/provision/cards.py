@@ -3,6 +3,7 @@
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, count
@@ -119,14 +120,17 @@ def next_unit(deployment: Deployment) -> UnitRecord:
 
 def new_units(deployment: Deployment) -> list[str]:
     """The units that have neither card nor code. Raises ProvisionError when each has one."""
-    found = [
-        unit.id
-        for unit in deployment.inventory.units
-        if not unit.card and not unit.code and unit.revoked is None
-    ]
+    found = list(without_card(deployment))
     if not found:
         raise ProvisionError("every unit has its card; name one with --unit to write it another")
     return found
+
+
+def without_card(deployment: Deployment) -> Iterator[str]:
+    """The units that have neither card nor code, in their order."""
+    for unit in deployment.inventory.units:
+        if not unit.card and not unit.code and unit.revoked is None:
+            yield unit.id
 
 
 def is_covered(deployment: Deployment, place: str, now: datetime) -> bool:

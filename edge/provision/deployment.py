@@ -152,7 +152,10 @@ class Deployment:
         if "place" in changes:
             self.register.place(changes["place"])
         with self.changing_inventory() as change:
-            unit = self._unit_from(msgspec.to_builtins(change.inventory.unit(name)) | changes)
+            known = change.inventory.unit(name)
+            if known.revoked is not None:
+                raise ProvisionError(f"unit {name} was revoked; give its successor a new name")
+            unit = self._unit_from(msgspec.to_builtins(known) | changes)
             change.put(unit)
         return unit
 

@@ -150,7 +150,47 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"basis: (number|issuer) is (.*); it must be text .*",
             "--{0} là {1}; không được để trống và không quá dài",
         ),
+        # Checks of units.
+        (
+            r"(.*): there is no such picture, and .*",
+            "không có ảnh {0}; ghi đúng tên tệp ảnh, hoặc dán nội dung mã QR",
+        ),
+        (
+            r"(.*): this is no picture that can be read: .*",
+            "{0} không phải ảnh đọc được; hãy gửi lại ảnh (JPEG hoặc PNG)",
+        ),
+        (
+            r"(.*): no code of a check is seen in it; .*",
+            "không thấy mã QR của edge-scanner check trong ảnh {0}; chụp lại gần hơn, thẳng và đủ"
+            " cả mã",
+        ),
+        (
+            r"this is no code of edge-scanner check; .*",
+            "đây không phải nội dung mã QR của edge-scanner check",
+        ),
+        (
+            r"the code of the check is .*; photograph it again, nearer",
+            "mã QR bị hỏng hoặc khác phiên bản; chụp lại gần hơn",
+        ),
         # Folders and files.
+        (
+            r"(.*): no such file; copy issued\.jsonl from where units enrol",
+            "không có tệp {0}; chép issued.jsonl từ máy cấp chứng thư",
+        ),
+        (
+            r"(.*): another edge-provision is changing it; wait",
+            "một lệnh edge-provision khác đang sửa {0}; chờ rồi chạy lại",
+        ),
+        (
+            r"(.*) is not empty; a deployment begins .*",
+            "thư mục {0} không trống; hãy chọn thư mục trống",
+        ),
+        (
+            r"(.*): No such file or directory",
+            "không có {0}; kiểm tra lại tên, hoặc cắm lại thẻ hay USB",
+        ),
+        (r"(.*): No space left on device", "{0}: hết chỗ; dọn bớt, hoặc dùng thẻ hay USB khác"),
+        (r"(.*): Permission denied", "không có quyền ở {0}; chạy bằng tài khoản có quyền ghi"),
         (
             r"(.*) is no deployment; .*",
             "{0} không phải thư mục triển khai; vào thư mục đó rồi chạy lại, hoặc tạo mới bằng"

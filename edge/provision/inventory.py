@@ -1,5 +1,6 @@
 """The inventory of units: which there are, where they hang, which certificates they were given."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -63,7 +64,7 @@ class UnitRecord(CardUnit, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All units of a deployment, in the order of their ids."""
+    """All units of a deployment, in the order of their ids, as `in_order` has it."""
 
     v: Literal[1] = 1
     #: The number of the last card or set-up code that was made, written or not; none has it again,
@@ -83,8 +84,14 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def with_unit(self, unit: UnitRecord) -> "Inventory":
         """This inventory with *unit* in place of the one of its id."""
         merged = {known.id: known for known in self.units} | {unit.id: unit}
-        units = tuple(merged[name] for name in sorted(merged))
+        units = tuple(merged[name] for name in sorted(merged, key=in_order))
         return msgspec.structs.replace(self, units=units)
+
+
+def in_order(name: str) -> tuple[list[str | int], str]:
+    """What to sort names by, so that cong-2 comes before cong-10, as its label does."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def read_inventory(path: Path) -> Inventory:

@@ -13,7 +13,7 @@ from edge.provision.certifying import sign_files, take_issued
 from edge.provision.commands import JSON_LINES, Commands, add_command, add_group, deployment_of
 from edge.provision.deployment import utc_now
 from edge.provision.disconnecting import end_connection
-from edge.provision.inventory import UNIT_COLUMNS
+from edge.provision.inventory import UNIT_COLUMNS, in_order
 from edge.provision.labels import write_labels
 from edge.provision.places import rows
 
@@ -141,8 +141,8 @@ def _unit_change(options: argparse.Namespace) -> int:
     changes = {key: getattr(options, key) for key in keys}
     unit = deployment_of(options).change_unit(options.id, **changes)
     print(
-        f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; giờ hãy tạo mã / now:"
-        f" edge-provision code {unit.id}"
+        f"{unit.id}: {unit.area}, {unit.place}, {unit.direction}; giờ hãy tạo mã và nhãn mới / now:"
+        f" edge-provision code {unit.id}; edge-provision label {unit.id}"
     )
     return 0
 
@@ -165,6 +165,8 @@ def _batch(options: argparse.Namespace) -> int:
     taken = deployment.add_units(
         (row for _, row in table), [f"{options.file}, row {number}" for number, _ in table]
     )
+    # In the order in which `card --next` writes them: labels are stuck on one after the other.
+    taken.sort(key=lambda unit: in_order(unit.id))
     write_labels(options.labels, deployment, taken, utc_now())
     print(
         f"{len(taken)} máy; nhãn trong {options.labels}; tiếp theo: card BOOT --next"
@@ -177,7 +179,7 @@ def _label(options: argparse.Namespace) -> int:
     deployment = deployment_of(options)
     units = [deployment.inventory.unit(name) for name in options.units]
     write_labels(options.labels, deployment, units, utc_now())
-    print(options.labels)
+    print(f"{options.labels}: nhãn để in / labels to print")
     return 0
 
 

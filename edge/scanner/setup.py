@@ -32,6 +32,8 @@ from edge.cli import printable
 from edge.errors import CardError, ConfigError, EdgeError
 from edge.files import move_file, replace_file, wipe_file
 from edge.messages import Name, Sequence
+from edge.refusals import in_both
+from edge.scanner.in_vietnamese import WORDS
 from edge.scanner.outbox import read_outbox
 from edge.scanner.pending_enrolment import IDENTITY, PendingEnrolment, pend, wipe_identity
 from edge.scanner.settings import ScannerSettings, UnsetSettings
@@ -376,4 +378,4 @@ def _result_lines(setup: Setup) -> Iterator[str]:
         yield "ĐÃ CÀI ĐẶT XONG / SET UP\r\n"
     else:
         yield "KHÔNG CÀI ĐẶT ĐƯỢC, chưa thay đổi gì / NOT SET UP, nothing was changed\r\n"
-    yield f"{printable(setup.text)}\r\n"
+    yield f"{printable(in_both(setup.text, WORDS))}\r\n"

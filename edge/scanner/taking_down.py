@@ -5,6 +5,9 @@ from typing import Any
 
 from edge import config
 from edge.clock import SystemClock
+from edge.errors import EdgeError
+from edge.refusals import in_both
+from edge.scanner.in_vietnamese import WORDS
 from edge.scanner.retiring import retire
 from edge.scanner.settings import ScannerSettings, UnsetSettings
 from edge.scanner.setup_window import unit_root
@@ -39,11 +42,19 @@ def add_commands(commands: Any, also: argparse.ArgumentParser) -> None:
 
 def run_wipe(options: argparse.Namespace) -> int:
     """Do `wipe`; gives the exit code."""
+    try:
+        _wipe(options)
+    except EdgeError as err:
+        raise EdgeError(in_both(str(err), WORDS)) from err
+    return 0
+
+
+def _wipe(options: argparse.Namespace) -> None:
     if is_unset(options.config):
         unset = config.load(options.config, UnsetSettings)
         wipe_unset(unset, options.unit, unit_root(options.config))
-        print("this unit is empty")
-        return 0
+        print("máy này đã trống / this unit is empty")
+        return
     settings = config.load(options.config, ScannerSettings)
     lost = wipe(
         settings,
@@ -53,9 +64,9 @@ def run_wipe(options: argparse.Namespace) -> int:
         farewell=lambda: clear_retained(settings, options.config.parent, SystemClock()),
     )
     print(
-        f"{options.unit} is empty; {lost} scans are lost. Now: edge-provision retire {options.unit}"
+        f"{options.unit} đã trống; mất {lost} lượt / is empty; {lost} scans are lost. Ở văn phòng /"
+        f" at the office: edge-provision retire {options.unit}"
     )
-    return 0
 
 
 def run_retire(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from edge.provision.deployment import Deployment
 from edge.provision.labels import MEANINGS
 from edge.scanner.indicator import PATTERNS, Pattern
 from tests.provision.deployments import a_deployment
+from tests.provision.test_boot_partition import a_boot_partition
 
 
 @pytest.fixture
@@ -52,6 +53,28 @@ def test_forty_units_are_taken_in_at_once_and_their_labels_printed(
     # Once more does no harm: somebody has lost the labels.
     assert batch(deployment, forty(), tmp_path) == 0
     assert len(deployment.inventory.units) == 40
+
+
+def test_labels_come_in_the_order_in_which_cards_are_written(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"cong-{number}" for number in (10, 2, 9, 1)]
+    table = "\n".join(["id,place,direction", *(f"{name},cho-1,in" for name in names)])
+    assert batch(deployment, table, tmp_path) == 0
+
+    printed = PdfReader(io.BytesIO((tmp_path / "labels.pdf").read_bytes())).pages[0].extract_text()
+    labels = list(dict.fromkeys(re.findall(r"cong-[0-9]+", printed)))
+    boot = a_boot_partition(tmp_path / "bootfs")
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    written = []
+    capsys.readouterr()
+    for left in ("còn 3 máy", "còn 2 máy", "còn 1 máy", ""):
+        assert main(["card", str(boot), "--next", "--no-packages", *config]) == 0
+        said = capsys.readouterr().out
+        written += re.findall(r"cong-[0-9]+", said)
+        assert left in said
+        assert ("máy chưa có thẻ" in said) == bool(left)
+    assert labels == written == ["cong-1", "cong-2", "cong-9", "cong-10"]
 
 
 @pytest.mark.parametrize(

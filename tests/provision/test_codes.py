@@ -129,3 +129,22 @@ def test_a_revoked_unit_gets_no_code(
 
     assert "cho-1-a was revoked" in capsys.readouterr().err
     assert deployment.inventory.unit("cho-1-b").code == 0
+    # Nor is it hung elsewhere, only to be told so by the next command.
+    assert run(deployment, "unit", "change", "cho-1-a", "--direction", "out") == 1
+    assert "cho-1-a was revoked" in capsys.readouterr().err
+
+
+def test_a_unit_that_would_count_nobody_there_is_named_before_it_is_hung(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["--number", "1", "--issuer", "UBND", "--start", "2020-01-01", "--end", "2099-12-31"]
+    assert run(deployment, "basis", *order, "--places", "cho-1") == 0
+    codes(deployment, tmp_path / "codes", "cho-1-a", "--batch", "lo-1")
+    assert "‼" not in capsys.readouterr().err
+    assert run(deployment, "place", "add", "cho-2", "--name", "Chợ Mẫu 2", "--kind", "market") == 0
+    assert run(deployment, "unit", "change", "cho-1-a", "--place", "cho-2") == 0
+    assert "edge-provision label cho-1-a" in capsys.readouterr().out
+
+    codes(deployment, tmp_path / "moved", "cho-1-a")
+
+    assert "‼ chưa có căn cứ pháp lý còn hiệu lực cho cho-2" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from edge.check_report import CheckReport, CheckResult, write_report
 from edge.provision.__main__ import main
 from edge.scanner.checking import terminal_lines, write_picture
+from tests.languages import is_in_both
 
 REPORT = CheckReport(
     "cho-1-cong-2",
@@ -85,7 +86,9 @@ def test_what_is_no_picture_is_named(
         (tmp_path / "a.png").write_bytes(content)
 
     assert main(["read-check", str(tmp_path / "a.png")]) == 1
-    assert "a.png: th" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "a.png: th" in said
+    assert is_in_both(said)
 
 
 def test_a_picture_without_the_code_is_named(
@@ -94,4 +97,6 @@ def test_a_picture_without_the_code_is_named(
     cv2.imwrite(str(tmp_path / "a.png"), np.full((200, 200), 128, np.uint8))
 
     assert main(["read-check", str(tmp_path / "a.png")]) == 1
-    assert "photograph it nearer" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "photograph it nearer" in said
+    assert is_in_both(said)

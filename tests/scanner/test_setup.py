@@ -17,6 +17,7 @@ from edge.scanner.setup import APPLIED
 from edge.sealing import Signer, read_key
 from tests.cards import SETUP_KEY, a_batch_card, a_card, an_enrolment
 from tests.fakes import a_scan
+from tests.languages import is_in_both
 from tests.power import PowerCut, power_for
 from tests.scanner.machine import Machine
 
@@ -39,6 +40,9 @@ def test_a_card_makes_a_unit_of_a_machine(machine: Machine) -> None:
 
     assert done is not None
     assert done.applied
+    said = machine.on_the_card()["result.txt"].decode().splitlines()[1]
+    assert said.startswith("máy xe-1, điểm cho-1, chiều in; thẻ số 1; ")
+    assert "THẺ KHÔNG CÓ CĂN CỨ PHÁP LÝ, máy sẽ không ghi nhận ai / unit xe-1" in said
     settings = config.load(machine.root / "etc/edge/scanner.toml", ScannerSettings)
     assert settings == done.settings
     assert (settings.unit.id, settings.unit.direction) == ("xe-1", "in")
@@ -205,6 +209,8 @@ def test_a_card_that_is_refused_changes_nothing_and_says_why(machine: Machine, w
     said = machine.on_the_card()["result.txt"].decode()
     assert "KHÔNG CÀI ĐẶT ĐƯỢC" in said
     assert done.text in said
+    # Of a setting that cannot be the office made the mistake, and it reads English.
+    assert is_in_both(said.splitlines()[1]) or "setting" in which
 
 
 def test_an_outbox_that_cannot_be_looked_into_is_said_to_be(machine: Machine) -> None:

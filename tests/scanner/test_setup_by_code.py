@@ -14,6 +14,7 @@ from edge.scanner.setup_by_code import ANSWER, APPLYING, REQUEST, Answer, name_o
 from edge.sealing import Signer
 from edge.setup_code import SetupCode
 from tests.cards import a_batch_card, a_card
+from tests.languages import is_in_both
 from tests.power import PowerCut, power_for
 from tests.scanner.machine import Machine
 from tests.setup_codes import a_code, a_move, text
@@ -186,7 +187,9 @@ def test_a_code_that_is_refused_changes_nothing_and_says_why(tmp_path: Path, whi
     assert "\n" not in done.text
     assert "mat khau" not in done.text
     assert kept(machine) == before
-    assert done.text in machine.on_the_card()["result.txt"].decode()
+    said = machine.on_the_card()["result.txt"].decode().splitlines()[1]
+    assert done.text in said
+    assert is_in_both(said)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +208,7 @@ def test_a_unit_of_a_batch_takes_the_codes_of_its_batch_alone(
     assert done is not None
     assert done.applied == (not why)
     assert why in done.text
+    assert is_in_both(unset.on_the_card()["result.txt"].decode().splitlines()[1])
 
 
 def test_a_unit_that_never_had_a_card_takes_nobodys_code(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from edge.scanner.wiping import wipe
 from edge.sealing import open_signer
 from tests.cards import SETUP_KEY, a_batch_card, a_card
 from tests.fakes import a_scan
+from tests.languages import is_in_both
 from tests.power import PowerCut, power_for
 from tests.scanner.machine import Machine
 
@@ -125,7 +126,8 @@ def test_a_unit_that_is_none_yet_is_emptied_by_the_name_of_its_batch(
     before = machine.files()
 
     assert main([*command, "lo-2"]) == 1
-    assert "has a card of batch lo-1" in capsys.readouterr().err
+    assert is_in_both(said := capsys.readouterr().err)
+    assert "has a card of batch lo-1" in said
     assert machine.files() == before
 
     assert main([*command, "lo-1"]) == 0
