@@ -18,7 +18,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "move",
         parents=[cli.common_again()],
-        help="move all that a storage in SQLite holds into an empty PostgreSQL",
+        help="move all that a storage in SQLite holds into an empty PostgreSQL"
+        " / chuyển toàn bộ kho SQLite sang PostgreSQL trống",
         description="Stop the collector, the dashboard and the tracing desk first, and afterwards"
         " name the PostgreSQL in the settings of each. It is moved whole or not at all. What comes"
         " before and after it: edge/storage/README.md."

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
-from edge.card import FILE, FOLDER, MAX_BYTES
-from edge.errors import EdgeError, ProvisionError
-from edge.files import replace_file
+from edge.card import FILE, FOLDER, MAX_BYTES, read_card
+from edge.errors import CardError, EdgeError, ProvisionError
+from edge.files import read_small, replace_file
 
 COMMAND_LINE = "cmdline.txt"
 FIRST_BOOT = "first-boot"
@@ -61,6 +61,15 @@ def check_boot_partition(boot: Path, packages: Path | None) -> None:
         raise
     except OSError as err:
         raise ProvisionError(f"{err.filename or boot}: {err.strerror}") from err
+
+
+def unused_card(boot: Path) -> str:
+    """The unit whose card lies on *boot* and was not taken yet; "" for none, or a batch's."""
+    try:
+        card = read_card(read_small(boot / FOLDER / FILE, MAX_BYTES))
+    except (OSError, CardError):
+        return ""
+    return card.unit.id if card.unit is not None else ""
 
 
 def wrong_machine(packages: Path) -> bool:

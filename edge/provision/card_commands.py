@@ -9,6 +9,7 @@ from edge.errors import ProvisionError
 from edge.provision.boot_partition import (
     check_boot_partition,
     progress_bar,
+    unused_card,
     write_boot_partition,
     wrong_machine,
 )
@@ -120,7 +121,7 @@ def _card(options: argparse.Namespace) -> int:
         name = f"batch {options.batch}"
         card = make_batch_card(deployment, options.batch)
     else:
-        name = next_unit(deployment).id if options.next else options.unit
+        name = _next(deployment, options.boot) if options.next else options.unit
         card = make_card(deployment, name, utc_now())
     country = deployment.settings.wifi.country
     write_boot_partition(options.boot, card, options.packages, country, progress_bar)
@@ -135,6 +136,17 @@ def _card(options: argparse.Namespace) -> int:
     if options.next and (left := sum(1 for _ in without_card(deployment))):
         print(f"còn {left} máy chưa có thẻ / {left} units have no card yet")
     return 0
+
+
+def _next(deployment: Deployment, boot: Path) -> str:
+    """The unit whose turn it is, unless the card that was written last is still in."""
+    name = next_unit(deployment).id
+    if (other := unused_card(boot)) and other != name:
+        raise ProvisionError(
+            f"{boot} has the card of unit {other}, which was not taken yet; put the next card in,"
+            f" or, to give {other} up, name {name} with --unit"
+        )
+    return name
 
 
 def _warn(deployment: Deployment, written: bytes, packages: Path | None) -> None:

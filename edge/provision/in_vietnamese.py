@@ -78,6 +78,10 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             " ghi đúng thư mục nơi nó hiện ra",
         ),
         (
+            r"(.*) has the card of unit (\S+), which was not taken yet; .* name (\S+) with --unit",
+            "thẻ trong {0} là của máy {1}, chưa dùng; cắm thẻ kế tiếp, hoặc ghi đè bằng --unit {2}",
+        ),
+        (
             r"(.*) is not of a 64-bit Raspberry Pi OS; .*",
             "{0} không phải Raspberry Pi OS bản 64-bit; hãy ghi bản đó lên thẻ trước",
         ),

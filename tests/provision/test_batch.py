@@ -64,11 +64,11 @@ def test_labels_come_in_the_order_in_which_cards_are_written(
 
     printed = PdfReader(io.BytesIO((tmp_path / "labels.pdf").read_bytes())).pages[0].extract_text()
     labels = list(dict.fromkeys(re.findall(r"cong-[0-9]+", printed)))
-    boot = a_boot_partition(tmp_path / "bootfs")
     config = ["--config", str(deployment.folder / "provision.toml")]
-    written = []
+    written: list[str] = []
     capsys.readouterr()
     for left in ("còn 3 máy", "còn 2 máy", "còn 1 máy", ""):
+        boot = a_boot_partition(tmp_path / f"bootfs-{len(written)}")
         assert main(["card", str(boot), "--next", "--no-packages", *config]) == 0
         said = capsys.readouterr().out
         written += re.findall(r"cong-[0-9]+", said)

@@ -208,6 +208,41 @@ def test_packages_without_ours_are_refused_and_a_progress_is_shown(
     assert "make deb" in capsys.readouterr().err
 
 
+def test_the_next_card_is_not_written_over_the_last(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    assert run(deployment, str(boot), "--next", "--no-packages") == 0
+
+    # Somebody has forgotten to change it.
+    assert run(deployment, str(boot), "--next", "--no-packages") == 1
+
+    said = capsys.readouterr().err
+    assert "là của máy cho-1-a, chưa dùng" in said
+    assert "name cho-1-b with --unit" in said
+    assert deployment.inventory.unit("cho-1-b").card == 0
+    card = boot / "edge-scanner/card.toml"
+    assert b"cho-1-a" in card.read_bytes()
+    # Named, it is meant; and what the unit has taken, or nobody can read, is in nobody's way.
+    assert run(deployment, str(boot), "--unit", "cho-1-b", "--no-packages") == 0
+    assert b"cho-1-b" in card.read_bytes()
+
+
+@pytest.mark.parametrize("left", [None, b"", b"damaged"])
+def test_a_card_that_was_taken_or_is_spoilt_is_in_nobodys_way(
+    deployment: Deployment, tmp_path: Path, left: bytes | None
+) -> None:
+    boot = a_boot_partition(tmp_path / "bootfs")
+    assert run(deployment, str(boot), "--next", "--no-packages") == 0
+    (boot / "edge-scanner/card.toml").unlink()
+    if left is not None:
+        (boot / "edge-scanner/card.toml").write_bytes(left)
+
+    assert run(deployment, str(boot), "--next", "--no-packages") == 0
+
+    assert deployment.inventory.unit("cho-1-b").card == 2
+
+
 def no_folder(boot: Path, packages: Path) -> None:
     shutil.rmtree(packages)
 
