@@ -60,6 +60,26 @@ def test_a_synchronisation_is_noticed_while_the_service_runs(machine: Machine) -
     assert clock.now().clock == "ntp"
 
 
+def test_a_clock_that_is_being_set_vouches_for_no_time_from_before(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, right = machine.clock(), 1_625_189_400.0
+    wall = [9.0]
+
+    def time_just_before_it_is_set() -> float:
+        said, wall[0] = wall[0], right
+        if said != right:
+            machine.synchronized.touch()
+            os.utime(machine.synchronized, (right, right))
+        return said
+
+    monkeypatch.setattr("edge.clock.time.time", time_just_before_it_is_set)
+    moment = clock.now()
+
+    assert moment.clock == "none" or moment.at == "2021-07-02T01:30:00.000Z"
+    assert (clock.now().clock, clock.now().at) == ("ntp", "2021-07-02T01:30:00.000Z")
+
+
 def test_a_hardware_clock_that_set_ours_is_named(machine: Machine) -> None:
     machine.has_rtc("1")
     assert machine.clock().now().clock == "rtc"

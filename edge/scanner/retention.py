@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.chain import Chain
-from edge.clock import Clock, utc_seconds, utc_text
+from edge.clock import Clock, Moment, utc_seconds, utc_text
 from edge.errors import ChainBroken, ChainError
 from edge.messages import Scan
 from edge.ranges import ranges_of
@@ -46,7 +46,8 @@ class Retention:
         Only by a clock that is set, of this unit and of the scan: a wrong one would erase what is
         new. Numbers tell the order: a scan without a known time is past it when a later one is, and
         none is that comes after one that is not, whatever its own clock says. By a hardware clock
-        alone one from before DOUBT_DAYS is not either.
+        alone one from before DOUBT_DAYS is not either; and one of this boot not before the unit has
+        been up for that long since, whatever any clock says.
         """
         moment = self._clock.now()
         if moment.clock == "none":
@@ -56,7 +57,7 @@ class Retention:
         doubted = utc_text(now - DOUBT_DAYS * 86_400) if moment.clock == "rtc" else ""
         while True:
             scans = self._outbox.oldest(AT_ONCE)
-            numbers = _past(scans, doubted, before, moment.at)
+            numbers = _past(scans, doubted, before, moment, self._days)
             if not numbers:
                 return
             ranges = list(ranges_of(numbers))
@@ -90,15 +91,17 @@ class Retention:
             self._chain.append(at, "erased", facts)
 
 
-def _past(scans: Sequence[Scan], doubted: str, before: str, now: str) -> list[int]:
+def _past(scans: Sequence[Scan], doubted: str, before: str, now: Moment, days: int) -> list[int]:
     """The numbers of those first of *scans*, the oldest there are, that were made before *before*.
 
-    One from before *doubted* is not, for all that is known. What claims to be of the future has no
-    known time.
+    One from before *doubted* is not, for all that is known, nor one of this boot that is younger
+    than *days*. What claims to be of the future has no known time.
     """
     past = 0
     for place, scan in enumerate(scans, start=1):
-        if scan.clock == "none" or scan.at > now:
+        if scan.boot == now.boot and now.uptime_ms - scan.uptime_ms < days * 86_400_000:
+            break
+        if scan.clock == "none" or scan.at > now.at:
             continue
         if not doubted <= scan.at < before:
             break

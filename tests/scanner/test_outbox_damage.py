@@ -251,6 +251,21 @@ def test_a_damaged_end_of_the_newest_segment_costs_no_number_twice(folder: Path)
         assert seqs(outbox) == [1, 2]
 
 
+def test_numbers_that_only_their_confirmation_tells_of_are_not_used_again(folder: Path) -> None:
+    with opened(folder) as outbox:
+        kept = put(outbox, 2)
+        outbox.forget([(1, 2)])
+        outbox.flush()
+    path = segments(folder)[-1]
+    content = path.read_bytes()
+    for scan in kept:
+        content = content.replace(scan.id.encode(), b"0" * 32)
+    path.write_bytes(content)
+
+    with opened(folder) as outbox:
+        assert outbox.next_seq == 3
+
+
 def test_a_bad_line_is_counted_and_its_segment_put_aside_in_its_turn(folder: Path) -> None:
     with opened(folder) as outbox:
         kept = put(outbox, 6)

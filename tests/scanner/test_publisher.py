@@ -3,6 +3,8 @@
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from edge.messages import (
     TOGETHER_BYTES,
     Again,
@@ -104,6 +106,32 @@ def test_health_is_sent_at_each_connection_and_then_every_minute(unit: Unit) -> 
     unit.step(2)
     (payload,) = unit.connection.on("health")
     assert Health.decode(payload) == a_health(frames=int(unit.clock.seconds))
+
+
+@pytest.mark.parametrize("days", [-200, 200])
+def test_a_clock_that_is_set_has_nothing_sent_sooner_or_later(unit: Unit, days: float) -> None:
+    unit.put(2)
+    unit.connection.come_up()
+    assert unit.step() == [1, 2]
+    unit.connection.on("health")
+
+    unit.clock.wrong_by_s = days * 86_400
+
+    assert unit.step(4.9) == []
+    assert unit.step(0.2) == [1]
+    assert unit.connection.on("health") == []
+    unit.step(55)
+    assert len(unit.connection.on("health")) == 1
+
+
+def test_scans_that_wait_are_of_the_place_where_they_were_made(unit: Unit) -> None:
+    unit.put(1, place="xe-81b-01234", direction="out", trip="sang-1", clock="ntp")
+    unit.put(1)
+    unit.connection.come_up()
+    unit.publisher.step(0)
+
+    (sent,) = unit.messages()
+    assert list(sent) == list(unit.scans.values())
 
 
 def test_health_that_changed_is_sent_at_once(unit: Unit) -> None:

@@ -21,9 +21,9 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield outbox
 
 
-def put(outbox: Outbox, days_ago: float, clock: str = "ntp") -> None:
+def put(outbox: Outbox, days_ago: float, clock: str = "ntp", boot: str = "a" * 32) -> None:
     at = utc_text(NOW - days_ago * DAY)
-    outbox.put(a_scan(outbox.next_seq, outbox.epoch, at=at, clock=clock))
+    outbox.put(a_scan(outbox.next_seq, outbox.epoch, at=at, clock=clock, boot=boot))
 
 
 def erase(outbox: Outbox, folder: Path, *, synchronized: bool = True) -> list[int]:
@@ -134,6 +134,24 @@ def test_what_waited_for_a_better_clock_is_erased_by_it(outbox: Outbox, tmp_path
     assert [scan.seq for scan in outbox.oldest(100)] == [1, 2]
 
     assert erase(outbox, tmp_path) == [2]
+
+
+@pytest.mark.parametrize("clock", ["rtc", "ntp", "none"])
+def test_scans_of_this_boot_are_as_old_as_it_is_whatever_a_clock_says(
+    outbox: Outbox, tmp_path: Path, clock: str
+) -> None:
+    # A hardware clock that was a month behind until the network set it, or a step into a year to
+    # come: what was made minutes ago is not past its time.
+    unit = FakeClock()
+    put(outbox, 40)
+    put(outbox, 30, clock, boot=unit.boot)
+    put(outbox, 29, "ntp")
+
+    assert erase(outbox, tmp_path) == [2, 3]
+    unit.synchronized = True
+    unit.advance(22 * DAY)
+    Retention(outbox, tmp_path, unit, days=21).step()
+    assert outbox.pending == 0
 
 
 def test_a_long_backlog_is_erased_in_parts(outbox: Outbox, tmp_path: Path) -> None:

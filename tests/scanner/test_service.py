@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.errors import EndOfFrames, OutboxFull
+from edge.errors import EndOfFrames, OutboxError, OutboxFull
 from edge.messages import Scan
 from edge.scanner.decoder import Code, Frame
 from edge.scanner.documents import RefusalKind
@@ -35,7 +35,8 @@ class Gate:
         make_key_pair(folder / "tracing.pub", folder / "tracing.key")
         self.opener = Opener(read_key(folder / "tracing.key"))
         self.clock = FakeClock()
-        self.disk_full = False
+        #: What the disk says to a scan, if it takes none.
+        self.refusal: OutboxError | None = None
         self.disk_takes_s = 0.0
         self.told_while_keeping: list[Signal] = []
         self.online = True
@@ -53,8 +54,8 @@ class Gate:
         self.why_closed = ""
         self.read_frames = 0
 
-        class FullAtWill:
-            """The outbox, on a disk that the test can fill."""
+        class FailingAtWill:
+            """The outbox, on a disk that the test can fill, or let fail."""
 
             epoch = self.outbox.epoch
 
@@ -63,11 +64,11 @@ class Gate:
                 return gate.outbox.next_seq
 
             def has_room(self) -> bool:
-                return not gate.disk_full
+                return gate.refusal is None
 
             def put(self, scan: Scan) -> None:
-                if gate.disk_full:
-                    raise OutboxFull("no room")
+                if gate.refusal is not None:
+                    raise gate.refusal
                 gate.clock.advance(gate.disk_takes_s)
                 gate.told_while_keeping += [signal for signal, *_ in gate.shown]
                 gate.outbox.put(scan)
@@ -78,7 +79,7 @@ class Gate:
         self.scanner = Scanner(
             self,
             self,  # type: ignore[arg-type]
-            FullAtWill(),  # type: ignore[arg-type]
+            FailingAtWill(),  # type: ignore[arg-type]
             Sealer(read_key(folder / "tracing.pub")),
             self,
             Rereads(5.0),
@@ -181,6 +182,29 @@ def test_a_code_counts_again_after_the_delay_out_of_view(gate: Gate) -> None:
     assert gate.meter.health().repeated == 1
 
 
+@pytest.mark.parametrize("days", [-200, 200])
+def test_a_clock_that_is_set_counts_nobody_twice_and_keeps_nobody_out(
+    gate: Gate, days: float
+) -> None:
+    assert gate.see(CARD) == [Signal.ACCEPTED]
+    gate.clock.wrong_by_s = days * 86_400
+    assert gate.see(CARD, seconds=3) == []
+    gate.see(seconds=6)
+    # In view for one frame alone.
+    assert gate.see(CARD) == [Signal.ACCEPTED]
+    gate.clock.wrong_by_s = 0
+    gate.see(seconds=6)
+    assert gate.see(CARD) == [Signal.ACCEPTED]
+    gate.see(seconds=3)
+    assert gate.see(CARD) == [Signal.ALREADY_SEEN]
+
+    # The wall clock goes back and forth; their numbers and the time since the boot do not.
+    scans = gate.scans()
+    assert [scan.seq for scan in scans] == [1, 2, 3]
+    assert sorted(scans, key=lambda scan: scan.uptime_ms) == scans
+    assert sorted(scans, key=lambda scan: scan.at) != scans
+
+
 def test_two_people_at_once_are_two_scans(gate: Gate) -> None:
     assert gate.see(CARD, PERSONAL) == [Signal.ACCEPTED, Signal.ACCEPTED]
     assert [scan.document for scan in gate.scans()] == ["cccd", "qrqg"]
@@ -247,8 +271,11 @@ def test_a_code_that_stays_in_view_and_cannot_be_read_is_said_so_once(gate: Gate
     assert gate.see(CARD) == [Signal.ACCEPTED]
 
 
-def test_a_full_disk_is_never_a_beep_and_the_code_counts_when_there_is_room(gate: Gate) -> None:
-    gate.disk_full = True
+@pytest.mark.parametrize("refusal", [OutboxFull("no room"), OutboxError("the card fails")])
+def test_a_disk_that_takes_no_scan_is_never_a_beep_and_the_code_counts_when_it_does(
+    gate: Gate, refusal: OutboxError
+) -> None:
+    gate.refusal = refusal
     shown = gate.see(CARD, seconds=3)
 
     assert set(shown) == {Signal.CANNOT_STORE}
@@ -257,7 +284,7 @@ def test_a_full_disk_is_never_a_beep_and_the_code_counts_when_there_is_room(gate
     assert gate.scans() == []
     assert gate.meter.health().accepted == 0
 
-    gate.disk_full = False
+    gate.refusal = None
     gate.see(seconds=1)
     assert gate.see(CARD, seconds=2) == [Signal.ACCEPTED]
     assert gate.resting is None
@@ -265,11 +292,11 @@ def test_a_full_disk_is_never_a_beep_and_the_code_counts_when_there_is_room(gate
 
 def test_a_full_disk_shows_before_anybody_comes_and_room_again_as_well(gate: Gate) -> None:
     gate.see()
-    gate.disk_full = True
+    gate.refusal = OutboxFull("no room")
     gate.see(seconds=6)
     assert gate.resting is Signal.CANNOT_STORE
 
-    gate.disk_full = False
+    gate.refusal = None
     gate.see(seconds=6)
     assert gate.resting is None
 
