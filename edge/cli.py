@@ -20,6 +20,9 @@ from edge.errors import EdgeError
 
 log = logging.getLogger(__name__)
 
+#: What `--json` does, where it prints facts one after the other.
+JSON_LINES = "one JSON object a line / mỗi dòng một đối tượng JSON"
+
 
 def run(work: Callable[[], int]) -> int:
     """Do *work* and give its exit code; what we raise on purpose becomes one line.

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 #: Those of developers, who read English.
 OURS = {"edge-demo", "edge-simulate"}
-#: Those that technicians and the office use, option by option.
-EVERY_OPTION = {"edge-scanner", "edge-provision"}
+#: Those that technicians and the office use, option by option; the tracing desk has its own manual.
+EVERY_OPTION = {"edge-scanner", "edge-provision", "edge-collector", "edge-enrol", "edge-dashboard"}
 COMMANDS = sorted(
     set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]) - OURS
 )

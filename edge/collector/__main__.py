@@ -62,9 +62,12 @@ def main(args: list[str] | None = None) -> int:
         " whether two units run under its name, how its clock is. Exit code 1 if anything is"
         " missing or double.",
     )
-    audits.add_argument("--json", action="store_true", help="one JSON object a line")
+    audits.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     audits.add_argument(
-        "--ask", action="store_true", help="have units asked at once for what is missing"
+        "--ask",
+        action="store_true",
+        help="have units asked at once for what is missing"
+        " / cho hỏi lại ngay các máy những gì còn thiếu",
     )
     imports = commands.add_parser(
         "import",
@@ -72,10 +75,12 @@ def main(args: list[str] | None = None) -> int:
         help="store bundles of scans that were carried by hand, and write receipts"
         " / nhập các gói chép tay và ghi biên nhận",
     )
-    imports.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    imports.add_argument("--json", action="store_true", help="one JSON object a line")
+    imports.add_argument("files", nargs="+", type=Path, metavar="FILE", help="bundles / các gói")
+    imports.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     imports.add_argument(
-        "--accept-new-key", action="store_true", help="for a unit that was set up anew"
+        "--accept-new-key",
+        action="store_true",
+        help="for a unit that was set up anew / cho máy đã được cài đặt lại",
     )
     backing_up.add_command(commands)
     moving.add_command(commands)
@@ -86,7 +91,9 @@ def main(args: list[str] | None = None) -> int:
         help="erase the sealed identities of an order by the tracing desk; the scans stay counted"
         " / xóa danh tính đã niêm phong theo lệnh của bàn truy vết; lượt quét vẫn được đếm",
     )
-    erases.add_argument("order", type=Path, metavar="FILE")
+    erases.add_argument(
+        "order", type=Path, metavar="FILE", help="the desk's order / lệnh của bàn truy vết"
+    )
     commands.add_parser(
         "leave",
         parents=[cli.common_again()],

@@ -24,8 +24,12 @@ def add_command(commands: Any) -> None:
         description="For PostgreSQL use pg_dump; how each is put back is said in"
         " edge/storage/README.md. The keys are not in it: keep them apart.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a file that is not there yet")
-    parser.add_argument("--json", action="store_true", help="what is in it, as JSON")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="a file that is not there yet / tệp chưa có"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="what is in it, as JSON / trong đó có gì, dạng JSON"
+    )
 
 
 def back_up(database: Database, file: Path) -> dict[str, Any]:

@@ -101,6 +101,12 @@ class Commander:
         self._control.run_by(revisions, at)
 
 
+_BY = (
+    "who asks; this computer's user is noted too"
+    " / ai yêu cầu; tài khoản máy tính này cũng được ghi lại"
+)
+
+
 def add_commands(commands: Any) -> None:
     """Give the parser of `edge-collector` what is said here."""
     command = commands.add_parser(
@@ -111,12 +117,35 @@ def add_commands(commands: Any) -> None:
         description="Actions: " + ", ".join(get_args(CommandAction)) + ". Without an action: the"
         " newest commands and what became of them. Exit code 1 if one was not successful.",
     )
-    command.add_argument("action", nargs="?", choices=get_args(CommandAction), metavar="ACTION")
-    command.add_argument("units", nargs="*", metavar="UNIT", help=f"a unit's name, or {SCOPES}")
-    command.add_argument("--by", default="", help="who asks; this computer's user is noted too")
-    command.add_argument("--minutes", type=float, default=10.0, help="then it has expired")
-    command.add_argument("--wait", type=float, default=30.0, metavar="S", help="for the answers")
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
+        "action",
+        nargs="?",
+        choices=get_args(CommandAction),
+        metavar="ACTION",
+        help="what to do / làm gì",
+    )
+    command.add_argument(
+        "units",
+        nargs="*",
+        metavar="UNIT",
+        help=f"a unit's name, or {SCOPES} / tên máy, hoặc một trong các dạng đó",
+    )
+    command.add_argument(
+        "--by",
+        default="",
+        help=_BY,
+    )
+    command.add_argument(
+        "--minutes", type=float, default=10.0, help="then it has expired / sau đó lệnh hết hạn"
+    )
+    command.add_argument(
+        "--wait",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="for the answers / chờ trả lời bao nhiêu giây",
+    )
+    command.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     desired = commands.add_parser(
         "desired",
         parents=[cli.common_again()],
@@ -125,11 +154,24 @@ def add_commands(commands: Any) -> None:
         f" ({SCOPES}) and KEY=VALUE...: set these, as in camera.frame_rate=10; KEY="
         " takes one out. What no unit would take is refused here.",
     )
-    desired.add_argument("scope", nargs="?", metavar="SCOPE")
-    desired.add_argument("keys", nargs="*", metavar="KEY=VALUE")
-    desired.add_argument("--by", default="", help="who asks; this computer's user is noted too")
-    desired.add_argument("--history", action="store_true", help="who desired what, newest first")
-    desired.add_argument("--json", action="store_true", help="one JSON object a line")
+    desired.add_argument("scope", nargs="?", metavar="SCOPE", help=f"{SCOPES} / cho những máy nào")
+    desired.add_argument(
+        "keys",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="what to set / đặt gì, như camera.frame_rate=10",
+    )
+    desired.add_argument(
+        "--by",
+        default="",
+        help=_BY,
+    )
+    desired.add_argument(
+        "--history",
+        action="store_true",
+        help="who desired what, newest first / ai đã đặt gì, mới nhất trước",
+    )
+    desired.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     group = commands.add_parser(
         "group",
         parents=[cli.common_again()],
@@ -138,11 +180,23 @@ def add_commands(commands: Any) -> None:
         description="Without a name: the groups and their units. With one: that group alone, after"
         " units were put in or taken out.",
     )
-    group.add_argument("name", nargs="?", metavar="GROUP")
-    group.add_argument("--add", nargs="+", default=[], metavar="UNIT", help="put these in")
-    group.add_argument("--remove", nargs="+", default=[], metavar="UNIT", help="take these out")
-    group.add_argument("--by", default="", help="who asks; this computer's user is noted too")
-    group.add_argument("--history", action="store_true", help="who changed what, newest first")
+    group.add_argument("name", nargs="?", metavar="GROUP", help="of the group / tên nhóm")
+    group.add_argument(
+        "--add", nargs="+", default=[], metavar="UNIT", help="put these in / thêm các máy này"
+    )
+    group.add_argument(
+        "--remove", nargs="+", default=[], metavar="UNIT", help="take these out / bỏ các máy này"
+    )
+    group.add_argument(
+        "--by",
+        default="",
+        help=_BY,
+    )
+    group.add_argument(
+        "--history",
+        action="store_true",
+        help="who changed what, newest first / ai đã đổi gì, mới nhất trước",
+    )
 
 
 def run_command(control: Control, options: argparse.Namespace) -> int:

@@ -26,11 +26,17 @@ def add_command(commands: Any) -> None:
         " with no visit to any unit: --new makes one and says what to do, in its order.",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--new", type=Path, metavar="FILE", help="make a key to change to, in FILE")
+    what.add_argument(
+        "--new",
+        type=Path,
+        metavar="FILE",
+        help="make a key to change to, in FILE / tạo khóa mới để đổi sang, ghi vào tệp",
+    )
     what.add_argument(
         "--units",
         action="store_true",
-        help="which units believe the newest key; exit code 1 if one does not",
+        help="which units believe the newest key; exit code 1 if one does not"
+        " / máy nào đã tin khóa mới nhất; mã thoát 1 nếu còn máy chưa tin",
     )
 
 

@@ -25,9 +25,22 @@ def add_command(commands: Any) -> None:
         " before and after it: edge/storage/README.md."
         " / Chuyển toàn bộ kho dữ liệu từ SQLite sang PostgreSQL trống.",
     )
-    parser.add_argument("url", metavar="URL", help="such as postgresql://edge@db1,db2,db3/edge")
-    parser.add_argument("--password-file", type=Path, help="for that PostgreSQL, one line")
-    parser.add_argument("--json", action="store_true", help="what was moved, as JSON")
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        help="such as postgresql://edge@db1,db2,db3/edge"
+        " / địa chỉ PostgreSQL, như postgresql://edge@db1/edge",
+    )
+    parser.add_argument(
+        "--password-file",
+        type=Path,
+        help="for that PostgreSQL, one line / tệp mật khẩu của PostgreSQL đó, một dòng",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="what was moved, as JSON / đã chuyển những gì, dạng JSON",
+    )
 
 
 def run_move(source: Database, options: argparse.Namespace) -> int:

@@ -20,8 +20,14 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         " names the unit; a unit that sends such is to be updated, or looked at: it may be"
         " somebody else.",
     )
-    aside.add_argument("--most", type=int, default=SHOWN, metavar="N", help=f"default: {SHOWN}")
-    aside.add_argument("--json", action="store_true", help="one JSON object a line")
+    aside.add_argument(
+        "--most",
+        type=int,
+        default=SHOWN,
+        metavar="N",
+        help=f"so many; default / bao nhiêu, mặc định: {SHOWN}",
+    )
+    aside.add_argument("--json", action="store_true", help=cli.JSON_LINES)
 
 
 def run_set_aside(storage: Storage, options: argparse.Namespace) -> int:

@@ -25,9 +25,14 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         " / xe đã dừng ở đâu (khoảng chừng), mỗi nơi bao nhiêu lượt quét",
         description="For units whose settings tell where they stop (gps.position_decimals).",
     )
-    stops.add_argument("unit", metavar="UNIT")
-    stops.add_argument("--day", default="", metavar="YYYY-MM-DD", help="local day; default: today")
-    stops.add_argument("--json", action="store_true", help="one JSON object a line")
+    stops.add_argument("unit", metavar="UNIT", help="of the vehicle / tên máy trên xe")
+    stops.add_argument(
+        "--day",
+        default="",
+        metavar="YYYY-MM-DD",
+        help="local day; default: today / ngày, mặc định: hôm nay",
+    )
+    stops.add_argument("--json", action="store_true", help=cli.JSON_LINES)
 
 
 def run_stops(database: Database, options: argparse.Namespace, now: Callable[[], datetime]) -> int:

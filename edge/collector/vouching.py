@@ -40,7 +40,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="the day of today, from a calendar: vouches for this machine's clock if it says the"
         " same / ngày hôm nay theo lịch: xác nhận đồng hồ của máy nếu đồng hồ cũng chỉ ngày đó",
     )
-    clock.add_argument("--json", action="store_true", help="one JSON object")
+    clock.add_argument("--json", action="store_true", help="one JSON object / một đối tượng JSON")
 
 
 def run_clock(

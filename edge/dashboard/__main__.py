@@ -51,31 +51,43 @@ def main(args: list[str] | None = None) -> int:
     add = doing.add_parser(
         "add", parents=[cli.common_again()], help="make an account / tạo tài khoản"
     )
-    add.add_argument("name")
-    add.add_argument("--role", choices=ROLES, default="operator", help="default: %(default)s")
-    for kind, says in (
-        ("place", "a manager's place"),
-        ("body", "every place of this body in charge"),
-        ("area", 'every place in this area, such as "Phường Mẫu, Gia Lai"'),
-        ("operator", "every vehicle of this operator"),
+    add.add_argument("name", help="to sign in with / tên đăng nhập")
+    add.add_argument(
+        "--role", choices=ROLES, default="operator", help="default / vai trò, mặc định: %(default)s"
+    )
+    for kind, says, vi in (
+        ("place", "a manager's place", "điểm của người quản lý"),
+        ("body", "every place of this body in charge", "mọi điểm của cơ quan phụ trách này"),
+        (
+            "area",
+            'every place in this area, such as "Phường Mẫu, Gia Lai"',
+            "mọi điểm ở địa bàn này",
+        ),
+        ("operator", "every vehicle of this operator", "mọi xe của đơn vị này"),
     ):
-        add.add_argument(f"--{kind}", action="append", default=[], help=f"{says}; repeatable")
+        add.add_argument(
+            f"--{kind}",
+            action="append",
+            default=[],
+            help=f"{says}; repeatable / {vi}; ghi được nhiều lần",
+        )
     password = doing.add_parser(
         "password",
         parents=[cli.common_again()],
         help="give an account a new password / đặt mật khẩu mới cho tài khoản",
     )
-    password.add_argument("name")
+    password.add_argument("name", help="of the account / tên đăng nhập")
     for command in (add, password):
         command.add_argument(
             "--make",
             action="store_true",
-            help="make a password and print it, instead of asking for one",
+            help="make a password and print it, instead of asking for one"
+            " / tự tạo mật khẩu và in ra, thay vì hỏi",
         )
     listed = doing.add_parser(
         "list", parents=[cli.common_again()], help="every account / mọi tài khoản"
     )
-    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+    listed.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     places = commands.add_parser(
         "places",
         parents=[cli.common_again()],
@@ -88,11 +100,15 @@ def main(args: list[str] | None = None) -> int:
         help="put the places of a register.json, as edge-provision keeps it, into storage"
         " / đưa các điểm trong register.json của edge-provision vào kho",
     )
-    imported.add_argument("file", type=Path)
+    imported.add_argument("file", type=Path, help="register.json / tệp danh mục")
     imported.add_argument(
-        "--remove", action="store_true", help="take out places that are not in the file"
+        "--remove",
+        action="store_true",
+        help="take out places that are not in the file / bỏ các điểm không có trong tệp",
     )
-    imported.add_argument("--json", action="store_true", help="what changed, as JSON")
+    imported.add_argument(
+        "--json", action="store_true", help="what changed, as JSON / đã đổi gì, dạng JSON"
+    )
     options = parser.parse_args(args)
     cli.set_up_logging(options.verbose)
     work = {"people": _people, "places": _places}.get(options.command, _run)

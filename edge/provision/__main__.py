@@ -19,7 +19,7 @@ from edge.errors import EdgeError, ProvisionError
 from edge.legal_basis import LegalBasis
 from edge.provision.card_commands import add_card_commands
 from edge.provision.cards import sign_document
-from edge.provision.commands import JSON_LINES, Commands, add_command, deployment_of
+from edge.provision.commands import Commands, add_command, deployment_of
 from edge.provision.deployment import make_deployment, utc_now
 from edge.provision.end_dates import end_dates
 from edge.provision.in_vietnamese import WORDS
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         " / chứng thư hết hạn khi nào; mã thoát 1 khi có báo động",
     )
     for one in (read, dates):
-        one.add_argument("--json", action="store_true", help=JSON_LINES)
+        one.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     return parser
 
 

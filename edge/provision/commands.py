@@ -9,9 +9,6 @@ from edge.errors import ConfigError
 from edge.provision.deployment import Deployment
 from edge.provision.layout import SETTINGS
 
-#: What `--json` does.
-JSON_LINES = "one JSON object a line / mỗi dòng một đối tượng JSON"
-
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge import cli
 from edge.place_table import COLUMNS, place_from
-from edge.provision.commands import JSON_LINES, Commands, add_command, add_group, deployment_of
+from edge.provision.commands import Commands, add_command, add_group, deployment_of
 from edge.provision.places import places_from_table
 from edge.register import KINDS
 
@@ -59,7 +60,7 @@ def add_place_commands(commands: Commands) -> None:
     listed = add_command(
         whats, "list", _place_list, "the places, a line each / các điểm, mỗi điểm một dòng"
     )
-    listed.add_argument("--json", action="store_true", help=JSON_LINES)
+    listed.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     imports = add_command(
         whats,
         "import",

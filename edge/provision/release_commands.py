@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from edge import cli
 from edge.errors import ProvisionError
 from edge.provision import releases
-from edge.provision.commands import JSON_LINES, Commands, add_command, add_group, deployment_of
+from edge.provision.commands import Commands, add_command, add_group, deployment_of
 from edge.provision.deployment import Deployment, utc_now
 from edge.provision.layout import UPDATES
 from edge.ring import Ring
@@ -94,7 +95,7 @@ def add_release_commands(commands: Commands) -> None:
         "the versions and their units, the newest last"
         " / các phiên bản và máy nhận, bản mới nhất ở cuối",
     )
-    listed.add_argument("--json", action="store_true", help=JSON_LINES)
+    listed.add_argument("--json", action="store_true", help=cli.JSON_LINES)
 
 
 def _add(options: argparse.Namespace) -> int:

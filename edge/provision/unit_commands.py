@@ -10,7 +10,7 @@ from edge import cli
 from edge.clock import SystemClock
 from edge.errors import ProvisionError
 from edge.provision.certifying import sign_files, take_issued
-from edge.provision.commands import JSON_LINES, Commands, add_command, add_group, deployment_of
+from edge.provision.commands import Commands, add_command, add_group, deployment_of
 from edge.provision.deployment import utc_now
 from edge.provision.disconnecting import end_connection
 from edge.provision.inventory import UNIT_COLUMNS, in_order
@@ -126,7 +126,7 @@ def _add_unit(commands: Commands) -> None:
     listed = add_command(
         whats, "list", _unit_list, "the units, a line each / các máy, mỗi máy một dòng"
     )
-    listed.add_argument("--json", action="store_true", help=JSON_LINES)
+    listed.add_argument("--json", action="store_true", help=cli.JSON_LINES)
 
 
 def _unit_add(options: argparse.Namespace) -> int:

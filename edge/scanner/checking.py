@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import zxingcpp
 
-from edge import __version__, config
+from edge import __version__, cli, config
 from edge.check_report import CheckReport, CheckResult, write_report
 from edge.clock import SystemClock
 from edge.errors import EdgeError
@@ -32,9 +32,7 @@ def add_command(
         help="check this unit: a line each, with the cure, and a QR code of them for the office"
         " / kiểm tra máy: mỗi phần một dòng, kèm cách sửa",
     )
-    checks.add_argument(
-        "--json", action="store_true", help="one JSON object a line / mỗi dòng một đối tượng JSON"
-    )
+    checks.add_argument("--json", action="store_true", help=cli.JSON_LINES)
     checks.add_argument(
         "--picture",
         type=Path,
