@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge import cli
@@ -43,7 +43,7 @@ class Server:
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         beside: Path,
         *,
         host: str,

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from edge.dashboard.first_steps import FirstSteps
 from edge.dashboard.headers import SecurityHeaders
@@ -77,24 +78,27 @@ class Application:
             pages = OidcPages(show, parts.provider, linked, parts.clock).pages()
             self.pages = [*self.pages, *pages]
 
-    def asgi(self) -> Starlette:
+    def asgi(self) -> ASGIApp:
         """What a web server calls."""
         provider = self._parts.provider
         # Signing out there begins with a form here.
         issuer = origin(provider.settings.issuer) if provider is not None else ""
-        return Starlette(
+        pages = Starlette(
             routes=[
                 *self._door.routes(self.pages),
                 Route("/healthz", self._health, methods=["GET"]),
                 Route("/metrics", self._metrics, methods=["GET"]),
                 Mount("/assets", _Assets(directory=ASSETS)),
             ],
-            middleware=[
-                Middleware(SecurityHeaders, forms_to=issuer),
-                Middleware(GZipMiddleware, minimum_size=500),
-            ],
-            exception_handlers={HTTPException: self._failed, StorageError: _away},
+            middleware=[Middleware(GZipMiddleware, minimum_size=500)],
+            exception_handlers={
+                HTTPException: self._failed,
+                StorageError: _away,
+                Exception: self._broken,
+            },
         )
+        # Around all of it, so that the answer to an error of ours has them too.
+        return SecurityHeaders(pages, forms_to=issuer)
 
     def _health(self, _: Request) -> Response:
         """For machines: 200 while pages can be made."""
@@ -127,6 +131,21 @@ class Application:
             return await self._door.nowhere(request)
         ask = Ask(request, None, language_of(request), self._parts.clock.now().at, {})
         return self._show.message(ask, str(error.status_code), error.detail, error.status_code)
+
+    def _broken(self, request: Request, _: Exception) -> Response:
+        """For a person, when a page of ours is wrong; the server's log says what it was."""
+        ask = Ask(request, None, language_of(request), self._parts.clock.now().at, {})
+        return self._show.message(
+            ask,
+            ask.say("Trang này có lỗi", "Something is wrong with this page"),
+            ask.say(
+                "Lỗi đã được ghi vào nhật ký của edge-dashboard; lượt quét không bị ảnh hưởng. Hãy"
+                " thử lại; nếu vẫn vậy, báo cho người vận hành hệ thống.",
+                "The log of edge-dashboard says what it was; no scan is touched by it. Try again;"
+                " if it stays so, tell the operator.",
+            ),
+            500,
+        )
 
 
 def _away(_: Request, error: Exception) -> Response:

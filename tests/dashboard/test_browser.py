@@ -14,6 +14,8 @@ from edge.dashboard.alarm_rules import Finding
 from edge.dashboard.reporting import ReportSettings
 from edge.dashboard.rights import ROLES
 from edge.dashboard.settings import DashboardSettings, TracingSettings
+from edge.register import TWO_LEVELS_FROM, AdminArea, Place, Register
+from edge.storage.places import keep_register
 from tests.dashboard.browser import Visitor, chromium, served
 from tests.dashboard.parts import OWN_PLACE, PASSWORD, Deployment, example_path
 from tests.dashboard.test_condition import add_unit
@@ -196,6 +198,28 @@ def test_paper_shows_the_whole_table_in_dark_ink_and_nothing_to_press(
     assert "Xem bằng bảng" not in text
     assert page.locator("#days-table[open]").count() == 0
     assert visitor.complaints == []
+
+
+def test_no_name_is_too_long_for_a_phone(browser: Browser, tmp_path: Path) -> None:
+    deployment, name = Deployment(tmp_path), "W" * 190
+    unit, place = "u" * 32, "p" * 32
+    area = AdminArea(since=TWO_LEVELS_FROM, province="Gia Lai", commune=name)
+    register = Register(
+        places=(Place(id=place, name=name, kind="market", admin=(area,), body=name, address=name),)
+    )
+    keep_register(deployment.database, register, deployment.clock.now().at)
+    add_unit(deployment, unit, place, clock="none", repair="exhausted", repair_reason=name)
+    deployment.parts.alarms.begin(Finding("clock-wrong", unit, place), deployment.clock.now().at)
+    with served(deployment) as url:
+        visitor = Visitor(browser, url, "phone", "vi")
+        visitor.sign_in(deployment, "operator")
+        for path in (
+            *("/", f"/places/{place}", "/units", f"/units/{unit}", "/alarms", "/coverage"),
+            *("/coverage/places", f"/scans?place={place}", "/areas", "/set-up", "/people"),
+        ):
+            assert visitor.open(path) == 200, path
+            assert not visitor.is_wider_than_the_window(), path
+    deployment.close()
 
 
 def test_each_role_is_shown_its_own_menu_and_no_way_further(

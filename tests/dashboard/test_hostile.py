@@ -77,6 +77,28 @@ def test_no_parameter_makes_a_page_fail(database_url: str, tmp_path: Path) -> No
     deployment.close()
 
 
+def test_an_error_of_ours_is_told_in_words_and_with_every_header(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(deployment.parts.places, "all", fail)
+    session = deployment.session("operator")
+    client = TestClient(deployment.application.asgi(), raise_server_exceptions=False)
+    client.cookies.set("edge-session", session)
+
+    answer = client.get("/")
+
+    assert answer.status_code == 500
+    assert "Trang này có lỗi" in answer.text
+    assert "of ours" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    with pytest.raises(ZeroDivisionError, match="of ours"):
+        # The server's log has it.
+        deployment.client("operator").get("/")
+
+
 def test_no_other_method_does_anything(deployment: Deployment) -> None:
     client = deployment.client("operator")
     for page in deployment.application.pages:
