@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from edge.chain import Chain
 from edge.clock import Clock, utc_seconds, utc_text
 from edge.errors import ChainBroken, ChainError, ConfigError, StorageBusy
+from edge.storage.ahead import put_right
 from edge.storage.database import Database
 from edge.storage.erasing import Erasure, forget_identities
 from edge.storage.keeping import Erased, Keeping, note_erased
@@ -190,6 +191,8 @@ class Retention:
         self._keeping.note_done(
             self._collector, self._days, kept_days if self._erase else 0, moment.at
         )
+        if known.settled:
+            put_right(self._storage.database, known.at)
         if not self._erase:
             return
         self._say(known)
@@ -197,7 +200,7 @@ class Retention:
             return
         # A day is dropped when its last scan is past its time.
         before = utc_text(utc_seconds(known.erases_by) - kept_days * 86_400)[:10]
-        if days := self._storage.expire(before, known.erases_by):
+        if days := self._storage.expire(before, known.erases_by, settled=known.settled):
             log.info("%d days are past their time and are being erased", len(days))
         self._busy = True
 

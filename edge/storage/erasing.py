@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from edge.clock import utc_seconds, utc_text
 from edge.errors import StorageBusy
+from edge.storage.ahead import ahead_of
 from edge.storage.database import CHECKPOINT_PAGES, Database
-from edge.storage.days import NEWEST, UNDATED, table_of
+from edge.storage.days import UNDATED, table_of
 from edge.storage.gone import Slices
 
 #: So many rows that are of no day's table are erased in one transaction.
@@ -47,9 +47,16 @@ class Erasing:
         self._unwritten = 0
         #: Nothing was found any more; it remains to move it from the log, and to look once more.
         self._nothing_left = False
+        #: What time it surely is, if that is known.
+        self._settled_at = ""
 
-    def begin(self, before_day: str, now: str) -> None:
-        """From now on erase what `Days.expire` has taken away, and what else is of before."""
+    def begin(self, before_day: str, now: str, *, settled: bool = False) -> None:
+        """From now on erase what `Days.expire` has taken away, and what else is of before.
+
+        *settled*: it is *now* indeed, and not only no earlier; what came in at a later time then
+        came in while the clock was ahead, and is kept from now on.
+        """
+        self._settled_at = now if settled else ""
         with self._database.writing("begin to erase") as connection:
             connection.execute(
                 text(
@@ -61,7 +68,7 @@ class Erasing:
                     " THEN :before ELSE before_day END,"
                     " began = CASE WHEN began = '' OR began > :ahead THEN :now ELSE began END"
                 ),
-                {"before": before_day, "now": now, "ahead": _ahead_of(now)},
+                {"before": before_day, "now": now, "ahead": ahead_of(now)},
             )
 
     def step(self, note: Callable[[Connection, Erasure], None]) -> bool:
@@ -112,7 +119,7 @@ class Erasing:
         if scans is not None:
             _count(connection, "scans", scans)
             return True
-        if _receive_now(connection, under_way.began):
+        if self._settled_at and _receive_now(connection, self._settled_at):
             return True
         for table, when, key, counter in _BESIDE:
             erased = connection.execute(
@@ -139,7 +146,8 @@ _BESIDE = (
 def _receive_now(connection: Connection, now: str) -> bool:
     """Let what came in while the clock was ahead have come in at *now*; whether anything did.
 
-    Else it would be kept until that day comes.
+    Else it would be kept until that day comes. By a clock that is behind, which calls the present
+    the future, all would be too old once it is right.
     """
     return any(
         connection.execute(
@@ -147,15 +155,10 @@ def _receive_now(connection: Connection, now: str) -> bool:
                 f"UPDATE {table} SET received = :now WHERE number IN"
                 f" (SELECT number FROM {table} WHERE received > :ahead LIMIT {ROWS_A_SLICE})"
             ),
-            {"now": now, "ahead": _ahead_of(now)},
+            {"now": now, "ahead": ahead_of(now)},
         ).rowcount
         for table in (table_of(UNDATED), "set_aside")
     )
-
-
-def _ahead_of(now: str) -> str:
-    """What a clock said that said more is of no use at *now*."""
-    return utc_text(utc_seconds(now) + NEWEST.total_seconds())
 
 
 def _count(connection: Connection, what: str, erased: int) -> None:

@@ -113,15 +113,16 @@ class Storage:
         """
         return feed.read(self.database, after, limit)
 
-    def expire(self, before_day: str, now: str) -> list[str]:
+    def expire(self, before_day: str, now: str, *, settled: bool = False) -> list[str]:
         """Take the scans of days (UTC) before *before_day* away; gives which days there were.
 
         `erasing` then erases them, and those whose clock knew no day by the day on which they came
-        in. Numbers held and counts stay. *now* is the time by which is erased; what is of the
-        future then goes by when that was noticed. Raises StorageError.
+        in. Numbers held and counts stay. *now* is the time by which is erased; a day of the future
+        goes by when that was noticed, and so does what came in in the future, once it is *settled*
+        that it is *now* and no later. Raises StorageError.
         """
         expired = self._days.expire(before_day, now)
-        self.erasing.begin(before_day, now)
+        self.erasing.begin(before_day, now, settled=settled)
         return expired
 
     def days(self) -> list[str]:

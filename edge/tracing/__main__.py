@@ -16,7 +16,7 @@ from edge.memory import keep_to_ourselves
 from edge.sealing import Verifier, read_key
 from edge.storage import feed
 from edge.storage.database import Database
-from edge.storage.keeping.known_time import latest_erased_by
+from edge.storage.keeping.known_time import latest_known
 from edge.systemd import Notifier
 from edge.tracing import commands
 from edge.tracing.audit import Audit
@@ -112,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
             audit,
             clock,
             days=settings.index.retention_days,
-            collectors_time=lambda: latest_erased_by(storage),
+            known_time=lambda: latest_known(storage),
         )
         looks = [indexer.look_again, *([register.look] if register is not None else [])]
         service = TracingService(server, indexer, retention, clock, looks)

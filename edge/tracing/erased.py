@@ -70,13 +70,6 @@ def erased_among(connection: Connection, scans: Sequence[bytes]) -> Collection[b
     return {bytes(row.scan) for row in rows_of(connection, sql, scans)}
 
 
-def forget_erased(connection: Connection, before: int, *, now: int, ahead: int) -> None:
-    """Forget what was erased before *before*, milliseconds since 1970.
-
-    What a clock that ran ahead says was erased after *ahead* was erased *now*, for all we know.
-    """
-    connection.execute(
-        text("UPDATE erased_scan SET erased = :now WHERE erased > :ahead"),
-        {"now": now, "ahead": ahead},
-    )
+def forget_erased(connection: Connection, before: int) -> None:
+    """Forget what was erased before *before*, milliseconds since 1970."""
     connection.execute(text("DELETE FROM erased_scan WHERE erased < :before"), {"before": before})

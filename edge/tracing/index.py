@@ -121,18 +121,22 @@ class Index:
         keep: Sequence[int] = (),
         *,
         now: int,
+        settled: bool = True,
         note: Note = lambda connection, purged: None,
     ) -> Purged:
         """Erase every sighting made before *before*, but those of the persons in *keep*.
 
         What a wrong clock says was made in the future goes by when it came in; if that is in the
-        future too, by when it was noticed. Orders to erase that are too old at *now* are forgotten.
+        future too, by when it was noticed, once it is *settled* that it is *now* and no later.
+        Orders to erase that are too old at *now* are forgotten.
         *note* is told what was erased, if anything was, within the transaction that does it.
         """
         ahead = now + AHEAD_MS
         with self.database.writing("erase what is past its time") as connection:
-            forget_erased(connection, now - KEEP_MS, now=now, ahead=ahead)
-            connection.execute(_RECEIVE_NOW, {"now": now, "ahead": ahead})
+            if settled:
+                for statement in (_ERASED_NOW, _RECEIVED_NOW):
+                    connection.execute(statement, {"now": now, "ahead": ahead})
+            forget_erased(connection, now - KEEP_MS)
             bounds = {"before": before, "ahead": ahead}
             gone = _erase(connection, _PAST, _PAST_VISITS, bounds, keep)
             if gone.sightings or gone.visits or gone.identifiers:
@@ -381,8 +385,11 @@ _PAST_VISITS = (
     "finish < :before OR start > :ahead AND NOT EXISTS"
     " (SELECT 1 FROM sighting WHERE sighting.scan IN (visit.entry_scan, visit.exit_scan))"
 )
-#: Of those that are looked at by when they came in.
-_RECEIVE_NOW = text("UPDATE sighting SET received = :now WHERE time > :ahead AND received > :ahead")
+_ERASED_NOW = text("UPDATE erased_scan SET erased = :now WHERE erased > :ahead")
+#: Only those that are looked at by when they came in.
+_RECEIVED_NOW = text(
+    "UPDATE sighting SET received = :now WHERE time > :ahead AND received > :ahead"
+)
 _PUT_SIGHTING = text(
     "INSERT INTO sighting (scan, person, time, place, unit, trip, direction, quality, received,"
     " document) VALUES (:scan, :person, :time, :place, :unit, :trip, :direction, :quality,"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from edge.clock import Clock, utc_seconds, utc_text
 from edge.errors import StorageError
+from edge.storage.keeping.known_time import Known
 from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
@@ -34,11 +35,11 @@ class Retention:
         clock: Clock,
         *,
         days: int,
-        collectors_time: Callable[[], str],
+        known_time: Callable[[], Known | None],
     ) -> None:
         """*days*: how long a sighting is kept.
 
-        *collectors_time*: the latest time by which a collector erases, "" if none says; may raise
+        *known_time*: what the collector knows that erases by the latest time; may raise
         StorageError.
         """
         self._index = index
@@ -48,7 +49,7 @@ class Retention:
         self._audit = audit
         self._clock = clock
         self._days = days
-        self._collectors_time = collectors_time
+        self._known_time = known_time
 
     def step(self) -> Purged | None:
         """Erase what is past its time; None if it is not known what that is.
@@ -59,42 +60,46 @@ class Retention:
         """
         # Of one that was killed, which then was not recorded.
         record_due(self._index.database, self._audit)
-        at = self._erases_by()
+        at, settled = self._erases_by()
         if not at:
             return None
         now = round(utc_seconds(at) * 1000)
         before = now - self._days * DAY
         self._hold(before)
         note = noting("edge-trace", before=utc_text(before / 1000))
-        purged = self._index.purge(before, self._cases.held_persons(), now=now, note=note)
+        held = self._cases.held_persons()
+        purged = self._index.purge(before, held, now=now, settled=settled, note=note)
         record_due(self._index.database, self._audit)
         if purged.sightings:
             log.info("erased %d sightings past their time", purged.sightings)
         return purged
 
-    def _erases_by(self) -> str:
-        """The time to erase by; "" for none."""
+    def _erases_by(self) -> tuple[str, bool]:
+        """The time to erase by, "" for none; and whether it is settled that it is no later."""
         moment = self._clock.now()
         if moment.clock in ("ntp", "gnss"):
-            return moment.at
+            return moment.at, True
         try:
-            known = self._collectors_time()
+            known = self._known_time()
         except StorageError as err:
             log.warning("what collectors know of the time: %s", err)
-            known = ""
-        if not known:
+            known = None
+        if known is None:
             log.warning(
                 "nothing is erased: neither a time server nor a collector vouches for the clock of"
                 " this machine; see `edge-collector clock`"
             )
-        elif utc_seconds(moment.at) - utc_seconds(known) > AHEAD_MS / 1000:
+            return "", False
+        if utc_seconds(moment.at) - utc_seconds(known.erases_by) > AHEAD_MS / 1000:
             log.warning(
                 "the clock says %s, and no collector vouches for more than %s: erasing by that; see"
                 " `edge-collector clock`",
                 moment.at,
-                known,
+                known.erases_by,
             )
-        return min(moment.at, known)
+        if moment.at < known.erases_by:
+            return moment.at, False
+        return known.erases_by, known.settled
 
     def _hold(self, before: int) -> None:
         for case in self._cases.all():

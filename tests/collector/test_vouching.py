@@ -84,12 +84,20 @@ def test_a_clock_that_comes_up_years_ahead_erases_nothing_early_and_all_in_due_t
     assert storage.count() == 6
 
     # Nobody cares for weeks. What is past its time goes all the same, day by day.
-    left = {5: 5, 12: 4, 20: 4, 23: 0}
+    left = {5: 5, 12: 4, 20: 4, 23: 1}
     for day in range(1, 24):
         clock.advance(DAY)
         look(storage, tmp_path, clock)
         if day in left:
             assert storage.count() == left[day], f"after {day} days"
+
+    # What came in by that clock alone is kept until it is right, and for its days from then on.
+    clock.ahead_s, clock.source = 0.0, "ntp"
+    for day, count in ((0, 1), (21, 1), (22, 0)):
+        clock.advance(day * DAY)
+        look(storage, tmp_path, clock)
+        assert storage.count() == count
+        clock.advance(-day * DAY)
     assert sum(receipt.facts["set_aside"] for receipt in entries(tmp_path / RECEIPTS_FILE)) == 2
 
 
@@ -124,6 +132,29 @@ def test_a_machine_without_a_clock_goes_on_erasing_once_a_person_has_vouched(
     assert run_clock(database, options(as_json=True), clock, "collector", receipts) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["vouched"], said["trouble"], said["held_back"]) == ("person", "", False)
+
+
+@pytest.mark.parametrize("source", ["rtc", "none"])
+@pytest.mark.parametrize("before", ["rtc", "ntp"])
+def test_a_clock_that_falls_years_behind_loses_nothing_when_it_is_right_again(
+    storage: Storage, tmp_path: Path, before: Source, source: Source
+) -> None:
+    clock = MachineClock()
+    clock.source = before
+    put(storage, clock, 20, 10, 0)
+    look(storage, tmp_path, clock)
+    clock.boot_again("c" * 32)
+    clock.source, clock.ahead_s = source, -20 * YEAR
+    for _ in range(3):
+        look(storage, tmp_path, clock)
+        put(storage, clock, 0, unit="cong-2")
+        clock.advance(3600)
+
+    clock.source, clock.ahead_s = "ntp", 0.0
+    look(storage, tmp_path, clock)
+
+    # What came in meanwhile without a day, twenty years ago by that clock, is past its time by it.
+    assert {seq for unit, _, seq, _ in storage.scan_numbers() if unit == "cong-1"} == {1, 2, 3, 4}
 
 
 def test_a_time_server_that_sets_the_clock_is_not_made_to_wait_for_an_hour(

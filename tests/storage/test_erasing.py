@@ -224,16 +224,27 @@ def test_identities_erased_by_an_order_are_in_no_page_and_no_log(file: Path) -> 
 def test_what_came_in_while_the_clock_was_years_ahead_goes_in_due_time(storage: Storage) -> None:
     wrong, aside = "2031-03-01T09:00:00.000Z", [SetAside("edge/v1/x", "no", b"x")]
     storage.store(scans(NEW, 700), wrong, aside)
-    storage.expire("2021-06-20", NOW)
+    storage.expire("2021-06-20", NOW, settled=True)
     assert erase(storage) == [], "nothing is past its time, as far as anybody knows"
     assert storage.count() == 700
 
-    storage.expire("2021-07-02", "2021-07-23T09:00:00.000Z")
+    storage.expire("2021-07-02", "2021-07-23T09:00:00.000Z", settled=True)
     assert erase(storage) == []
-    storage.expire("2021-07-03", "2021-07-24T09:00:00.000Z")
+    storage.expire("2021-07-03", "2021-07-24T09:00:00.000Z", settled=True)
     (noted,) = erase(storage)
 
     assert (noted.scans, noted.set_aside, storage.count()) == (700, 1, 0)
+
+
+def test_by_a_clock_that_is_behind_the_present_is_no_future(storage: Storage) -> None:
+    scan = StoredScan("pleiku", "cong-1", a_scan(1, clock="none"))
+    storage.store([scan], NOW, [SetAside("edge/v1/x", "no", b"x")])
+    storage.expire("2000-12-11", "2001-01-01T09:00:00.000Z")
+    erase(storage)
+
+    storage.expire("2021-06-20", NOW, settled=True)
+    assert erase(storage) == []
+    assert storage.count() == 1
 
 
 def test_an_erasure_that_began_in_the_future_takes_nothing_more_with_it(storage: Storage) -> None:

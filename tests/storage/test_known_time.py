@@ -188,8 +188,13 @@ def test_a_wrong_clock_that_nobody_ever_vouched_for_is_not_remembered(storage: S
     # Somebody sees it and sets it; later it is wrong again, by less.
     pc.ahead_s = 0.0
     assert pc.erases_by() == 0
+    # Which of the two times was right nobody has said yet, and so it stays told.
+    assert (pc.look().trouble, pc.look().settled) == ("behind", False)
     pc.is_off(HOUR, ahead_s=2 * YEAR)
     assert pc.erases_by() <= 0
+    pc.ahead_s = 0.0
+    pc.time.vouch(pc.moment())
+    assert (pc.look().trouble, pc.look().settled) == ("", True)
 
 
 def test_units_with_clocks_of_their_own_are_believed_before_a_new_machine_is(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from edge.chain import entries, verify
 from edge.clock import Moment, Source, utc_text
 from edge.errors import StorageError
 from edge.storage.database import Database
+from edge.storage.keeping.known_time import Known, Trouble
 from edge.tracing import audit, index, receipts, retention
 from edge.tracing.audit import Audit
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.cases import Cases
+from edge.tracing.erased import note_erased, order_of
 from edge.tracing.index import Index
 from edge.tracing.questions import Questions
 from edge.tracing.retention import Retention
@@ -57,6 +60,7 @@ class Desk:
         self.clock = Late()
         self.clock.synchronized = True
         self.known: str | None = ""
+        self.settled = True
         self.audit = folder / "audit.jsonl"
         places = the_places()
         self.index = Index(self.database, places)
@@ -71,7 +75,7 @@ class Desk:
             Audit(self.audit, self.clock),
             self.clock,
             days=21,
-            collectors_time=self.collectors_time,
+            known_time=self.known_time,
         )
         for pin in (A, B):
             scans = stay("08:00", "10:00", day=2, pin=pin)
@@ -87,10 +91,15 @@ class Desk:
                         },
                     )
 
-    def collectors_time(self) -> str:
+    def known_time(self) -> Known | None:
         if self.known is None:
             raise StorageError("there is no such table")
-        return self.known
+        trouble: Trouble = "" if self.settled else "behind"
+        return (
+            Known("a", self.known, self.known, "ntp", self.known, "b" * 32, 1, trouble, 0)
+            if (self.known)
+            else None
+        )
 
     @staticmethod
     def time_of(time: int) -> str:
@@ -185,6 +194,25 @@ def test_a_clock_that_is_behind_erases_late(desk: Desk) -> None:
     desk.retention.step()
 
     assert desk.person(A)
+
+
+def test_a_clock_that_is_behind_takes_the_present_for_no_future(desk: Desk) -> None:
+    """Else what came in just now would be too old as soon as it is right again."""
+    seen_in_2099 = replace(seen("08:00", day=24), time=4_070_908_800_000)
+    desk.index.add([shown(seen_in_2099, pin="064191100001")], "2")
+    ids = [("0" * 32, "cho-1", "2021-07-02T01:00:00.000Z")]
+    note_erased(desk.database, 7, ids, at("12:00", 24))
+    desk.clock.synchronized, desk.clock.source = False, "rtc"
+    desk.clock.year, desk.known = 2001, "2021-07-25T00:00:00.000Z"
+    desk.retention.step()
+    desk.clock.year, desk.known, desk.settled = 2021, "2002-07-25T00:00:00.000Z", False
+    desk.retention.step()
+
+    desk.clock.synchronized = True
+    desk.retention.step()
+
+    assert desk.person("064191100001")
+    assert order_of(desk.database, 7) == tuple(ids)
 
 
 def test_the_desk_may_be_killed_at_any_line_and_no_erasure_goes_unrecorded(desk: Desk) -> None:

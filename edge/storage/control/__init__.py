@@ -12,6 +12,7 @@ from edge.clock import utc_seconds, utc_text
 from edge.config import merged
 from edge.errors import ConfigError, ControlError
 from edge.messages import Answer, Command, CommandAction, Config, revision_of
+from edge.storage.ahead import ahead_of
 from edge.storage.control.again import AskedAgain
 from edge.storage.control.groups import SCOPES, Groups
 from edge.storage.database import Database
@@ -135,7 +136,8 @@ class Control:
     def due_commands(self, now: str) -> Iterator[tuple[str, str, Command]]:
         """(area, unit, command) of what is to be sent now to units that are there.
 
-        What has expired is said to be so and not sent.
+        What has expired is said to be so and not sent, and so is what a clock that was ahead says
+        was asked in the future: it would never expire.
         """
         again = utc_text(utc_seconds(now) - AGAIN_S)
         for command_id, unit, area, action, asked, expires, state, changed, unit_state in self._ask(
@@ -143,7 +145,7 @@ class Control:
             " FROM command c JOIN unit u ON u.unit = c.unit WHERE c.state IN ('waiting', 'sent')"
             " ORDER BY c.asked"
         ):
-            if expires <= now:
+            if expires <= now or asked > ahead_of(now):
                 self._change(
                     "UPDATE command SET state = 'expired', changed = :now WHERE id = :id"
                     " AND state IN ('waiting', 'sent')",
@@ -289,7 +291,7 @@ class Control:
             wished = _wished(scopes, area, place, groups.get(unit, []), unit)
             revision = revision_of(wished)
             again_s = TRIAL_AGAIN_S if state == "executing" else CONFIG_AGAIN_S
-            waits = sent > utc_text(utc_seconds(now) - again_s)
+            waits = utc_text(utc_seconds(now) - again_s) < sent <= ahead_of(now)
             if revision == running or (revision == asked and (state == "failed" or waits)):
                 continue
             # By the time, so that a storage begun anew is believed too; and never back.

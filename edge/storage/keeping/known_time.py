@@ -46,8 +46,9 @@ _SAYS: dict[Trouble, tuple[str, str]] = {
         "units say that it is {days} days earlier than the clock does",
     ),
     "behind": (
-        "đồng hồ chậm {days} ngày, nên việc xóa bị muộn",
-        "the clock is {days} days behind, so erasing comes late",
+        "đồng hồ chậm {days} ngày so với lần trước hoặc so với các thiết bị, nên có thể xóa muộn",
+        "the clock is {days} days behind what it said before or what units say, so that erasing may"
+        " come late",
     ),
 }
 #: What to do about each of them.
@@ -77,6 +78,11 @@ class Known:
     def held_back(self) -> bool:
         """Whether less is erased than the clock says."""
         return self.trouble in ("nobody", "ahead", "units")
+
+    @property
+    def settled(self) -> bool:
+        """Whether the clock is right as far as anybody can know, and neither ahead nor behind."""
+        return not self.trouble and self.vouched in ("ntp", "gnss", "person")
 
     @property
     def says(self) -> tuple[str, str]:
@@ -159,6 +165,9 @@ def judge(
         known = by = now
     if off_s < -ASTRAY_S:
         trouble = "behind"
+    elif not trouble and vouched == "rtc" and before is not None and before.trouble == "behind":
+        # It was put back, and nobody has said which of the two times was right.
+        trouble, off_s = "behind", before.off_s
     if units_say is None and before is not None and before.trouble == "units":
         # None is there just now; what they said holds.
         units_say = utc_seconds(before.erases_by) + _on_since(before, moment)
@@ -189,11 +198,14 @@ def known_times(connection: Connection) -> list[Known]:
     return [Known(*row) for row in rows]
 
 
-def latest_erased_by(database: Database) -> str:
-    """The latest time by which a collector erases; "" if none does. Raises StorageError."""
+def latest_known(database: Database) -> Known | None:
+    """What the collector knows that erases by the latest time; None if none erases by any.
+
+    Raises StorageError.
+    """
     with database.reading("look by which time is erased") as connection:
-        found = connection.execute(text("SELECT max(erases_by) FROM keeping_time")).scalar()
-    return str(found or "")
+        known = [each for each in known_times(connection) if each.erases_by]
+    return max(known, key=lambda each: each.erases_by, default=None)
 
 
 def _vouched(collector: str, moment: Moment, by: str) -> Known:
