@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "check",
         _check,
-        "when certificates end; exit code 1 on an alarm"
-        " / chứng thư hết hạn khi nào; mã thoát 1 khi có báo động",
+        "when certificates and legal bases end; exit code 1 on an alarm"
+        " / chứng thư, căn cứ pháp lý hết hạn khi nào; mã thoát 1 khi có báo động",
     )
     for one in (read, dates):
         one.add_argument("--json", action="store_true", help=cli.JSON_LINES)

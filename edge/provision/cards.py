@@ -134,13 +134,26 @@ def without_card(deployment: Deployment) -> Iterator[str]:
 
 
 def is_covered(deployment: Deployment, place: str, now: datetime) -> bool:
-    """Whether a document by which *place* may collect has not ended; of any place for ""."""
-    key = Verifier(read_key(deployment.folder / BASIS_PUBLIC))
-    known, _ = read_bases(deployment.folder / BASIS, key)
-    return any(
+    """Whether a document by which *place* may collect has not ended, or none is needed.
+
+    "" for any place.
+    """
+    return not wants_basis(deployment) or any(
         datetime.fromisoformat(basis.end) > now and (not place or basis.covers(place))
-        for basis in known
+        for basis in known_bases(deployment)
     )
+
+
+def wants_basis(deployment: Deployment) -> bool:
+    """Whether units collect by a legal basis alone, as they do unless their settings say not."""
+    basis = _further_settings(deployment).get("basis", {})
+    return not isinstance(basis, dict) or basis.get("required", True) is not False
+
+
+def known_bases(deployment: Deployment) -> list[LegalBasis]:
+    """The documents that the deployment's authority has signed; others are passed over."""
+    key = Verifier(read_key(deployment.folder / BASIS_PUBLIC))
+    return read_bases(deployment.folder / BASIS, key)[0]
 
 
 def sign_document(deployment: Deployment, basis: LegalBasis) -> Path:

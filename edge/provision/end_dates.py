@@ -6,6 +6,7 @@ from datetime import datetime
 
 from edge.certificates import facts, revocations_end
 from edge.provision import mosquitto
+from edge.provision.cards import known_bases, wants_basis
 from edge.provision.deployment import Deployment
 from edge.provision.layout import (
     AUTHORITY,
@@ -22,6 +23,9 @@ from edge.provision.releases import valid_until
 #: renewed it when a third was left.
 UNIT_ALARM_SHARE = 1 / 4
 
+#: Units whose legal basis has ended count nobody, and each of them is to be visited before.
+BASIS_ALARM_DAYS = 14
+
 #: The list of updates is an alarm when this part of its days is left.
 UPDATES_ALARM_SHARE = 1 / 3
 _SIGN = (
@@ -34,6 +38,11 @@ _RENEW = (
     "edge-provision broker, chép broker/, collector/ và enrolment/ về máy của chúng rồi khởi động"
     " lại dịch vụ ở đó / copy broker/, collector/ and enrolment/ to their machines, restart what"
     " runs there"
+)
+_PLAN = "lập kế hoạch triển khai mới / plan a new deployment"
+_BASIS = (
+    "edge-provision basis cho văn bản mới, rồi ghi thẻ mới cho máy ở đó"
+    " / edge-provision basis for the new order, then a new card for the units there"
 )
 _LATE = (
     "danh sách này mà hết hạn thì mọi máy bị khóa ngoài"
@@ -63,29 +72,7 @@ def end_dates(deployment: Deployment, now: datetime) -> Iterator[EndDate]:
     def by(what: str, vi: str, end: datetime, days: float, cure: str = _RENEW) -> EndDate:
         return EndDate(what, vi, end, (end - now).days < days, cure)
 
-    anew = "lập kế hoạch triển khai mới / plan a new deployment"
-    of_broker = f"{BROKER}/{mosquitto.CERTIFICATE_FILE}"
-    for what, vi, path, days, cure in (
-        ("authority", "khóa gốc", AUTHORITY, ALARM_DAYS, anew),
-        # What it signs ends with it.
-        (
-            *("issuing authority", "khóa cấp chứng thư", ISSUING),
-            *(units.certificate_days + ALARM_DAYS, _RENEW),
-        ),
-        ("broker's certificate", "chứng thư của broker", of_broker, ALARM_DAYS, _RENEW),
-        *(
-            (
-                *(f"certificate of {name}", f"chứng thư của {name}"),
-                *(f"{name}/{COLLECTOR_CERTIFICATE}", ALARM_DAYS, _RENEW),
-            )
-            for name in collectors(deployment.settings.broker.collectors)
-            if (folder / name).is_dir()
-        ),
-        (
-            *("endpoint's certificate", "chứng thư của nơi cấp chứng thư"),
-            *(ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW),
-        ),
-    ):
+    for what, vi, path, days, cure in _certificates(deployment):
         yield by(what, vi, facts(read_file(folder / path)).not_after, days, cure)
     if (until := valid_until(deployment)) is not None:
         # Units take nothing new from it then; they go on with what they have.
@@ -94,8 +81,50 @@ def end_dates(deployment: Deployment, now: datetime) -> Iterator[EndDate]:
     lists = read_file(folder / BROKER / mosquitto.REVOCATIONS_FILE)
     end = revocations_end(lists)
     yield by("lists of revocations", "danh sách thu hồi", end, ALARM_DAYS, f"{_RENEW}; {_LATE}")
+    for number, places, end in _bases(deployment, now):
+        where = ", ".join(places)
+        en, vi = f"legal basis {number}: {where}", f"căn cứ pháp lý {number}: {where}"
+        if not number:
+            en, vi = f"legal basis: none for {where}", f"căn cứ pháp lý: chưa có cho {where}"
+        yield by(en, vi, end, BASIS_ALARM_DAYS, _BASIS)
     for unit in deployment.inventory.units:
         if unit.revoked is None and unit.certificate is not None:
             end = unit.certificate.not_after
             alarm = units.certificate_days * UNIT_ALARM_SHARE
             yield by(f"unit {unit.id}", f"máy {unit.id}", end, alarm, _UNIT)
+
+
+def _certificates(deployment: Deployment) -> Iterator[tuple[str, str, str, float, str]]:
+    """Of each: what it is, in Vietnamese too, its file, so many days are an alarm, the cure."""
+    life = deployment.settings.units.certificate_days
+    yield "authority", "khóa gốc", AUTHORITY, ALARM_DAYS, _PLAN
+    # What it signs ends with it.
+    yield "issuing authority", "khóa cấp chứng thư", ISSUING, life + ALARM_DAYS, _RENEW
+    of_broker = f"{BROKER}/{mosquitto.CERTIFICATE_FILE}"
+    yield "broker's certificate", "chứng thư của broker", of_broker, ALARM_DAYS, _RENEW
+    for name in collectors(deployment.settings.broker.collectors):
+        if (deployment.folder / name).is_dir():
+            path = f"{name}/{COLLECTOR_CERTIFICATE}"
+            yield f"certificate of {name}", f"chứng thư của {name}", path, ALARM_DAYS, _RENEW
+    vi = "chứng thư của nơi cấp chứng thư"
+    yield "endpoint's certificate", vi, ENROLMENT_CERTIFICATE, ALARM_DAYS, _RENEW
+
+
+def _bases(deployment: Deployment, now: datetime) -> Iterator[tuple[str, list[str], datetime]]:
+    """By which document units may collect the longest, at which places, until when.
+
+    For places with units. Without a document "", and until *now*.
+    """
+    if not wants_basis(deployment):
+        return
+    known = known_bases(deployment)
+    places: dict[tuple[datetime, str], list[str]] = {}
+    for place in sorted({u.place for u in deployment.inventory.units if u.revoked is None}):
+        covering = [
+            (datetime.fromisoformat(basis.end), basis.number)
+            for basis in known
+            if basis.covers(place)
+        ]
+        places.setdefault(max(covering, default=(now, "")), []).append(place)
+    for (end, number), named in sorted(places.items()):
+        yield number, named, end

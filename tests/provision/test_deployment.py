@@ -1,7 +1,7 @@
 import fcntl
 import json
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -206,6 +206,8 @@ def test_the_alarm_comes_long_before_anything_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a")
+    a_basis(deployment, "1", "2099-12-31")
+    capsys.readouterr()
     certified(deployment, "cho-1-a", utc_now() - timedelta(days=300))
     # What counts is the newest.
     certified(deployment, "cho-1-a")
@@ -221,6 +223,43 @@ def test_the_alarm_comes_long_before_anything_ends(
         assert {end.what for end in end_dates(deployment, then) if end.alarm} == alarms
         monkeypatch.setattr("edge.provision.__main__.utc_now", lambda then=then: then)
         assert run(deployment.folder, "check") == (1 if alarms else 0)
+
+
+def a_basis(deployment: Deployment, number: str, end: str, place: str = "*") -> None:
+    order = ["--number", number, "--issuer", "UBND", "--start", "2020-01-01", "--end", end]
+    assert run(deployment.folder, "basis", *order, "--places", place) == 0
+
+
+def test_so_does_that_of_a_legal_basis_by_which_units_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = a_deployment(tmp_path / "gia-lai", "cho-1-a", "cho-1-b")
+    market = ["--name", "Chợ Mẫu 2", "--kind", "market"]
+    assert run(deployment.folder, "place", "add", "cho-2", *market) == 0
+    capsys.readouterr()
+
+    def alarms(end: str) -> list[str]:
+        then = datetime.fromisoformat(f"{end}T00:00:00+07:00")
+        found = [e for e in end_dates(deployment, then) if "legal basis" in e.what]
+        assert all("edge-provision basis" in e.cure for e in found)
+        return [e.what for e in found if e.alarm]
+
+    assert run(deployment.folder, "check") == 1
+    assert "căn cứ pháp lý: chưa có cho cho-1 / " in capsys.readouterr().out
+    # The one that ends last counts, and a place without units needs none.
+    a_basis(deployment, "1/TN", "2026-12-31")
+    a_basis(deployment, "2/TN", "2027-02-28", "cho-1")
+    assert alarms("2027-02-14") == []
+    assert alarms("2027-02-16") == ["legal basis 2/TN: cho-1"]
+    assert run(deployment.folder, "unit", "change", "cho-1-b", "--place", "cho-2") == 0
+    assert alarms("2026-12-20") == ["legal basis 1/TN: cho-2"]
+    # Units that were told to collect without one need none.
+    (deployment.folder / "scanner.toml").write_text("[basis]\nrequired = false\n")
+    settings = deployment.folder / "provision.toml"
+    named = '[units]\nsettings_file = "scanner.toml"'
+    settings.write_text(settings.read_text().replace("[units]", named))
+    deployment = Deployment(deployment.folder)
+    assert alarms("2027-12-20") == []
 
 
 def test_writing_the_brokers_files_anew_renews_what_is_about_to_end(tmp_path: Path) -> None:
