@@ -23,7 +23,7 @@ SILENT_S = 90.0
 
 
 class Duty:
-    """Whether this dashboard is on duty. For one thread."""
+    """Whether this dashboard is on duty. For one thread, but for `is_anothers`."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
@@ -47,6 +47,15 @@ class Duty:
         elif was_mine and not self._mine:
             log.warning("off duty: another dashboard has taken over")
         return self._mine
+
+    def is_anothers(self) -> bool:
+        """Whether another has taken over by now. Raises StorageError.
+
+        Asked as something is handed over: a machine that stood still has not looked since.
+        """
+        with self._database.reading("look who is on duty") as connection:
+            holder = connection.execute(text("SELECT holder FROM duty")).scalar_one()
+        return holder not in ("", self._name)
 
     def leave(self) -> None:
         """Let another take over at once. Raises StorageError."""

@@ -6,7 +6,7 @@ it in by its key: a day and place, or a scan's id. The example receiver is `post
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Literal, Protocol
@@ -80,6 +80,9 @@ class CountSource:
             day = date.fromisoformat(last) - timedelta(days=SETTLING_DAYS - 1)
         else:
             day = today - timedelta(days=FIRST_DAYS)
+        if last > today.isoformat():
+            # Of a clock that was ahead: nothing would be passed on until then.
+            day = today - timedelta(days=FIRST_DAYS)
         if day >= today:
             return None
         with self._database.reading() as connection:
@@ -123,9 +126,19 @@ class Forwarder:
     """Passes on what one source has to one receiver. For one thread."""
 
     def __init__(
-        self, name: str, source: Source, receiver: Receiver, database: Database, clock: Clock
+        self,
+        name: str,
+        source: Source,
+        receiver: Receiver,
+        database: Database,
+        clock: Clock,
+        is_anothers: Callable[[], bool] = lambda: False,
     ) -> None:
-        """*name*: under which its position is kept."""
+        """*name*: under which its position is kept.
+
+        *is_anothers*: whether another dashboard passes on by now.
+        """
+        self._is_anothers = is_anothers
         self._name, self._source, self._receiver = name, source, receiver
         self._database, self._clock = database, clock
         self._not_before = 0.0
@@ -135,7 +148,7 @@ class Forwarder:
         if self._clock.monotonic() < self._not_before:
             return False
         piece = self._source.after(self._position(), self._clock.now().at)
-        if piece is None:
+        if piece is None or self._is_anothers():
             self._not_before = self._clock.monotonic() + 5.0
             return False
         try:

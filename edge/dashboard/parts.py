@@ -8,6 +8,7 @@ from edge.clock import Clock
 from edge.dashboard.alarm_rules import Limits
 from edge.dashboard.alarms import Alarms, Watch
 from edge.dashboard.bases import Bases
+from edge.dashboard.duty import Duty
 from edge.dashboard.forwarding import (
     CountSource,
     Forwarder,
@@ -49,6 +50,7 @@ class Parts:
     bases: Bases
     #: None where nothing is passed on.
     forwarder: Forwarder | None
+    duty: Duty
 
 
 def accounts(settings: DashboardSettings, database: Database) -> People:
@@ -72,7 +74,10 @@ def build(
         scans_in_a_quarter=settings.alarms.scans_in_a_quarter,
     )
     mail, hook = settings.mail, settings.alarms
-    queue = MailQueue(database, clock, Mailer(mail, beside)) if mail.host else None
+    duty = Duty(database, clock)
+    queue = None
+    if mail.host:
+        queue = MailQueue(database, clock, Mailer(mail, beside), duty.is_anothers)
     webhook = (
         Poster(hook.webhook_url, hook.webhook_key_file, beside, clock) if hook.webhook_url else None
     )
@@ -95,6 +100,7 @@ def build(
             mail.alarms_to,
             webhook,
             settings.web.url,
+            duty.is_anothers,
         ),
         queue,
         Reporting(
@@ -109,12 +115,13 @@ def build(
         ),
         Totals(database, clock),
         Bases(settings.set_up, beside),
-        _forwarder(settings.forward, database, clock, beside),
+        _forwarder(settings.forward, database, clock, beside, duty),
+        duty,
     )
 
 
 def _forwarder(
-    settings: ForwardSettings, database: Database, clock: Clock, beside: Path
+    settings: ForwardSettings, database: Database, clock: Clock, beside: Path, duty: Duty
 ) -> Forwarder | None:
     if not settings.url:
         return None
@@ -122,4 +129,4 @@ def _forwarder(
     if settings.what == "scans":
         source = ScanSource(database, settings.batch_scans)
     receiver = Poster(settings.url, settings.key_file, beside, clock, settings.ca_file)
-    return Forwarder(settings.what, source, receiver, database, clock)
+    return Forwarder(settings.what, source, receiver, database, clock, duty.is_anothers)

@@ -179,7 +179,10 @@ class People:
         """
         secret = secrets.token_urlsafe(32)
         connection.execute(
-            text("DELETE FROM web_session WHERE used < :idle OR created < :old"), self._ends(now)
+            text(
+                "DELETE FROM web_session WHERE used < :idle OR created < :old OR created > :ahead"
+            ),
+            self._ends(now),
         )
         connection.execute(
             text(
@@ -198,7 +201,7 @@ class People:
                 text(
                     "SELECT name, role, used FROM web_session JOIN person ON person = name"
                     " WHERE token = :token AND active = 1 AND used >= :idle"
-                    " AND web_session.created >= :old"
+                    " AND web_session.created >= :old AND web_session.created <= :ahead"
                 ),
                 {"token": token} | self._ends(now),
             ).one_or_none()
@@ -259,6 +262,8 @@ class People:
         return {
             "idle": utc_text(seconds - self._idle.total_seconds()),
             "old": utc_text(seconds - self._longest.total_seconds()),
+            # One that a clock that was ahead began would run until that year.
+            "ahead": utc_text(seconds + self._longest.total_seconds()),
         }
 
 

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from edge.dashboard.duty import Duty
 from edge.dashboard.parts import Parts
 from edge.errors import StorageError
 from edge.storage.places import note_heard
@@ -21,7 +20,7 @@ class Service:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._duty = Duty(parts.database, parts.clock)
+        self._duty = parts.duty
         self._heard_at: float | None = None
         self._away = False
         # Each waits for somebody else's server.

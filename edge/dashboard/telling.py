@@ -1,7 +1,7 @@
 """Tells people of alarms, by mail and by webhook, outside quiet hours. Each alarm once each way."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.clock import Clock
 from edge.dashboard.alarm_rules import ADVICE, NAMES
@@ -35,8 +35,13 @@ class Teller:
         mail_to: Sequence[str] = (),
         webhook: Poster | None = None,
         address: str = "",
+        is_anothers: Callable[[], bool] = lambda: False,
     ) -> None:
-        """*queue*, *webhook* None: not that way. *address*: of the pages, "" if not known."""
+        """*queue*, *webhook* None: not that way. *address*: of the pages, "" if not known.
+
+        *is_anothers*: whether another dashboard posts by now.
+        """
+        self._is_anothers = is_anothers
         self._alarms, self._database, self._clock = alarms, database, clock
         self._settings, self._deployment = settings, deployment
         self._queue, self._mail_to = queue, mail_to
@@ -55,7 +60,7 @@ class Teller:
             self._post(self._webhook, new)
 
     def _post(self, webhook: Poster, new: Sequence[Alarm]) -> None:
-        if self._clock.monotonic() < self._not_before:
+        if self._clock.monotonic() < self._not_before or self._is_anothers():
             return
         try:
             webhook.post({"v": 1, "alarms": [_as_json(alarm) for alarm in new]})

@@ -111,6 +111,18 @@ def test_a_session_ends_when_it_is_not_used_and_after_a_week_in_any_case(
     assert used.get("/account").status_code == 303
 
 
+def test_a_session_of_a_clock_that_was_years_ahead_does_not_run_until_then(
+    deployment: Deployment,
+) -> None:
+    deployment.clock.synchronized, deployment.clock.wrong_by_s = False, 5 * 365 * 86_400.0
+    client = deployment.client("operator")
+    assert client.get("/account").status_code == 200
+
+    deployment.clock.synchronized = True
+
+    assert client.get("/account").status_code == 303
+
+
 def test_storage_holds_neither_the_password_nor_the_session(deployment: Deployment) -> None:
     secret = deployment.session("operator")
     with deployment.database.reading() as connection:

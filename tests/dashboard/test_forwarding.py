@@ -112,3 +112,21 @@ def test_the_example_posts_it_signed(
     ((header, body),) = handler.taken
     assert header.startswith("t=")
     assert len(json.loads(body)["scans"]) == 1
+
+
+def test_counts_are_passed_on_again_after_a_clock_that_was_years_ahead(
+    deployment: Deployment,
+) -> None:
+    deployment.add_list([(OWN_PLACE, "cong-1", "in", NOON)])
+    years, other = 5 * 365 * 86_400, Other()
+    deployment.clock.advance(years)
+    run(forwarder(deployment, other))
+    assert other.taken[-1]["day"] == "2026-06-30"
+    other.taken.clear()
+
+    deployment.clock.advance(-years)
+    run(forwarder(deployment, other))
+
+    assert [piece["day"] for piece in other.taken] == [
+        f"2021-{day}" for day in ("06-25", "06-26", "06-27", "06-28", "06-29", "06-30", "07-01")
+    ]

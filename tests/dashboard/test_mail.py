@@ -162,6 +162,19 @@ def test_what_a_server_does_not_take_goes_later_and_outlasts_the_service(
     assert state.last_sent is not None
 
 
+def test_mail_of_a_clock_that_was_years_ahead_goes_when_it_is_right_again(
+    deployment: Deployment, inbox: tuple[Inbox, MailSettings]
+) -> None:
+    kept, settings = inbox
+    deployment.clock.advance(5 * 365 * 86_400)
+    put(deployment, queue_of(deployment, settings), "alarms 1 1")
+    deployment.clock.advance(-5 * 365 * 86_400)
+
+    assert queue_of(deployment, settings).step()
+
+    assert len(kept.mails) == 1
+
+
 def test_the_same_thing_is_told_once(
     deployment: Deployment, inbox: tuple[Inbox, MailSettings]
 ) -> None:

@@ -180,6 +180,40 @@ def test_the_other_dashboard_goes_on_when_the_one_on_duty_is_gone(
         assert len(inbox.mails) == after
 
 
+def test_a_dashboard_that_stood_still_hands_over_nothing_that_another_does_by_now(
+    tmp_path: Path, database_url: str, hook: tuple[type[Hook], str]
+) -> None:
+    """A virtual machine that was stopped: by its own clock it looked a moment ago."""
+    inbox, (posts, where) = Inbox(), hook
+    with two_dashboards(tmp_path, database_url, inbox, where) as both:
+        both.run(both.first, both.second, seconds=20)
+        deployment = both.deployment
+        # The other takes over while the first stands still.
+        for _ in range(2):
+            both.second._duty._next = 0.0
+            assert not both.second._duty._mine
+            both.second._duty.step()
+            deployment.clock.advance(SILENT_S)
+        both.second._duty._next = 0.0
+        assert both.second._duty.step()
+        both.first._duty._next = deployment.clock.monotonic() + EVERY_S
+        deployment.parts.alarms.begin(
+            Finding("unit-offline", "cong-9", OTHER_PLACE), deployment.clock.now().at
+        )
+        deployment.add_scans(OWN_PLACE, "cong-1", ins=3)
+        mails, taken = len(inbox.mails), len(posts.taken)
+
+        for _ in range(3):
+            assert both.first._duty.step(), "it does not know yet"
+            both.first.step()
+            eventually(lambda: not both.first._outside.busy, "the turn ends")
+        assert (len(inbox.mails), len(posts.taken)) == (mails, taken)
+
+        both.run(both.second, seconds=int(EVERY_S) + 5)
+        assert len(inbox.mails) > mails
+        assert len(posts.taken) > taken
+
+
 class Unreachable:
     """A storage that does not answer."""
 
