@@ -222,7 +222,8 @@ class Trial:
             shutil.rmtree(new, ignore_errors=True)
             rescue.rename(new)
             record.phase, record.version, record.reason = "installing", _version_in(new), ""
-            record.lacks_broker = False
+            # It has no way back, so what scans is taken.
+            record.needs_broker = record.lacks_broker = False
             # As if begun before: what is in place is nothing to stay at while another dpkg works.
             record.starts = 2
             log.warning("cannot go back to %s: trying %s", record.before, record.version)

@@ -322,6 +322,17 @@ def test_a_newer_version_is_the_way_on_where_there_is_none_back(bench: Bench) ->
     assert bench.held() == [NEWER]
 
 
+def test_a_way_on_that_scans_is_taken_though_the_network_is_down(bench: Bench) -> None:
+    had_its_broker(bench, good=math.inf, old=math.inf)
+    bench.unit.offline_s[NEWER] = math.inf
+    stuck(bench)
+    helped(bench, NEWER)
+
+    bench.go_on()
+
+    assert (bench.record().phase, bench.unit.installed) == ("idle", NEWER)
+
+
 def test_a_way_on_that_is_no_good_either_waits_for_the_next(bench: Bench) -> None:
     stuck(bench)
     bench.unit.ending.add(NEWER)
