@@ -180,7 +180,9 @@ def _paper(report: Report) -> bytes:
     made = report.made
     paper.sides(report.deployment.upper(), MOTTO[0], 9, bold=True)
     paper.sides("Số: ........../BC-..........", MOTTO[1], 9)
-    paper.sides("", f"Ngày {made:%d} tháng {made:%m} năm {made:%Y}", 9)
+    # As decree 30/2020/NĐ-CP writes it: of the months the first two alone have a nought.
+    month = f"{made:%m}" if made.month < 3 else str(made.month)
+    paper.sides("", f".............., ngày {made:%d} tháng {month} năm {made:%Y}", 9)
     paper.space(3)
     paper.text(_title(report), 15, bold=True)
     paper.text(f"Kính gửi: {'.' * 60}", 9.5)

@@ -134,3 +134,15 @@ def test_a_page_that_is_left_open_is_of_the_new_day_after_midnight(
     for page in parts.values():
         for link in set(re.findall(r'href="(/scans\?[^"]+)"', page)):
             assert client.get(link.replace("&amp;", "&")).status_code == 200, link
+
+
+def test_on_a_day_that_is_past_the_condition_is_that_of_today(deployment: Deployment) -> None:
+    client = deployment.client("manager")
+    today, yesterday = (
+        client.get(f"/places/{OWN_PLACE}?day=2021-07-0{day}").text for day in (2, 1)
+    )
+
+    assert "hiện nay" not in today
+    assert "lượt gần nhất" in today
+    assert "hiện nay" in yesterday
+    assert "lượt gần nhất" not in yesterday

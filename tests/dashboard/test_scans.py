@@ -259,6 +259,26 @@ def test_some_hours_are_asked_of_a_month_at_most(deployment: Deployment) -> None
     assert "02/06/2021 – 02/07/2021" in client.get(f"/scans?{asked}&since=4&until=90").text
 
 
+def test_days_and_hours_are_chosen_on_the_page_and_the_rest_stays(deployment: Deployment) -> None:
+    deployment.add_list(
+        (OWN_PLACE, "cong-1", way, f"2021-07-0{day}T0{hour}:30:00.000Z")
+        for way in ("in", "out")
+        for day in (1, 2)
+        for hour in (0, 1)
+    )
+    client = deployment.client("manager")
+    asked = f"/scans?place={OWN_PLACE}&unit=cong-1&direction=in&order=oldest&since=29"
+    form = client.get(asked).text.partition('<form class="span"')[2].partition("</form>")[0]
+
+    kept = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+    assert kept == {"place": OWN_PLACE, "unit": "cong-1", "direction": "in", "order": "oldest"}
+    assert '<option value="29" selected>07:15</option>' in form
+    assert '<option value="96" selected>24:00</option>' in form
+    chosen = {"first": "2021-07-01", "last": "2021-07-02", "since": "28", "until": "32"}
+    # Of 07:30 and 08:30 on two days, in and out: what went in at half past seven.
+    assert "<strong>2</strong> lượt" in client.get(f"/scans?{urlencode(kept | chosen)}").text
+
+
 def test_a_file_speaks_the_language_of_whoever_asks(deployment: Deployment) -> None:
     add_all_kinds(deployment)
     path = f"/scans/csv?place={OWN_PLACE}&first=2021-06-30&last=2021-07-02"

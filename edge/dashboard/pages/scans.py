@@ -133,6 +133,7 @@ class ScanPages:
             documents=DOCUMENTS,
             qualities=QUALITIES,
             hours=_hours(asked),
+            quarters_of_hours=list(range(0, QUARTERS + 1, 4)),
             today=local_day(ask.now),
         )
 
