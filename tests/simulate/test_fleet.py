@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,27 @@ def test_scans_that_nobody_confirms_are_told(
     found = json.loads(capsys.readouterr().out)
     assert code == 1
     assert found["not_confirmed"] == found["made"] > 0
+
+
+def test_whoever_stops_it_is_told_what_waited(nats: NatsBroker) -> None:
+    command = [sys.executable, "-m", "edge.simulate", "--broker", nats.url, "--json"]
+    playing = subprocess.Popen(
+        [*command, "--units", "2", "--backlog-s", "60", "--seconds", "600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert playing.stdout is not None
+    assert playing.stderr is not None
+    # It is under way when it tells its state for the first time.
+    first = [playing.stderr.readline() for _ in range(2)]
+    playing.send_signal(signal.SIGINT)
+    out, err = playing.communicate(timeout=60)
+
+    assert "2 connected" in first[1], first
+    assert playing.returncode == 1
+    assert json.loads(out)["not_confirmed"] > 300
+    assert err.splitlines()[-1].startswith("stopped early, with ")
 
 
 def test_a_broker_that_is_not_there_is_told_soon(capsys: pytest.CaptureFixture[str]) -> None:
