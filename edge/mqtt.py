@@ -16,6 +16,7 @@ import contextlib
 import logging
 import select
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,11 +52,13 @@ class Connection:
         clock: Clock,
         *,
         subscriptions: Sequence[str] = (),
+        unwanted: Sequence[str] = (),
         persistent: bool = False,
         qos: Literal[0, 1] | None = None,
         identity: ClientIdentity | None = None,
     ) -> None:
         """*persistent*: the broker keeps our subscriptions and what arrives while we are away.
+        Those *unwanted* that it has kept from before it is told to end.
 
         *qos*: of what we hear; as a rule 1 of a persistent session and 0 of another. *identity*
         chooses what is shown at each attempt; without, the settings name it for good. Raises
@@ -70,7 +73,9 @@ class Connection:
         # again anyway; and it costs some brokers a queue on disk for each client: of 3,000 that
         # came back at once, a NATS server refused nearly all.
         heard = int(persistent) if qos is None else qos
-        self._asked_for = Session(client_id, persistent, tuple(subscriptions), heard)
+        self._asked_for = Session(
+            client_id, persistent, tuple(subscriptions), heard, tuple(unwanted)
+        )
         self._identity = identity
         self._password = secret(settings.password_file, folder) if settings.password_file else None
         tls = any(address.tls for address in where)
@@ -119,6 +124,16 @@ class Connection:
     def suspects_double(self) -> bool:
         """Whether brokers close us so often that another client may run under our name."""
         return self._closings.tell_of_another
+
+    @property
+    def closings(self) -> int:
+        """How often brokers closed us lately that did not fail otherwise: a few at most."""
+        return self._closings.count
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """What we hear."""
+        return self._asked_for.subscriptions
 
     @property
     def redelivered(self) -> int:
@@ -216,6 +231,19 @@ class Connection:
             self._gathering = False
             if (sock := self._socket()) is not None:
                 sock.flush()
+
+    def subscribe_to(self, subscriptions: Sequence[str]) -> None:
+        """From the next connection on, which is made at once, hear these and nothing else."""
+        asked_for = replace(self._asked_for, subscriptions=tuple(subscriptions), unwanted=())
+        self._asked_for = asked_for
+        self._drop()
+        self._reconnecting.at_once()
+
+    def follow(self, other: "Connection") -> None:
+        """Be connected to the broker that *other* uses, or try that one."""
+        if self._reconnecting.follow(other._reconnecting) and self._client is not None:
+            self._drop()
+            self._reconnecting.at_once()
 
     def wake(self) -> None:
         """End the wait of a `step` on another thread."""

@@ -39,6 +39,8 @@ class Session:
     subscriptions: tuple[str, ...]
     #: Of what we hear.
     qos: int
+    #: Subscriptions that a kept session may have from before, and that are ended.
+    unwanted: tuple[str, ...] = ()
 
 
 class Client:
@@ -161,6 +163,8 @@ class Client:
         self.most_packet_bytes = getattr(properties, "MaximumPacketSize", packets.MOST_BYTES)
         most = getattr(properties, "ReceiveMaximum", packets.HIGHEST_ID)
         self.most_in_flight = min(most, packets.HIGHEST_ID)
+        if self.session_present and self._session.unwanted:
+            client.unsubscribe(list(self._session.unwanted))
         if self._session.subscriptions:
             client.subscribe([(topic, self._session.qos) for topic in self._session.subscriptions])
         else:

@@ -60,6 +60,11 @@ class Reconnecting:
         self._connected_at = self._clock.monotonic()
         self._return_at = self._connected_at + RETURN_S
 
+    def follow(self, other: "Reconnecting") -> bool:
+        """Go for the broker that *other* goes for; whether that is another one than now."""
+        moved, self._at = self._at != other._at, other._at
+        return moved
+
     def failed(self, trouble: str) -> None:
         """There is no connection, or none any more, because of *trouble*: the next one's turn."""
         ceiling = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(self._attempts, 10))
@@ -114,6 +119,12 @@ class Closings:
         if self._told_at is not None and self._told_at >= since:
             return True
         return len(self._closed) == CLOSED_BY_BROKER and self._closed[0][0] >= since
+
+    @property
+    def count(self) -> int:
+        """How many there were lately, CLOSED_BY_BROKER at most."""
+        since = self._clock.monotonic() - CLOSED_WITHIN_S
+        return sum(at >= since for at, _ in self._closed)
 
     def closed(self, address: Address) -> None:
         """A broker has closed what it had greeted."""

@@ -4,24 +4,53 @@ A NATS server lets one MQTT session have `max_ack_pending` messages unacknowledg
 many for each of its subscriptions from their queues. What is beyond the session's number it drops,
 and delivers it again when its `ack_wait` is over: of 50,000 scans that came with 3,000 statuses,
 350 came late by the whole of it. Of a session with one subscription nothing is dropped in this way.
+
+A broker may know a client by its certificate alone, as Mosquitto can be told to, and then all our
+sessions are one to it: each that comes takes the place of the one that is there.
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from edge.clock import Clock
 from edge.mqtt import Connection, Received
+
+log = logging.getLogger(__name__)
 
 #: A connection is numbered from here, so that its messages are told from another's.
 _APART = 1_000_000_000
+#: Who takes the place of another does so at its greeting. Where all have been there together for so
+#: long, none takes another's.
+TOGETHER_S = 5.0
+#: So many closings by a broker that greets us again each time, and all never there together, tell
+#: that it takes them for one.
+CLOSINGS = 4
 
 
 class Sessions:
     """One connection that speaks, and others that only listen. For one thread, but for `wake`."""
 
-    def __init__(self, first: Connection, others: Sequence[Connection]) -> None:
-        """*first* publishes too. All are to be new."""
-        self._first, self._others = first, others
+    def __init__(
+        self,
+        first: Connection,
+        others: Sequence[Connection],
+        clock: Clock,
+        *,
+        may_become_one: bool = False,
+    ) -> None:
+        """*first* publishes too. All are to be new.
+
+        *may_become_one*: with a broker that takes them all for one, *first* goes on alone, with the
+        subscriptions of all.
+        """
+        self._first, self._others = first, list(others)
+        self._clock = clock
+        self._may_become_one = may_become_one
+        self._together_since: float | None = None
+        #: Brokers at which all have been there together.
+        self._apart_at: set[str] = set()
         for number, other in enumerate(others, 1):
             other.session = number * _APART
 
@@ -55,9 +84,14 @@ class Sessions:
         watched = [sock for one in self._others if (sock := one.readable) is not None]
         self._first.step(timeout_s, also=watched)
         for other in self._others:
+            if self._first.connected:
+                # What is heard at one broker could not be confirmed at another.
+                other.follow(self._first)
             # Where the first finds no broker, each would wait in vain for as long.
             if self._first.connected or other.readable is not None:
                 other.step(0)
+        if self._may_become_one:
+            self._look_whether_we_are_one()
 
     def take(self) -> list[Received]:
         """What came in since the last call."""
@@ -101,6 +135,31 @@ class Sessions:
         """Drop all as they are."""
         for one in self._all():
             one.close()
+
+    def _look_whether_we_are_one(self) -> None:
+        address, now = self._first.address, self._clock.monotonic()
+        if not self.connected:
+            self._together_since = None
+        elif self._together_since is None:
+            self._together_since = now
+        elif now - self._together_since >= TOGETHER_S:
+            self._apart_at.add(address)
+        closings = sum(one.closings for one in self._all())
+        if closings >= CLOSINGS and address not in self._apart_at:
+            self._become_one()
+
+    def _become_one(self) -> None:
+        log.warning(
+            "broker: %s knows all sessions of this collector by one name, as of its certificate:"
+            ' it has one from now on. sessions = "one" says so from the start',
+            self._first.address,
+        )
+        self._may_become_one = False
+        subscriptions = [topic for one in self._all() for topic in one.subscriptions]
+        for other in self._others:
+            other.close()
+        self._others.clear()
+        self._first.subscribe_to(subscriptions)
 
     def _all(self) -> Iterator[Connection]:
         yield self._first

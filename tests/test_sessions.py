@@ -1,5 +1,9 @@
 """Several sessions at one broker are used as one connection."""
 
+import pytest
+
+from edge.clock import SystemClock
+from edge.demo.broker import free_port
 from edge.sessions import Sessions
 from tests.conftest import Broker
 from tests.connections import Connect
@@ -14,7 +18,7 @@ def made(connect: Connect, url: str, topics: list[str]) -> Sessions:
         connect(url, f"s{number}", subscriptions=[topic], persistent=True)
         for number, topic in enumerate(topics)
     ]
-    sessions = Sessions(first, others)
+    sessions = Sessions(first, others, SystemClock())
     eventually(lambda: sessions.connected, "connected", turn=lambda: sessions.step(0.05))
     return sessions
 
@@ -74,6 +78,21 @@ def test_what_one_session_has_in_hand_holds_nothing_back_of_another(
     sender.publish("few", b"y")
 
     eventually(lambda: any(message.topic == "few" for message in heard), "the one", turn=turn)
+
+
+def test_all_use_the_broker_that_the_first_uses(
+    broker: Broker, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody = f"mqtt://127.0.0.1:{free_port()}"
+    ways = {"settings": {"fallback_url": broker.url}, "persistent": True}
+    first, *others = [connect(nobody, name, subscriptions=[name], **ways) for name in ("a", "b")]
+    sessions = Sessions(first, others, SystemClock())
+
+    eventually(lambda: sessions.connected, "connected", turn=lambda: sessions.step(0.05))
+
+    assert {first.address, others[0].address} == {f"127.0.0.1:{broker.port}"}
+    # The other did not try for itself where the first had found nobody.
+    assert caplog.text.count("nobody listens") == 1
 
 
 def test_what_one_hears_can_be_confirmed_while_another_is_away(

@@ -1,4 +1,9 @@
-"""How a collector is connected: what it listens to, and in how many sessions at the broker."""
+"""How a collector is connected: what it listens to, and in how many sessions at the broker.
+
+One for what units say of themselves, and one for the scans of each area: a NATS server needs them
+apart (edge/sessions.py), and others take no harm. One for all, where the broker knows a client by
+its certificate alone and so would give each the place of another, or where collectors share.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -29,29 +34,36 @@ def connect(settings: CollectorSettings, folder: Path, clock: Clock) -> Connecti
     if settings.share:
         return _sharing(settings, folder, clock)
 
-    def session(name: str, topics: Sequence[str]) -> Connection:
+    def session(name: str, topics: Sequence[str], unwanted: Sequence[str] = ()) -> Connection:
         return Connection(
-            settings.broker, folder, name, clock, subscriptions=topics, persistent=True
+            settings.broker,
+            folder,
+            name,
+            clock,
+            subscriptions=topics,
+            unwanted=unwanted,
+            persistent=True,
         )
 
-    if settings.sessions == "one":
-        return session(settings.id, subscriptions(settings.areas))
-    reports = session(settings.id, subscriptions(settings.areas, REPORTS))
-    _, *names = session_names(settings)
-    scans = [
-        session(name, subscriptions([area], ["scan"]))
-        for name, area in zip(names, settings.areas, strict=True)
-    ]
-    return Sessions(reports, scans)
+    names = sessions(settings)
+    if len(names) == 1:
+        return session(settings.id, names[settings.id])
+    # If there was one for all before, the broker has kept that it hears scans too.
+    scans = subscriptions(_areas(settings), ["scan"])
+    first = session(settings.id, names.pop(settings.id), scans)
+    others = [session(name, topics) for name, topics in names.items()]
+    return Sessions(first, others, clock, may_become_one=settings.sessions == "auto")
 
 
-def session_names(settings: CollectorSettings) -> list[str]:
-    """What the broker knows a collector's sessions by."""
-    if settings.sessions == "one":
-        return [settings.id]
+def sessions(settings: CollectorSettings) -> dict[str, list[str]]:
+    """What the broker knows a collector's sessions by, and what each hears."""
+    areas = _areas(settings)
+    if settings.sessions == "one" or settings.share:
+        return {settings.id: subscriptions(areas)}
     # No collector's own name has an underscore.
-    scans = [f"{settings.id}_scan_{area.replace('+', 'all')}" for area in settings.areas]
-    return [settings.id, *scans]
+    names = {area: f"{settings.id}_scan_{area.replace('+', 'all')}" for area in areas}
+    scans = {names[area]: subscriptions([area], ["scan"]) for area in areas}
+    return {settings.id: subscriptions(areas, REPORTS), **scans}
 
 
 def leave(settings: CollectorSettings, folder: Path, clock: Clock, limit_s: float) -> list[str]:
@@ -59,7 +71,7 @@ def leave(settings: CollectorSettings, folder: Path, clock: Clock, limit_s: floa
 
     Raises ConfigError, and BrokerError if a broker does not answer within *limit_s*.
     """
-    names = session_names(settings)
+    names = list(sessions(settings))
     for name in names:
         # One that is not to outlive its connection takes the place of the one that is.
         with closing(Connection(settings.broker, folder, name, clock)) as connection:
@@ -77,11 +89,16 @@ def subscriptions(areas: Sequence[str], channels: Sequence[str] = TO_CENTRE) -> 
     return [every_unit(area, channel) for area in areas for channel in channels]
 
 
+def _areas(settings: CollectorSettings) -> list[str]:
+    """Each area once; a broker may deliver twice what two subscriptions hear."""
+    return ["+"] if "+" in settings.areas else list(dict.fromkeys(settings.areas))
+
+
 def _sharing(settings: CollectorSettings, folder: Path, clock: Clock) -> Connection:
-    if settings.sessions != "one":
+    if settings.sessions == "each":
         raise ConfigError(
             "share is set and sessions is 'each'; only Mosquitto delivers to shared subscriptions,"
-            ' and it needs sessions = "one"'
+            " and it needs one session for all"
         )
     log.warning(
         "sharing the scans of %s as %r with the other collectors of that share; a broker other than"

@@ -24,8 +24,8 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     id: Name = "collector"
     #: Which areas this collector stores; "+" for all.
     areas: Annotated[tuple[str, ...], Meta(min_length=1)] = ("+",)
-    #: A NATS server needs "each": see edge/sessions.py.
-    sessions: Literal["one", "each"] = "one"
+    #: How many it has at the broker: see edge/collector/connecting.py.
+    sessions: Literal["auto", "one", "each"] = "auto"
     #: Under this name it shares its areas with other collectors; "" for none. Mosquitto alone.
     share: Annotated[str, Meta(pattern=rf"^({NAME})?$")] = ""
     batch_scans: Annotated[int, Meta(ge=1, le=10_000)] = 5000

@@ -161,7 +161,6 @@ health_s = 1.0
 id = "demo-collector"
 areas = ["demo"]
 receipt_key_file = "receipts.key"
-sessions = "each"
 [broker]
 url = {text(url)}
 [storage]

@@ -151,6 +151,9 @@ def _write_collector(
 # the collector's machine, with the other files of this folder. Manual: config/collector.toml.
 id = "{name}"
 receipt_key_file = "{Path(RECEIPT_KEY).name}"
+# The Mosquitto of this folder takes a certificate for one session. With a NATS server in its place
+# take this line out.
+sessions = "one"
 
 [broker]
 url = "{broker_url(settings)}"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
-from edge.collector.connecting import REPORTS, connect, session_names, subscriptions
+from edge.collector.connecting import REPORTS, connect, sessions, subscriptions
 from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
@@ -84,7 +84,7 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
         listening = {}
         for number, its in enumerate(areas):
             settings = _settings(number, its, "mqtt://127.0.0.1")
-            first, *others = session_names(settings)
+            first, *others = sessions(settings)
             listening[first] = subscriptions(its, REPORTS)
             for name, area in zip(others, its, strict=True):
                 listening[name] = subscriptions([area], ["scan"])

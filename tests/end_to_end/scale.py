@@ -105,7 +105,6 @@ class Scene:
         settings = f"""
             id = "collector-{number}"
             areas = ["sim-{number}"]
-            sessions = "each"
             receipt_key_file = "receipts.key"
             [storage]
             url = "{self.storage}"

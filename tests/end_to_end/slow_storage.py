@@ -211,7 +211,6 @@ def _play(
 
 def _settings(queue: Queue, storage: Slow, options: argparse.Namespace) -> str:
     return f"""
-        sessions = "{"each" if options.kind == "nats" else "one"}"
         batch_scans = 100
         receipt_key_file = "receipts.key"
         [storage]
