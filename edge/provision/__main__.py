@@ -217,7 +217,12 @@ def _midnight(day: date) -> str:
 
 
 def _broker(options: argparse.Namespace) -> int:
-    print(deployment_of(options).write_broker(utc_now()))
+    written = deployment_of(options).write_broker(utc_now())
+    print(
+        f"{written}: đã ghi lại; chép broker/, collector/ và enrolment/ về máy của chúng rồi khởi"
+        " động lại dịch vụ / written anew; copy broker/, collector/ and enrolment/ to their"
+        " machines, restart what runs there"
+    )
     return 0
 
 

@@ -71,6 +71,38 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"batch (.*): its name must be .*",
             "tên lô {0} không dùng được: chỉ gồm 1 đến 32 ký tự a-z, 0-9 và dấu gạch nối ở giữa",
         ),
+        (
+            r"a unit cannot be called (.*); .*",
+            "không đặt tên máy là {0}: đó là tên một máy của trung tâm",
+        ),
+        (
+            r"unit (\S+) has too much to be told for a code, .*",
+            "máy {0} có quá nhiều chuyến cho một mã cài đặt; hãy ghi thẻ cho nó",
+        ),
+        (
+            r"wifi: a name has up to 32 bytes, .*",
+            "[wifi]: tên mạng tối đa 32 byte, mật khẩu từ 8 đến 63 chữ, số và dấu",
+        ),
+        (
+            r"(.*): cannot write the (?:codes|labels): (.*)",
+            "không ghi được vào {0} ({1}); kiểm tra thư mục và chỗ trống",
+        ),
+        # Certificates.
+        (
+            r"its token is not for unit (\S+); .*",
+            "mã xin chứng thư không phải của máy {0}; hãy ghi thẻ mới cho nó",
+        ),
+        (
+            r"the token of unit (\S+) was used for another key\..*",
+            "mã xin chứng thư của máy {0} đã dùng cho khóa khác. Máy cài lại từ đầu thì cấp mã"
+            " khác: edge-provision code {0} --enrol, hoặc thẻ mới; hai máy chung một thẻ, hoặc mã"
+            " bị lấy cắp, thì thu hồi",
+        ),
+        (
+            r"(.*): a certificate of (\S+) is another's",
+            "{0}: chứng thư ghi cho máy {1} lại là của máy khác; chép lại tệp, rồi báo người vận"
+            " hành",
+        ),
         # Cards.
         (
             r"(.*) is not the boot partition \(bootfs\) of a Raspberry Pi OS card: .*",
@@ -154,6 +186,11 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"basis: (number|issuer) is (.*); it must be text .*",
             "--{0} là {1}; không được để trống và không quá dài",
         ),
+        (
+            r"no place in the register is (.*); correct it, .*",
+            "danh mục không có điểm nào là {0}; sửa lại, hoặc thêm điểm bằng edge-provision place"
+            " add",
+        ),
         # Checks of units.
         (
             r"(.*): there is no such picture, and .*",
@@ -177,6 +214,14 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "mã QR bị hỏng hoặc khác phiên bản; chụp lại gần hơn",
         ),
         # Folders and files.
+        (
+            r"--config must name the provision\.toml in .*",
+            "--config phải là tệp provision.toml trong thư mục triển khai",
+        ),
+        (
+            r"(.*): cannot read these settings: .*",
+            "không đọc được cấu hình {0}; sửa lại tệp TOML đó",
+        ),
         (
             r"(.*): no such file; copy issued\.jsonl from where units enrol",
             "không có tệp {0}; chép issued.jsonl từ máy cấp chứng thư",

@@ -13,9 +13,11 @@ from edge.provision.certifying import sign_files, take_issued
 from edge.provision.commands import Commands, add_command, add_group, deployment_of
 from edge.provision.deployment import utc_now
 from edge.provision.disconnecting import end_connection
+from edge.provision.in_vietnamese import WORDS
 from edge.provision.inventory import UNIT_COLUMNS, in_order
 from edge.provision.labels import write_labels
 from edge.provision.places import rows
+from edge.refusals import in_both
 
 _NAME = "the unit's name / tên máy, như cho-1-cong-2"
 #: What each column of a unit is.
@@ -214,9 +216,9 @@ def _disconnect(options: argparse.Namespace) -> int:
 def _sign(options: argparse.Namespace) -> int:
     signed = sign_files(deployment_of(options), options.requests, utc_now())
     for answer in signed.answers:
-        print(answer)
+        print(f"{answer}: cắm USB lại vào máy đó / put the stick into that unit again")
     for why in signed.refused[:-1]:
-        print(f"error: {cli.printable(why)}", file=sys.stderr)
+        print(f"error: {cli.printable(in_both(why, WORDS))}", file=sys.stderr)
     if signed.refused:
         raise ProvisionError(signed.refused[-1])
     return 0

@@ -17,6 +17,7 @@ from edge.provision.deployment import Deployment, utc_now
 from edge.provision.layout import AUTHORITY, SETUP_KEY
 from edge.provision.machines import issuing_authority
 from edge.sealing import Signer, read_key
+from tests.languages import is_in_both
 from tests.provision.deployments import a_deployment
 
 
@@ -51,7 +52,9 @@ def test_a_request_on_a_stick_gets_its_certificate_beside_it(
 
     assert run(deployment.folder, "sign", str(stick)) == 0
 
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert all(map(is_in_both, said))
     authority = (deployment.folder / AUTHORITY).read_bytes()
     for unit, key in keys.items():
         data = (stick / f"{unit}.certificate.json").read_bytes()
@@ -77,6 +80,7 @@ def test_one_request_that_cannot_be_answered_keeps_none_of_the_others(
     assert [path.name for path in stick.glob("*.certificate.json")] == ["cho-1-c.certificate.json"]
     errors = capsys.readouterr().err.splitlines()
     assert ["cho-1-a.request.json" in errors[0], "cho-1-b was revoked" in errors[1]] == [True, True]
+    assert is_in_both(errors[1])
 
 
 def test_what_is_no_request_of_a_unit_of_this_deployment_is_not_signed(
@@ -210,6 +214,7 @@ def test_a_token_is_for_one_key_by_hand_too(
     said = capsys.readouterr().err
     assert "was used for another key" in said
     assert "edge-provision code cho-1-a --enrol" in said
+    assert "đã dùng cho khóa khác" in said
     assert len(deployment.inventory.unit("cho-1-a").certificates) == 2
 
 
