@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 REST_S, LONGEST_REST_S = 60.0, 3600.0
 #: What no server took for so long is given up, and said so on the page.
 GIVE_UP_S = 7 * 86_400.0
+#: But not before so many attempts, a day of them: by a clock that is years ahead a week is over.
+GIVE_UP_TRIES = 24
 #: What went is remembered for so long.
 REMEMBER_S = 30 * 86_400.0
 
@@ -121,7 +123,7 @@ class MailQueue:
         now = self._clock.now().at
         log.warning("%s", why)
         left = msgspec.json.encode(to).decode()
-        if utc_seconds(now) - utc_seconds(made) >= GIVE_UP_S:
+        if tries >= GIVE_UP_TRIES and utc_seconds(now) - utc_seconds(made) >= GIVE_UP_S:
             log.error("mail: given up after a week: %s", why)
             self._change("given_up = :now, error = :why", number, now=now, why=why)
             return

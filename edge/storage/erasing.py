@@ -119,8 +119,6 @@ class Erasing:
         if scans is not None:
             _count(connection, "scans", scans)
             return True
-        if self._settled_at and _receive_now(connection, self._settled_at):
-            return True
         for table, when, key, counter in _BESIDE:
             erased = connection.execute(
                 text(
@@ -132,7 +130,7 @@ class Erasing:
             if erased:
                 _count(connection, counter, erased)
                 return True
-        return False
+        return bool(self._settled_at) and _receive_now(connection, self._settled_at)
 
 
 #: What is erased beside whole days: table, when its rows are of, their key, and as what they count.

@@ -175,6 +175,24 @@ def test_mail_of_a_clock_that_was_years_ahead_goes_when_it_is_right_again(
     assert len(kept.mails) == 1
 
 
+def test_mail_is_not_given_up_by_a_clock_that_jumps_ahead(
+    deployment: Deployment, inbox: tuple[Inbox, MailSettings]
+) -> None:
+    kept, settings = inbox
+    kept.refuse = True
+    queue = queue_of(deployment, settings)
+    put(deployment, queue, "alarms 1 1")
+    queue.step()
+    deployment.clock.advance(5 * 365 * 86_400)
+    queue.step()
+    deployment.clock.advance(-5 * 365 * 86_400)
+    kept.refuse = False
+
+    assert queue_of(deployment, settings).step()
+
+    assert len(kept.mails) == 1
+
+
 def test_the_same_thing_is_told_once(
     deployment: Deployment, inbox: tuple[Inbox, MailSettings]
 ) -> None:
