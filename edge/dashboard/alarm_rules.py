@@ -6,7 +6,7 @@ before, so that a value that trembles at its limit does not come and go.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
 from edge.clock import utc_seconds, utc_text
@@ -26,6 +26,8 @@ from edge.dashboard.local_time import local
 from edge.opening_hours import DAYS
 from edge.register import Opening, Place
 from edge.storage.fleet import FleetUnit
+from edge.storage.keeping import SHORTEST
+from edge.storage.keeping.known_time import DO, Known
 
 Kind = Literal[
     "place-silent",
@@ -39,6 +41,7 @@ Kind = Literal[
     "unreadable",
     "impossible-rate",
     "double-unit",
+    "centre-clock",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -55,6 +58,10 @@ NAMES: dict[Kind, tuple[str, str]] = {
     "unreadable": ("Nhiều mã không đọc được", "Many codes unreadable"),
     "impossible-rate": ("Số lượt quét cao bất thường", "More scans than can be"),
     "double-unit": ("Hai thiết bị dùng chung một tên", "Two units with one identity"),
+    "centre-clock": (
+        "Đồng hồ máy chủ thu nhận không đáng tin",
+        "Clock of a collector cannot be relied on",
+    ),
 }
 ADVICE: dict[Kind, tuple[str, str]] = {
     "place-silent": (
@@ -74,7 +81,11 @@ ADVICE: dict[Kind, tuple[str, str]] = {
         "See whether somebody shows codes again and again.",
     ),
     "double-unit": DOUBLE.do,
+    "centre-clock": DO,
 }
+
+#: A collector says each hour what it knows of the time; after so long it is not there any more.
+GONE_S = 2 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class Finding:
     """Something that a rule found."""
 
     kind: Kind
-    subject: str  #: a unit or a place
+    subject: str  #: a unit, a place or a collector
     place: str  #: whose manager is concerned; "" if not known
     detail: str = ""  #: a number or a word that says more
     raises: bool = True
@@ -119,6 +130,10 @@ class Sight:
     hour_ago: Mapping[str, "Counters"]
     #: For how long the oldest scan of each unit has been the same, in seconds, while it told so.
     waited_s: Mapping[str, float]
+    #: What collectors know of the time.
+    known: Sequence[Known] = ()
+    #: The first day of which anything was counted.
+    first_day: date | None = None
 
 
 def findings(sight: Sight, limits: Limits) -> Iterator[Finding]:
@@ -132,6 +147,9 @@ def findings(sight: Sight, limits: Limits) -> Iterator[Finding]:
     for place in sight.register.values():
         if place.hours and _is_silent(place, last_scan.get(place.id), sight.now, limits):
             yield Finding("place-silent", place.id, place.id, last_scan.get(place.id, ""))
+    for known in sight.known:
+        if _is_troubled(known, sight):
+            yield Finding("centre-clock", known.collector, "", f"{known.trouble} {known.off_days}")
 
 
 class Counters(NamedTuple):
@@ -226,6 +244,17 @@ def _covers(hours: Opening, moment: datetime) -> bool:
 
 def _age(at: str, now: str) -> float:
     return utc_seconds(now) - utc_seconds(at)
+
+
+def _is_troubled(known: Known, sight: Sight) -> bool:
+    """Whether somebody should look after the clock of a collector."""
+    if known.trouble == "nobody":
+        # There is time for it until the first day may be past its time.
+        first = sight.first_day
+        return first is not None and (local(sight.now).date() - first).days >= SHORTEST
+    # One that has said nothing for days may have been taken down.
+    is_there = known.trouble == "behind" or _age(known.clock, sight.now) < GONE_S
+    return bool(known.trouble) and is_there
 
 
 def _count(value: Any) -> int:

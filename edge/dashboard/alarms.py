@@ -25,6 +25,7 @@ from edge.dashboard.local_time import local
 from edge.storage import counts, fleet
 from edge.storage.database import Database
 from edge.storage.fleet import FleetUnit
+from edge.storage.keeping.known_time import known_times
 from edge.storage.places import Places
 
 log = logging.getLogger(__name__)
@@ -217,6 +218,7 @@ class Watch:
             units = fleet.units(connection)
             register = self._places.all(connection)
             rates = self._rates(connection, units, now, at)
+            known, first_day = known_times(connection), counts.first_day(connection)
         counters = {unit.unit: Counters.of(unit.health) for unit in units}
         self._counters.append((now, counters))
         while len(self._counters) > 1 and self._counters[0][0] < now - REMEMBER_S:
@@ -227,7 +229,8 @@ class Watch:
             for unit, before in self._counters[0][1].items()
             if unit in counters and all(map(int.__le__, before, counters[unit]))
         }
-        return Sight(at, units, register, rates, hour_ago, self._waited(units, now, at))
+        waited_s = self._waited(units, now, at)
+        return Sight(at, units, register, rates, hour_ago, waited_s, known, first_day)
 
     def _waited(self, units: Sequence[FleetUnit], now: float, at: str) -> dict[str, float]:
         """For how long each unit's oldest scan has been the same, in seconds.

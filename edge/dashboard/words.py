@@ -2,6 +2,7 @@
 
 from edge.dashboard.alarm_rules import Kind
 from edge.dashboard.local_time import day_text, local, number_text
+from edge.storage.keeping.known_time import says
 
 #: How a unit sees, by its own word.
 EYES: dict[str, tuple[str, str]] = {
@@ -64,6 +65,9 @@ def detail_text(kind: Kind, detail: str, language: str) -> str:
         unread, _, all_codes = detail.partition(" / ")
         of = in_language(("trên", "of"), language)
         return f"{_number(unread, language)} {of} {_number(all_codes, language)}"
+    if kind == "centre-clock":
+        trouble, _, days = detail.partition(" ")
+        return in_language(says(trouble, int(days)), language)  # type: ignore[arg-type]
     if kind in _COUNTED:
         return _number(detail, language) + in_language(_COUNTED[kind], language)
     return detail

@@ -4,13 +4,14 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from datetime import datetime, time
+from datetime import date, datetime, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.clock import Moment, utc_seconds, utc_text
 from edge.dashboard.alarm_rules import (
     ADVICE,
     KINDS,
@@ -30,6 +31,7 @@ from edge.errors import ConfigError
 from edge.opening_hours import DAYS
 from edge.register import Opening, Place
 from edge.storage.fleet import FleetUnit
+from edge.storage.keeping.known_time import Known, KnownTime, Trouble
 from edge.storage.places import Places
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
@@ -454,6 +456,46 @@ def test_after_an_outage_all_that_were_shown_are_taken_and_closed_at_once(
     assert left == {"u-2": "manager", "u-3": None, "u-5": None}
     assert {alarm.closer for alarm in alarms.past()} == {"manager"}
     assert "Tôi xử lý cả" not in client.get("/alarms").text
+
+
+def test_a_collector_whose_clock_is_years_ahead_is_an_alarm_with_what_to_do(
+    ground: Ground,
+) -> None:
+    storage = Storage(ground.deployment.file)
+    known, now = KnownTime(storage.database, "gialai-1"), ground.deployment.clock.now().at
+    known.look(Moment(now, "a" * 32, 60_000, "rtc"))
+    known.look(Moment(utc_text(utc_seconds(now) + 400 * 86_400), "b" * 32, 60_000, "rtc"))
+    ground.pass_by(300)
+
+    (alarm,) = [alarm for alarm in ground.alarms.open() if alarm.kind == "centre-clock"]
+    assert (alarm.subject, alarm.place) == ("gialai-1", "")
+    page = ground.deployment.client("operator").get("/alarms").text
+    assert "đồng hồ chạy trước 400 ngày" in page
+    assert "edge-collector clock --today" in page
+    assert 'href="/set-up#kept">gialai-1</a>' in page
+    assert "gialai-1" not in ground.deployment.client("manager").get("/alarms").text
+
+    known.look(Moment(now, "c" * 32, 60_000, "ntp"))
+    ground.pass_by(600)
+    (alarm,) = [alarm for alarm in ground.alarms.open() if alarm.kind == "centre-clock"]
+    assert alarm.cleared
+    storage.close()
+
+
+def test_a_new_centre_has_time_to_vouch_for_its_clock_and_one_that_is_gone_is_no_alarm() -> None:
+    def found(trouble: Trouble, *, clock: str = NOW, first: date | None = None) -> bool:
+        known = Known("gialai-1", "", "", "", clock, "a" * 32, 1, trouble, 0)
+        sight = Sight(NOW, (), {}, {}, {}, {}, (known,), first)
+        return bool(list(findings(sight, Limits())))
+
+    assert not found("")
+    assert not found("nobody")
+    assert not found("nobody", first=date(2021, 6, 20))
+    assert found("nobody", first=date(2021, 6, 10))
+    assert found("units")
+    assert not found("units", clock="2021-06-10T00:00:00.000Z")
+    assert found("behind", clock="2001-06-10T00:00:00.000Z")
+    assert found("ahead", clock="2031-06-10T00:00:00.000Z")
 
 
 def test_every_kind_has_its_words_in_both_languages() -> None:

@@ -28,8 +28,8 @@ ASTRAY_S = 86_400.0
 #: Units that were heard within so many seconds say what day it is; so many of them are asked.
 HEARD_S, ASKED = 3600.0, 200
 
-#: What keeps erasing back: nobody ever vouched; the clock is too far ahead; units say otherwise.
-#: Behind: erasing goes by the clock, and so is late.
+#: What is wrong, if anything is. What keeps erasing back: nobody ever vouched; the clock is too far
+#: ahead; units say otherwise. Behind: erasing goes by the clock, and so is late.
 Trouble = Literal["", "nobody", "ahead", "units", "behind"]
 
 _SAYS: dict[Trouble, tuple[str, str]] = {
@@ -60,6 +60,12 @@ DO = (
 )
 
 
+def says(trouble: Trouble, days: int) -> tuple[str, str]:
+    """What *trouble* is there, of so many days, in Vietnamese and English."""
+    vi, en = _SAYS[trouble]
+    return vi.format(days=days), en.format(days=days)
+
+
 @dataclass(frozen=True)
 class Known:
     """What a collector knows of the time. Times are UTC, ISO 8601."""
@@ -87,11 +93,12 @@ class Known:
     @property
     def says(self) -> tuple[str, str]:
         """What is wrong, in Vietnamese and English; empty if nothing is."""
-        if not self.trouble:
-            return "", ""
-        days = max(1, round(abs(self.off_s) / 86_400))
-        vi, en = _SAYS[self.trouble]
-        return vi.format(days=days), en.format(days=days)
+        return says(self.trouble, self.off_days) if self.trouble else ("", "")
+
+    @property
+    def off_days(self) -> int:
+        """By how many days the clock is off; at least 1."""
+        return max(1, round(abs(self.off_s) / 86_400))
 
 
 class KnownTime:
