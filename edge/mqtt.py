@@ -131,9 +131,9 @@ class Connection:
         return self._closings.count
 
     @property
-    def subscriptions(self) -> tuple[str, ...]:
-        """What we hear."""
-        return self._asked_for.subscriptions
+    def hears(self) -> dict[str, tuple[str, ...]]:
+        """What we have subscribed to, by the name of our session."""
+        return {self._asked_for.client_id: self._asked_for.subscriptions}
 
     @property
     def redelivered(self) -> int:

@@ -75,6 +75,11 @@ class Sessions:
         return self._first.in_flight
 
     @property
+    def hears(self) -> dict[str, tuple[str, ...]]:
+        """What each has subscribed to, by the name of its session."""
+        return {name: topics for one in self._all() for name, topics in one.hears.items()}
+
+    @property
     def redelivered(self) -> int:
         """How often something was delivered again that was in hand already."""
         return sum(one.redelivered for one in self._all())
@@ -155,7 +160,7 @@ class Sessions:
             self._first.address,
         )
         self._may_become_one = False
-        subscriptions = [topic for one in self._all() for topic in one.subscriptions]
+        subscriptions = [topic for topics in self.hears.values() for topic in topics]
         for other in self._others:
             other.close()
         self._others.clear()

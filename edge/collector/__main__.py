@@ -6,15 +6,17 @@ import logging
 import sys
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from edge import cli, config
 from edge.clock import SystemClock
 from edge.collector import audit, backing_up, keying, moving, vouching
 from edge.collector.commanding import add_commands, run_command, run_desired, run_group, who
-from edge.collector.connecting import connect, leave
+from edge.collector.connecting import connect, ending, leave
+from edge.collector.former import FormerSessions
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
@@ -24,7 +26,8 @@ from edge.collector.set_aside import run_set_aside
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
-from edge.errors import BundleError, ChainError, ControlError, StorageBusy
+from edge.errors import BundleError, ChainError, ControlError, StorageBusy, StorageError
+from edge.storage.broker_sessions import BrokerSessions
 from edge.storage.control import Control
 from edge.storage.control.again import AskedAgain
 from edge.storage.storage import Storage
@@ -97,8 +100,8 @@ def main(args: list[str] | None = None) -> int:
     commands.add_parser(
         "leave",
         parents=[cli.common_again()],
-        help="end this collector's sessions at the broker, when it is stopped for good or before"
-        " its areas or sessions change; what waited for it there comes again from the units"
+        help="end this collector's sessions at the broker, when it is stopped for good; what waited"
+        " for it there comes again from the units"
         " / kết thúc phiên của bộ lưu trữ này ở broker; những gì còn chờ ở đó, các máy sẽ gửi lại",
     )
     add_commands(commands)
@@ -130,7 +133,10 @@ def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
     clock = SystemClock()
     storage = _storage(settings, options)
-    connection = connect(settings, options.config.parent, clock)
+    at_broker = BrokerSessions(storage.database, settings.id)
+    connection = connect(settings, options.config.parent, clock, at_broker)
+    end = partial(ending, settings, options.config.parent, clock)
+    former = FormerSessions(connection, at_broker, clock, end)
     signers = keying.open_signers(settings, options.config.parent)
     log.info("units know this collector by the key %s", signers.names)
     collector = Collector(
@@ -169,8 +175,10 @@ def _run(options: argparse.Namespace) -> int:
             if metrics is not None:
                 metrics.step()
             retention.step()
+            former.step()
             notifier.watchdog()
     notifier.stopping()
+    former.close()
     collector.close()
     retention.close()
     connection.disconnect(2.0)
@@ -248,8 +256,16 @@ def _ask(again: AskedAgain) -> None:
 
 def _leave(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
-    for name in leave(settings, options.config.parent, SystemClock(), BROKER_S):
-        print(f"session {name} has ended")
+    with ExitStack() as stack:
+        at_broker = None
+        try:
+            storage = stack.enter_context(closing(_storage(settings, options, make=False)))
+            at_broker = BrokerSessions(storage.database, settings.id)
+        except StorageError as err:
+            # One that is stopped for good may have none any more.
+            print(f"sessions of earlier settings are not known: {err}", file=sys.stderr)
+        for name in leave(settings, options.config.parent, SystemClock(), BROKER_S, at_broker):
+            print(f"session {name} has ended")
     return 0
 
 

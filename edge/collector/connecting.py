@@ -15,6 +15,7 @@ from edge.collector.settings import CollectorSettings
 from edge.errors import BrokerError, ConfigError
 from edge.mqtt import Connection
 from edge.sessions import Sessions
+from edge.storage.broker_sessions import BrokerSessions
 from edge.topics import TO_CENTRE, every_unit, shared
 
 log = logging.getLogger(__name__)
@@ -26,33 +27,45 @@ REPORTS = tuple(channel for channel in TO_CENTRE if channel != "scan")
 UNSHARED = ("status",)
 
 
-def connect(settings: CollectorSettings, folder: Path, clock: Clock) -> Connection | Sessions:
+def connect(
+    settings: CollectorSettings, folder: Path, clock: Clock, kept: BrokerSessions | None = None
+) -> Connection | Sessions:
     """The collector's connection, not established yet. Files are looked for beside *folder*.
 
-    Raises ConfigError.
+    *kept* is what it has had the broker keep. Raises ConfigError, StorageError.
     """
     if settings.share:
         return _sharing(settings, folder, clock)
+    wanted = sessions(settings)
+    before = kept.all() if kept is not None else {}
+    if kept is not None:
+        kept.note(wanted)
+    if settings.id not in before:
+        # Of a state that wrote nothing down, and had one for all.
+        before[settings.id] = set(subscriptions(_areas(settings)))
 
-    def session(name: str, topics: Sequence[str], unwanted: Sequence[str] = ()) -> Connection:
+    def session(name: str) -> Connection:
+        topics = wanted[name]
         return Connection(
             settings.broker,
             folder,
             name,
             clock,
             subscriptions=topics,
-            unwanted=unwanted,
+            unwanted=sorted(before.get(name, set()).difference(topics)),
             persistent=True,
         )
 
-    names = sessions(settings)
-    if len(names) == 1:
-        return session(settings.id, names[settings.id])
-    # If there was one for all before, the broker has kept that it hears scans too.
-    scans = subscriptions(_areas(settings), ["scan"])
-    first = session(settings.id, names.pop(settings.id), scans)
-    others = [session(name, topics) for name, topics in names.items()]
+    first, *others = map(session, wanted)
+    if not others:
+        return first
     return Sessions(first, others, clock, may_become_one=settings.sessions == "auto")
+
+
+def ending(settings: CollectorSettings, folder: Path, clock: Clock, name: str) -> Connection:
+    """A connection by which the session *name* ends at the broker, as soon as it is there."""
+    # One that is not to outlive its connection takes the place of the one that is.
+    return Connection(settings.broker, folder, name, clock)
 
 
 def sessions(settings: CollectorSettings) -> dict[str, list[str]]:
@@ -66,21 +79,29 @@ def sessions(settings: CollectorSettings) -> dict[str, list[str]]:
     return {settings.id: subscriptions(areas, REPORTS), **scans}
 
 
-def leave(settings: CollectorSettings, folder: Path, clock: Clock, limit_s: float) -> list[str]:
+def leave(
+    settings: CollectorSettings,
+    folder: Path,
+    clock: Clock,
+    limit_s: float,
+    kept: BrokerSessions | None = None,
+) -> list[str]:
     """End the collector's sessions, so that the broker keeps nothing for them; gives their names.
 
-    Raises ConfigError, and BrokerError if a broker does not answer within *limit_s*.
+    *kept* has those of earlier settings. Raises ConfigError, StorageError, and BrokerError if a
+    broker does not answer within *limit_s*.
     """
-    names = list(sessions(settings))
+    names = list(dict.fromkeys([*sessions(settings), *(kept.all() if kept is not None else ())]))
     for name in names:
-        # One that is not to outlive its connection takes the place of the one that is.
-        with closing(Connection(settings.broker, folder, name, clock)) as connection:
+        with closing(ending(settings, folder, clock, name)) as connection:
             deadline = clock.monotonic() + limit_s
             while not connection.connected:
                 connection.step(0.2)
                 if clock.monotonic() > deadline:
                     raise BrokerError(f"session {name} was not ended: {connection.trouble}")
             connection.disconnect(limit_s)
+        if kept is not None:
+            kept.forget_beyond(name)
     return names
 
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,21 @@ from edge.broker import BrokerSettings
 from edge.clock import SystemClock
 from edge.collector.__main__ import main
 from edge.collector.connecting import connect as a_connection
-from edge.collector.connecting import sessions, subscriptions
+from edge.collector.connecting import ending, leave, sessions, subscriptions
+from edge.collector.former import WELL_S, FormerSessions
 from edge.collector.settings import CollectorSettings
 from edge.demo.broker import QUEUE, NatsBroker, ask_nats
 from edge.demo.tied import tied
 from edge.errors import ConfigError
 from edge.messages import Scan
 from edge.mqtt import Connection, Received
+from edge.storage.broker_sessions import BrokerSessions
 from edge.storage.storage import Storage
 from edge.topics import topic
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
 from tests.end_to_end.parts import Service
-from tests.fakes import LIMIT_S, a_scan, a_status, eventually
+from tests.fakes import LIMIT_S, FakeClock, a_scan, a_status, eventually
 
 
 def test_what_a_collector_of_two_areas_hears() -> None:
@@ -62,6 +65,8 @@ class Away:
     """A collector that was there once, and a unit in each of two areas that sends meanwhile."""
 
     def __init__(self, url: str, folder: Path, connect: Connect, *, sessions: str = "auto") -> None:
+        self.storage = Storage(folder / "storage.db")
+        self.kept = BrokerSessions(self.storage.database, "collector")
         self._broker = BrokerSettings(url=url, username="collector")
         self._folder, self._sessions = folder, sessions
         self.unit = connect(url, "cong-1", settings={"username": "cong-1"})
@@ -71,13 +76,16 @@ class Away:
         eventually(lambda: self.now.connected, "connected", turn=lambda: self.now.step(0.05))
         self.now.disconnect(LIMIT_S)
 
-    def come(self, sessions: str = "") -> None:
-        """Be there again, with as many *sessions*."""
-        how = {"areas": ["pleiku", "chu-se"], "sessions": sessions or self._sessions}
+    def come(self, sessions: str = "", areas: Sequence[str] = ("pleiku", "chu-se")) -> None:
+        """Be there again, with as many *sessions*, for these *areas*."""
+        how = {"areas": areas, "sessions": sessions or self._sessions}
         settings = msgspec.structs.replace(
             msgspec.convert(how, CollectorSettings), broker=self._broker
         )
-        self.now = a_connection(settings, self._folder, SystemClock())
+        self.now = a_connection(settings, self._folder, SystemClock(), self.kept)
+        end = partial(ending, settings, self._folder, SystemClock())
+        self.clock = FakeClock()
+        self.former = FormerSessions(self.now, self.kept, self.clock, end)
 
     def send(self, count: int) -> None:
         """So many scans of each area, until the broker has them."""
@@ -98,6 +106,22 @@ class Away:
         """Hear what there is, and acknowledge none of it."""
         self.now.step(0.05)
         self.heard.extend(self.now.take())
+
+    def end_the_former(self) -> None:
+        """Let what is no longer wanted be ended, as after a while."""
+        self.former.step()
+        self.clock.advance(WELL_S)
+
+        def turn() -> None:
+            self.now.step(0.01)
+            self.former.step()
+
+        wanted = {name: set(topics) for name, topics in self.now.hears.items()}
+        eventually(lambda: self.kept.all() == wanted, "ended", turn=turn)
+
+    def close(self) -> None:
+        self.now.close()
+        self.storage.close()
 
 
 def consumers(broker: NatsBroker, what: str) -> list[Any]:
@@ -126,7 +150,7 @@ def test_of_a_backlog_in_two_areas_nothing_waits_until_it_is_sent_again(
         )
         if away.now.session > before + count:
             pytest.skip("the server has closed a connection: this machine is too busy; again alone")
-        away.now.close()
+        away.close()
     finally:
         broker.stop()
 
@@ -147,7 +171,69 @@ def test_scans_are_heard_once_where_one_session_has_heard_all_before(
     if isinstance(broker, NatsBroker):
         # One of each area for its scans, and three for all else.
         assert len(consumers(broker, "name")) == 2 * (1 + 3)
-    away.now.close()
+    away.close()
+
+
+def test_what_a_collector_no_longer_stores_the_broker_keeps_no_longer(
+    broker: Broker, connect: Connect, tmp_path: Path
+) -> None:
+    away = Away(broker.url, tmp_path, connect)
+
+    away.come(areas=["pleiku"])
+    eventually(lambda: away.now.connected, "connected", turn=away.turn)
+    away.end_the_former()
+
+    away.send(3)
+    away.unit.publish(topic("chu-se", "cong-1", "health"), b"of the other area")
+    away.unit.publish(topic("pleiku", "cong-1", "health"), b"the last")
+    away.unit.step(0.05)
+    eventually(lambda: len(away.heard) >= 4, "what it stores", turn=away.turn)
+    assert {message.topic.split("/")[2] for message in away.heard} == {"pleiku"}
+    if isinstance(broker, NatsBroker):
+        assert len(consumers(broker, "name")) == 1 + 3
+    # Nothing waits for a session that has ended: it would come now.
+    away.come()
+    eventually(lambda: away.now.connected, "connected", turn=away.turn)
+    away.heard.clear()
+    away.unit.publish(topic("chu-se", "cong-1", "scan"), b"the next")
+    away.unit.step(0.05)
+
+    def of_the_other() -> list[bytes]:
+        return [message.payload for message in away.heard if "chu-se" in message.topic]
+
+    eventually(of_the_other, "the next", turn=away.turn)
+    assert of_the_other() == [b"the next"]
+    away.close()
+
+
+def test_a_collector_that_has_one_session_now_ends_the_others(
+    broker: Broker, connect: Connect, tmp_path: Path
+) -> None:
+    away = Away(broker.url, tmp_path, connect)
+
+    away.come("one")
+    eventually(lambda: away.now.connected, "connected", turn=away.turn)
+    away.end_the_former()
+
+    assert list(away.kept.all()) == ["collector"]
+    if isinstance(broker, NatsBroker):
+        assert len(consumers(broker, "name")) == 2 * 4
+    away.close()
+
+
+def test_who_leaves_ends_the_sessions_of_earlier_settings_too(
+    broker: Broker, connect: Connect, tmp_path: Path
+) -> None:
+    away = Away(broker.url, tmp_path, connect)
+    settings = CollectorSettings(areas=("pleiku",), broker=BrokerSettings(url=broker.url))
+
+    names = leave(settings, tmp_path, SystemClock(), LIMIT_S, away.kept)
+
+    assert sorted(names) == ["collector", "collector_scan_chu-se", "collector_scan_pleiku"]
+    assert away.kept.all() == {}
+    if isinstance(broker, NatsBroker):
+        eventually(lambda: not consumers(broker, "name"), "the broker keeps nothing")
+    away.close()
 
 
 def test_a_broker_that_knows_all_sessions_by_one_name_is_given_one(
@@ -177,7 +263,10 @@ def test_a_broker_that_knows_all_sessions_by_one_name_is_given_one(
 
         eventually(whole, "what waited and what came", turn=away.turn)
         assert away.now.session == session
-        away.now.close()
+        # There never were others, and nobody comes under their names to end them.
+        away.end_the_former()
+        assert away.now.session == session
+        away.close()
     finally:
         mosquitto.stop()
 
@@ -246,6 +335,7 @@ def test_a_collector_that_leaves_is_kept_nothing_for(
     toml = tmp_path / "collector.toml"
     toml.write_text(
         f'id = "one"\nareas = ["pleiku"]\nsessions = "{sessions}"\n[broker]\nurl = "{broker.url}"\n'
+        f'[storage]\nurl = "{tmp_path}/none.db"\n'
     )
     settings = config.load(toml, CollectorSettings)
     away = a_connection(settings, tmp_path, SystemClock())
@@ -258,7 +348,9 @@ def test_a_collector_that_leaves_is_kept_nothing_for(
 
     assert main(["leave", "--config", str(toml)]) == 0
 
-    assert "session one has ended" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "session one has ended" in told.out
+    assert "sessions of earlier settings are not known" in told.err
     back = a_connection(settings, tmp_path, SystemClock())
     eventually(lambda: back.connected, "connected", turn=lambda: back.step(0.05))
     unit.publish(topic("pleiku", "cong-1", "scan"), a_scan(2).encode())

@@ -28,7 +28,15 @@ DISTRIBUTED = dict.fromkeys(
 LOCAL = {
     *("unit", "session", "unit_config", "unit_event", "unit_group"),
     *("command", "desired", "feed", "schema_change", "set_aside"),
-    *("gone", "erasing", "asked_again", "receipt_due", "expired_day", "day_ahead"),
+    *(
+        "gone",
+        "erasing",
+        "asked_again",
+        "receipt_due",
+        "broker_session",
+        "expired_day",
+        "day_ahead",
+    ),
 }
 
 _TABLES = """
