@@ -81,9 +81,12 @@ class Ranges:
 
 
 def ranges_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """*numbers*, in rising order, as (first, last) ranges."""
+    """*numbers*, in rising order and each once, as (first, last) ranges."""
     ranges: list[tuple[int, int]] = []
-    for number in numbers:
+    rising = list(numbers)
+    if rising and rising[-1] - rising[0] == len(rising) - 1:
+        return [(rising[0], rising[-1])]
+    for number in rising:
         if ranges and number == ranges[-1][1] + 1:
             ranges[-1] = (ranges[-1][0], number)
         else:

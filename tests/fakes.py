@@ -12,6 +12,7 @@ from edge.mqtt import LastWill, Received
 from edge.scanner.health import HealthMeter
 from edge.scanner.outbox import Outbox
 from edge.scanner.repair import Ladder
+from edge.storage.rows import UnitScans
 
 
 class FakeClock:
@@ -44,6 +45,11 @@ class FakeClock:
             uptime_ms=round((self.seconds - self.booted_at) * 1000),
             clock="ntp" if self.synchronized else "none",
         )
+
+
+def came(area: str, unit: str, *scans: Scan) -> UnitScans:
+    """*scans* of *unit* as they come into storage."""
+    return UnitScans(area, unit, scans)
 
 
 def a_scan(seq: int = 1, epoch: str = "e" * 16, **changes: object) -> Scan:

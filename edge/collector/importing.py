@@ -10,7 +10,7 @@ from edge.collector.signers import Signers
 from edge.errors import BundleError
 from edge.messages import Scan
 from edge.sealing import key_id
-from edge.storage.rows import StoredScan
+from edge.storage.rows import UnitScans
 from edge.storage.storage import Storage
 
 
@@ -91,5 +91,5 @@ def _check_key(path: Path, bundle: Bundle, storage: Storage, accept_new_key: boo
 
 def _store(batch: list[Scan], bundle: Bundle, storage: Storage, clock: Clock) -> int:
     header = bundle.header
-    stored = [StoredScan(header.area, header.unit, scan) for scan in batch]
-    return storage.store(stored, clock.now().at, by_hand=True)
+    came = [UnitScans(header.area, header.unit, batch)]
+    return storage.store(came, clock.now().at, by_hand=True)

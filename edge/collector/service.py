@@ -25,7 +25,8 @@ from edge.mqtt import Connection, Received
 from edge.sessions import Sessions
 from edge.signed import sign_confirmed
 from edge.storage.control import Control
-from edge.storage.rows import Report, SetAside, StoredScan
+from edge.storage.prepared import Prepared
+from edge.storage.rows import Report, SetAside, UnitScans
 from edge.storage.storage import Storage
 from edge.topics import parse, topic
 
@@ -39,6 +40,8 @@ BATCH_MESSAGES = 500
 QUIET_S = 0.004
 #: While units change to a new key of the centre, so often is looked which of them have.
 KEYS_S = 15.0
+
+_EPOCH, _NUMBER = attrgetter("epoch"), attrgetter("seq", "id")
 
 
 @dataclass
@@ -66,9 +69,9 @@ class _Batch:
     """What goes into one transaction."""
 
     began: float
+    scans: Prepared
     took_s: float = 0.0
     messages: list[Received] = field(default_factory=list)
-    scans: list[StoredScan] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     heard: list[tuple[str, Answer | Status]] = field(default_factory=list)
@@ -169,7 +172,8 @@ class Collector:
 
     def _put_in_hand(self, message: Received) -> None:
         if not self._batches or self._is_full(self._batches[-1]):
-            self._batches.append(_Batch(self._clock.monotonic()))
+            scans = self._storage.prepare(self._clock.now().at)
+            self._batches.append(_Batch(self._clock.monotonic(), scans))
         batch = self._batches[-1]
         batch.messages.append(message)
         try:
@@ -178,7 +182,7 @@ class Collector:
             batch.set_aside.append(SetAside(message.topic[:200], str(err), message.payload))
 
     def _is_full(self, batch: _Batch) -> bool:
-        scans = len(batch.scans) + len(batch.set_aside)
+        scans = len(batch.scans.rows) + len(batch.set_aside)
         return scans >= self._batch_scans or len(batch.messages) >= BATCH_MESSAGES
 
     def _is_due(self, batch: _Batch) -> bool:
@@ -187,13 +191,13 @@ class Collector:
 
     def _store(self, batch: _Batch) -> None:
         """Store a batch, in one transaction."""
-        new, began, now = 0, self._clock.monotonic(), self._clock.now().at
-        if batch.scans or batch.set_aside:
-            new = self._storage.store(
-                batch.scans, now, batch.set_aside, await_engine=self._await_engine
+        new, began = 0, self._clock.monotonic()
+        if batch.scans.rows or batch.set_aside:
+            new = self._storage.store_prepared(
+                batch.scans, batch.set_aside, await_engine=self._await_engine
             )
         if batch.reports:
-            self._storage.store_reports(batch.reports, now)
+            self._storage.store_reports(batch.reports, self._clock.now().at)
         batch.took_s = self._clock.monotonic() - began
         if batch.heard:
             # One of them may have said that it believes another key: the next order goes by that.
@@ -233,15 +237,16 @@ class Collector:
         """Acknowledge and confirm a batch. It is committed; not before does anybody hear of it."""
         with self._connection.together():
             # First, since a unit whose window is full waits for it.
-            self._confirm(batch.scans)
+            self._confirm(batch.scans.came)
             for message in batch.messages:
                 self._connection.ack(message)
         self._count(batch, new)
 
-    def _confirm(self, scans: Sequence[StoredScan]) -> None:
+    def _confirm(self, came: Iterable[UnitScans]) -> None:
         by_unit: defaultdict[tuple[str, str, str], list[tuple[int, str]]] = defaultdict(list)
-        for life, run in groupby(scans, attrgetter("area", "unit", "scan.epoch")):
-            by_unit[life] += map(attrgetter("scan.seq", "scan.id"), run)
+        for area, unit, scans in came:
+            for epoch, run in groupby(scans, _EPOCH):
+                by_unit[area, unit, epoch] += map(_NUMBER, run)
         for (area, unit, epoch), numbers in by_unit.items():
             ranges = confirmed_ranges(numbers)
             for start in range(0, len(ranges), RANGES_A_MESSAGE):
@@ -256,14 +261,16 @@ class Collector:
                     self.totals.unconfirmed += 1
 
     def _count(self, batch: _Batch, new: int) -> None:
-        totals, repeats = self.totals, len(batch.scans) - new
+        totals, repeats = self.totals, len(batch.scans.rows) - new
         totals.batches += 1
         totals.stored += new
         totals.repeats += repeats
         totals.set_aside += len(batch.set_aside)
         totals.storing_s += batch.took_s
         totals.longest_s = max(totals.longest_s, batch.took_s)
-        dated = [stored.scan.at for stored in batch.scans if stored.scan.clock != "none"]
+        # A unit sends its scans in their order.
+        youngest = (scans[-1] for _, _, scans in batch.scans.came)
+        dated = [scan.at for scan in youngest if scan.clock != "none"]
         if dated:
             totals.youngest_s = utc_seconds(self._clock.now().at) - utc_seconds(max(dated))
         for message in batch.set_aside:
@@ -288,7 +295,8 @@ def _sort(message: Received, batch: _Batch) -> None:
     area, unit = place.area, place.unit
     if place.channel == "scan":
         scans, bad = read_scans(message.payload)
-        batch.scans += [StoredScan(area, unit, scan) for scan in scans]
+        if scans:
+            batch.scans.add(UnitScans(area, unit, scans))
         batch.set_aside += [SetAside(message.topic, reason, part) for part, reason in bad]
     elif place.channel == "status" and message.payload:
         status = Status.decode(message.payload)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from edge.clock import LONGEST_UPTIME_MS, TRUST, boot_offset_ms, boot_time
 from edge.storage.days import can_be
-from edge.storage.rows import Report, StoredScan
+from edge.storage.prepared import Prepared
+from edge.storage.rows import Report
 from edge.storage.summaries import Summaries
 from edge.storage.writing import Writing
 
@@ -46,17 +47,15 @@ class Boots:
         known = self._known.get((unit, boot))
         return boot_time(known.offset_ms, uptime_ms) if known else None
 
-    def learn_from_scans(
-        self, writing: Writing, scans: Sequence[StoredScan], summaries: Summaries
-    ) -> None:
-        """Have in memory what is known of the boots of *scans*, and learn what they tell."""
-        keys = {(stored.unit, stored.scan.boot) for stored in scans}
+    def learn_from_scans(self, writing: Writing, prepared: Prepared, summaries: Summaries) -> None:
+        """Have in memory what is known of the boots of scans, and learn what they tell."""
+        keys = prepared.boots
         self._recall(writing, keys)
         if keys <= self._known.keys():
             return
         told: dict[Key, _Boot] = {}
-        for stored in scans:
-            scan, key = stored.scan, (stored.unit, stored.scan.boot)
+        for unit, scan in prepared.scans():
+            key = unit, scan.boot
             if key in self._known or key in told:
                 continue
             has_clock = scan.clock != "none"

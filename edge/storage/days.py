@@ -37,13 +37,11 @@ class Days:
         #: Whether every day that has a table is among them.
         self._knows_all = False
 
-    def day_of(self, at: str, clock: str, now: str) -> str:
-        """In which day's table a scan belongs that came in at *now*.
+    def day_of(self, at: str, now: str) -> str:
+        """In which day's table a scan belongs whose clock said *at*, and which came in at *now*.
 
         A scan that is sent again much later may have had a day when it first came, or none yet.
         """
-        if clock == "none":
-            return UNDATED
         day = at[:10]
         if day in self._known or can_be(at, now):
             return day

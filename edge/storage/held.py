@@ -2,20 +2,20 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy
 
-from edge.ranges import Ranges, ranges_of
-from edge.storage.rows import Gap, StoredScan
+from edge.ranges import Ranges
+from edge.storage.rows import Gap
 from edge.storage.writing import Question, Writing
 
 Key = tuple[str, str]  # unit, epoch
 Range = tuple[int, int, str]  # first, last, since
+#: The numbers of a batch, as ranges in their order.
 Arrived = dict[Key, list[tuple[int, int]]]
 
 
@@ -35,14 +35,6 @@ class HeldBefore:
         known = self.ranges[unit, epoch]
         place = bisect_right(known, seq, key=itemgetter(0)) - 1
         return place >= 0 and known[place][1] >= seq
-
-
-def numbers_of(scans: Sequence[StoredScan]) -> Arrived:
-    """The numbers of *scans*, as ranges in their order."""
-    numbers: defaultdict[Key, set[int]] = defaultdict(set)
-    for key, run in groupby(scans, attrgetter("unit", "scan.epoch")):
-        numbers[key].update(map(attrgetter("scan.seq"), run))
-    return {key: list(ranges_of(sorted(seqs))) for key, seqs in numbers.items()}
 
 
 def neighbours(writing: Writing, arrived: Arrived) -> Question:

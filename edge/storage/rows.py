@@ -1,19 +1,19 @@
 """What goes into storage and what comes out of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from edge.messages import Health, Scan, Status
 from edge.ranges import Ranges
 
 
-class StoredScan(Struct, frozen=True, gc=False):
-    """A scan as it came in: from which unit of which area."""
+class UnitScans(NamedTuple):
+    """Scans of one unit that came in together."""
 
     area: str
     unit: str
-    scan: Scan
+    scans: Sequence[Scan]
 
 
 @dataclass(frozen=True)

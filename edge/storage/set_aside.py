@@ -15,7 +15,7 @@ def keep(writing: Writing, messages: Sequence[SetAside]) -> None:
     """Keep *messages*. So that nobody fills the disk with nonsense, the oldest go."""
     if not messages:
         return
-    writing.insert(
+    writing.insert_at_end(
         "set_aside",
         ("received", "topic", "reason", "bytes", "sha256", "head"),
         [
@@ -31,7 +31,7 @@ def keep(writing: Writing, messages: Sequence[SetAside]) -> None:
             for message in messages
         ],
     )
-    writing.change(
+    writing.change_at_end(
         "DELETE FROM set_aside WHERE number <= (SELECT max(number) FROM set_aside) - :rows",
         rows=SET_ASIDE_ROWS,
     )

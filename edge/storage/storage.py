@@ -5,7 +5,6 @@ be confirmed to its unit. Several processes may store at once.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,9 @@ from edge.storage.boots import Boots
 from edge.storage.database import Database
 from edge.storage.days import Days
 from edge.storage.erasing import Erasing
-from edge.storage.rows import FeedRow, Gap, Report, SetAside, StoredScan, UnitRow
-from edge.storage.summaries import MINUTE, Summaries
+from edge.storage.prepared import Prepared, count
+from edge.storage.rows import FeedRow, Gap, Report, SetAside, UnitRow, UnitScans
+from edge.storage.summaries import Summaries
 from edge.storage.units import Tally
 from edge.storage.writing import AwaitEngine, Writing, call_here
 
@@ -51,31 +51,48 @@ class Storage:
 
     def store(
         self,
-        scans: Sequence[StoredScan],
+        came: Sequence[UnitScans],
         received: str,
         set_aside: Sequence[SetAside] = (),
         *,
         by_hand: bool = False,
         await_engine: AwaitEngine = call_here,
     ) -> int:
-        """Keep a batch in one transaction; gives how many scans were new.
+        """Keep a batch of scans in one transaction; gives how many were new.
 
         Scans that are rows already are harmless. *by_hand*: they did not come from the unit itself,
         which so was not seen. *await_engine* is given the calls in which the engine alone works.
         Raises StorageError, and keeps nothing of the batch, if the database cannot.
         """
-        days = scan_rows.days_of(scans, self._days, received)
-        self._days.make(days)
+        prepared = self.prepare(received)
+        for each in came:
+            prepared.add(each)
+        return self.store_prepared(prepared, set_aside, by_hand=by_hand, await_engine=await_engine)
+
+    def prepare(self, received: str) -> Prepared:
+        """A batch for `store_prepared`, to be filled; also while that awaits the engine."""
+        return Prepared(self._days, received)
+
+    def store_prepared(
+        self,
+        prepared: Prepared,
+        set_aside: Sequence[SetAside] = (),
+        *,
+        by_hand: bool = False,
+        await_engine: AwaitEngine = call_here,
+    ) -> int:
+        """`store` what was made ready."""
+        self._days.make(prepared.days)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._writing("store a batch", received, await_engine) as (
+                with self._writing("store a batch", prepared.received, await_engine) as (
                     writing,
                     summaries,
                 ):
                     # A row that is there although its number is not held needs a closer look.
-                    tally = self._store(writing, scans, days, summaries, trusting=attempt == 1)
-                    if scans:
-                        units.note_scans(writing, scans, tally, by_hand=by_hand)
+                    tally = self._store(writing, prepared, summaries, trusting=attempt == 1)
+                    if prepared.rows:
+                        units.note_scans(writing, prepared.came, tally, by_hand=by_hand)
                     aside.keep(writing, set_aside)
                 break
             except StorageConflict as err:
@@ -198,43 +215,36 @@ class Storage:
     def _store(
         self,
         writing: Writing,
-        scans: Sequence[StoredScan],
-        days: Sequence[str],
+        prepared: Prepared,
         summaries: Summaries,
         *,
         trusting: bool,
     ) -> Tally:
-        """Make rows of those of *scans* that are none yet."""
+        """Make rows of those scans *prepared* that are none yet."""
         tally = Tally()
-        if not scans:
+        if not prepared.rows:
             return tally
-        wanted = sorted({(stored.unit, stored.area) for stored in scans})
-        arrived = held.numbers_of(scans)
+        wanted = sorted({(unit, area) for area, unit, _ in prepared.came})
+        arrived = prepared.arrived
         questions = units.locking(writing, wanted), held.neighbours(writing, arrived)
         locked, neighbours = writing.ask_together(*questions)
         if units.make_missing(writing, wanted, locked):
             # Another collector may have been first with one of these.
             _, neighbours = writing.ask_together(*questions)
-        before = held.hold(writing, arrived, neighbours, len(scans))
-        self._boots.learn_from_scans(writing, scans, summaries)
-        places = (
-            range(len(scans))
-            if trusting and before.all_new
-            else scan_rows.new_scans(writing, scans, days, before if trusting else None)
-        )
-        new = [scans[place] for place in places]
-        days = [days[place] for place in places]
-        times = scan_rows.best_times(new, days, self._boots, writing.now)
-        counted = Counter(
-            (stored.unit, (scan := stored.scan).place, scan.direction, time[:MINUTE], quality)
-            for stored, (time, quality) in zip(new, times, strict=True)
-        )
-        for (unit, place, direction, minute, quality), count in counted.items():
-            unsynced = count if quality == "unsynced" else 0
-            tally.rows[unit, quality] += count
-            summaries.add(place, unit, direction, minute, scans=count, unsynced=unsynced)
-        if new:
-            scan_rows.insert(writing, new, days, times)
+        before = held.hold(writing, arrived, neighbours, len(prepared.rows))
+        self._boots.learn_from_scans(writing, prepared, summaries)
+        rows, days, counted = prepared.rows, prepared.days, prepared.counted
+        if not (trusting and before.all_new and prepared.all_dated):
+            places = scan_rows.new_scans(writing, prepared, before if trusting else None)
+            rows = scan_rows.rows_of(prepared, places, self._boots)
+            days = [days[place] for place in places]
+            counted = count(rows)
+        for (minute, quality, unit, place, direction), number in counted.items():
+            unsynced = number if quality == "unsynced" else 0
+            tally.rows[unit, quality] += number
+            summaries.add(place, unit, direction, minute, scans=number, unsynced=unsynced)
+        if rows:
+            scan_rows.insert(writing, rows, days)
         tally.numbers = before.new
         return tally
 

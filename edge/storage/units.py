@@ -4,14 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import sqlalchemy
 
 from edge.messages import Health, Status
 from edge.ranges import Ranges
 from edge.storage import events, stops
-from edge.storage.rows import Report, StoredScan, UnitRow
+from edge.storage.rows import Report, UnitRow, UnitScans
 from edge.storage.writing import Question, Writing
 
 log = logging.getLogger(__name__)
@@ -85,12 +84,13 @@ def make_missing(
     return bool(new)
 
 
-def note_scans(
-    writing: Writing, scans: Sequence[StoredScan], tally: Tally, *, by_hand: bool
-) -> None:
-    """Count *scans* for their units, which were seen if the scans did not come *by_hand*."""
-    counts = Counter(map(attrgetter("unit"), scans))
-    areas = {stored.unit: stored.area for stored in scans}
+def note_scans(writing: Writing, came: Sequence[UnitScans], tally: Tally, *, by_hand: bool) -> None:
+    """Count the scans that *came* for their units, which were seen if it was not *by_hand*."""
+    counts: Counter[str] = Counter()
+    areas: dict[str, str] = {}
+    for area, unit, scans in came:
+        counts[unit] += len(scans)
+        areas[unit] = area
     counted = {"synced": int, "corrected": int, "unsynced": int, "repeats": int, "doubles": int}
     given = writing.database.given(unit=str, area=str, **counted)
     writing.change_at_end(

@@ -5,7 +5,7 @@ of all the work that a batch is beside its rows.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
@@ -80,15 +80,15 @@ class Writing:
 
     def finish(self) -> None:
         """Do what was left for the end, and commit."""
+        self._await_engine(self._finish_alone)
+
+    def _finish_alone(self) -> None:
         if self.database.engine == "sqlite":
             for sql, values in self._later:
                 self._driver.execute(sql, values)
-            self._await_engine(self._driver.commit)
-        else:
-            self._await_engine(self._finish_together)
-
-    def _finish_together(self) -> None:
-        """All in one turn over the network."""
+            self._driver.commit()
+            return
+        # All in one turn over the network.
         with self._driver.pipeline():
             for sql, values in self._later:
                 self._driver.execute(_in_percent(sql), values)
@@ -108,13 +108,17 @@ class Writing:
         first, self._next = self._next, self._next + count
         return range(first, self._next)
 
-    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Put *rows*, in which nothing is NULL, into *table* by the engine's fastest way."""
-        if not rows:
-            return
+    def insert_at_end(
+        self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Put *rows*, in which nothing is NULL, into *table* by the engine's fastest way.
+
+        At the latest in `finish`; nothing in this transaction may ask for them.
+        """
         if self.database.engine == "sqlite":
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+            # Not as the engine's own work: between rows it takes Python's lock.
             self._driver.executemany(statement, rows)
             return
         command = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
@@ -122,7 +126,10 @@ class Writing:
             cursor = copying.enter_context(self._driver.cursor())
             copy = copying.enter_context(cursor.copy(command))
             # As text it would take us twice as long.
-            copy.set_types([TYPES[type(value)] for value in rows[0]])
+            rows = iter(rows)
+            first = next(rows)
+            copy.set_types([TYPES[type(value)] for value in first])
+            copy.write_row(first)
             for row in rows:
                 copy.write_row(row)
             self._await_engine(copying.close)

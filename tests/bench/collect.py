@@ -20,17 +20,18 @@ All run in turn in one process; ratios are of the medians of the rounds.
 """
 
 import argparse
+import gc
 import random
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 import psycopg
@@ -47,16 +48,15 @@ from edge.mqtt import BrokerSettings, Connection
 from edge.sealing import open_signer
 from edge.sessions import Sessions
 from edge.storage.days import table_of
-from edge.storage.rows import StoredScan
-from edge.storage.scans import COLUMNS
+from edge.storage.prepared import COLUMNS as OF_A_SCAN
+from edge.storage.rows import UnitScans
 from edge.storage.storage import Storage
 from edge.storage.writing import TYPES
 from edge.topics import topic
 from edge.unit_settings import PublisherSettings
 from tests.postgresql import PostgresqlServer
 
-T = TypeVar("T")
-
+COLUMNS = ("number", *OF_A_SCAN)
 #: As a collector has it by itself.
 BATCH = CollectorSettings().batch_scans
 #: As a unit sends them that has more than one.
@@ -109,21 +109,24 @@ def main() -> int:
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Each way beside the others, on each engine."""
     known = known_units(options.units)
-    scans = make_scans(random.Random(1), options.scans, options.units, options.run)
-    sent = messages(scans, 1 if options.alone else SCANS_A_MESSAGE)
+    came = make_scans(random.Random(1), options.scans, options.units, options.run)
+    sent = messages(came, 1 if options.alone else SCANS_A_MESSAGE)
+    # What this makes beforehand is no part of a collector, whose garbage collector else walks it.
+    gc.collect()
+    gc.freeze()
     print("| engine | way | scans/s | of raw | CPU us a scan, ours | spread of scans/s |")
     print("|---|---|---|---|---|---|")
-    alone = messages(scans[:BARE], 1)
+    alone = messages(came, 1)[:BARE]
     bare = [bare_paho(folder / f"paho{n}", alone) for n in range(options.rounds)]
     for engine in options.engines:
         ways: dict[str, list[tuple[float, float]]] = {}
         for turn in range(options.rounds):
             for way in (raw, store, single):
                 with new_storage(folder / f"{engine}-{way.__name__}-{turn}", engine) as url:
-                    ways.setdefault(way.__name__, []).append(way(url, known, scans))
+                    ways.setdefault(way.__name__, []).append(way(url, known, came))
             with new_storage(folder / f"{engine}-collector-{turn}", engine) as url:
                 ways.setdefault("collector", []).append(
-                    collect(url, known, len(scans), sent, folder)
+                    collect(url, known, options.scans, sent, folder)
                 )
         of_raw = statistics.median(rate for rate, _ in ways["raw"])
         for way_name, figures in ways.items():
@@ -148,52 +151,64 @@ def make_scans(
     *,
     at: float = START,
     seqs: list[int] | None = None,
-) -> list[StoredScan]:
+) -> list[UnitScans]:
     """*count* scans of *units*, in runs of *run* from one unit."""
     # The number 1 of each stands for what storage has of it already.
     seqs = [1] * units if seqs is None else seqs
-    scans: list[StoredScan] = []
-    while len(scans) < count:
-        unit = chance.randrange(units)
-        now = utc_text(at + len(scans) / 1000)
-        for _ in range(min(run, count - len(scans))):
-            seqs[unit] += 1
-            scans.append(make_scan(chance, unit, seqs[unit], now))
-    return scans
+    came: list[UnitScans] = []
+    for start in range(0, count, run):
+        unit, now = chance.randrange(units), utc_text(at + start / 1000)
+        numbers = range(seqs[unit] + 1, seqs[unit] + 1 + min(run, count - start))
+        seqs[unit] = numbers[-1]
+        came.append(of_unit(unit, [make_scan(chance, unit, seq, now) for seq in numbers]))
+    return came
 
 
-def make_scan(chance: random.Random, unit: int, seq: int, at: str) -> StoredScan:
+def of_unit(unit: int, scans: Sequence[Scan]) -> UnitScans:
+    return UnitScans("bench", f"cong-{unit}", scans)
+
+
+def make_scan(chance: random.Random, unit: int, seq: int, at: str) -> Scan:
     """The scan *seq* of *unit*, with a box as large as a real one."""
-    return StoredScan(
-        "bench",
-        f"cong-{unit}",
-        Scan(
-            id=chance.randbytes(16).hex(),
-            epoch=f"{unit:016x}",
-            seq=seq,
-            place=f"cho-{unit // 4}",
-            direction="in",
-            document="cccd",
-            at=at,
-            boot=f"{unit:032x}",
-            uptime_ms=seq * 1000,
-            clock="ntp",
-            key="0" * 8,
-            sealed=chance.randbytes(368),
-        ),
+    return Scan(
+        id=chance.randbytes(16).hex(),
+        epoch=f"{unit:016x}",
+        seq=seq,
+        place=f"cho-{unit // 4}",
+        direction="in",
+        document="cccd",
+        at=at,
+        boot=f"{unit:032x}",
+        uptime_ms=seq * 1000,
+        clock="ntp",
+        key="0" * 8,
+        sealed=chance.randbytes(368),
     )
 
 
-def known_units(units: int) -> list[StoredScan]:
+def known_units(units: int) -> list[UnitScans]:
     """What storage has already, of each unit: a unit is new once in its life."""
     chance = random.Random(2)
-    return [make_scan(chance, unit, 1, utc_text(START)) for unit in range(units)]
+    return [of_unit(unit, [make_scan(chance, unit, 1, utc_text(START))]) for unit in range(units)]
 
 
-def batches(rows: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
-    """*rows* in batches."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def count_of(came: Iterable[UnitScans]) -> int:
+    """How many scans that is."""
+    return sum(len(scans) for _, _, scans in came)
+
+
+def batches(came: Sequence[UnitScans], size: int = BATCH) -> Iterator[list[UnitScans]]:
+    """What *came*, in batches of *size* scans, or a few more."""
+    batch: list[UnitScans] = []
+    count = 0
+    for each in came:
+        batch.append(each)
+        count += len(each.scans)
+        if count >= size:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
 
 
 @contextmanager
@@ -210,42 +225,39 @@ def new_storage(folder: Path, engine: str, settings: tuple[str, ...] = SERVER) -
         server.stop()
 
 
-def store(
-    url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]
-) -> tuple[float, float]:
+def store(url: str, known: Sequence[UnitScans], came: Sequence[UnitScans]) -> tuple[float, float]:
     """What storage alone takes."""
     storage = Storage(url)
     storage.store(known, NOW)
-    figure = Figure(len(scans))
-    for batch in batches(scans):
+    in_batches = list(batches(came))
+    figure = Figure(count_of(came))
+    for batch in in_batches:
         storage.store(batch, NOW)
     result = figure.end()
-    assert storage.count() == len(known) + len(scans)
+    assert storage.count() == count_of(known) + count_of(came)
     storage.close()
     return result
 
 
-def single(
-    url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]
-) -> tuple[float, float]:
+def single(url: str, known: Sequence[UnitScans], came: Sequence[UnitScans]) -> tuple[float, float]:
     """What a transaction for each scan takes."""
     storage = Storage(url)
     storage.store(known, NOW)
     figure = Figure(SINGLES)
-    for scan in scans[:SINGLES]:
-        storage.store([scan], NOW)
+    for area, unit, scan in islice(one_by_one(came), SINGLES):
+        storage.store([UnitScans(area, unit, [scan])], NOW)
     result = figure.end()
     storage.close()
     return result
 
 
-def raw(url: str, known: Sequence[StoredScan], scans: Sequence[StoredScan]) -> tuple[float, float]:
+def raw(url: str, known: Sequence[UnitScans], came: Sequence[UnitScans]) -> tuple[float, float]:
     """What the engine alone takes for the rows."""
-    rows = [make_row(number, stored) for number, stored in enumerate(scans, start=10**6)]
+    rows = rows_to_insert(came, 10**6)
     with inserting(url, known) as engine:
         figure = Figure(len(rows))
-        for batch in batches(rows):
-            engine.insert(batch)
+        for start in range(0, len(rows), BATCH):
+            engine.insert(rows[start : start + BATCH])
         return figure.end()
 
 
@@ -260,11 +272,11 @@ class Inserts(Protocol):
 
 
 @contextmanager
-def inserting(url: str, known: Sequence[StoredScan]) -> Iterator[Inserts]:
+def inserting(url: str, known: Sequence[UnitScans]) -> Iterator[Inserts]:
     """The table of the day of *known*, with these in it, as a new storage makes it."""
     storage = Storage(url)
     storage.store(known, NOW)
-    table = table_of(known[0].scan.at[:10])
+    table = table_of(known[0].scans[0].at[:10])
     inserts: SqliteInserts | PostgresqlInserts
     if storage.database.engine == "sqlite":
         with storage.database.reading() as connection:
@@ -328,24 +340,34 @@ class PostgresqlInserts:
         self._server.close()
 
 
-def make_row(number: int, stored: StoredScan) -> tuple[Any, ...]:
-    scan = stored.scan
-    values = {name: getattr(scan, name, None) for name in COLUMNS} | {
-        "number": number,
-        "unit": stored.unit,
-        "area": stored.area,
-        "time": scan.at,
-        "time_quality": "synced",
-        "received": NOW,
-    }
-    return tuple(values[name] for name in COLUMNS)
+def one_by_one(came: Iterable[UnitScans]) -> Iterator[tuple[str, str, Scan]]:
+    """(area, unit, scan) of each."""
+    for area, unit, scans in came:
+        for scan in scans:
+            yield area, unit, scan
 
 
-def messages(scans: Sequence[StoredScan], most: int) -> list[tuple[str, bytes]]:
-    """(topic, payload) of the messages by which units send *scans*, up to *most* in each."""
+def rows_to_insert(came: Iterable[UnitScans], first: int) -> list[tuple[Any, ...]]:
+    """The rows of *came*, by `COLUMNS`, numbered from *first*."""
+    rows = []
+    for number, (area, unit, scan) in enumerate(one_by_one(came), start=first):
+        values = {name: getattr(scan, name, None) for name in COLUMNS} | {
+            "number": number,
+            "unit": unit,
+            "area": area,
+            "time": scan.at,
+            "time_quality": "synced",
+            "received": NOW,
+        }
+        rows.append(tuple(values[name] for name in COLUMNS))
+    return rows
+
+
+def messages(came: Iterable[UnitScans], most: int) -> list[tuple[str, bytes]]:
+    """(topic, payload) of the messages by which units send what *came*, up to *most* in each."""
     sent: list[tuple[str, bytes]] = []
-    for (area, unit), run in groupby(scans, lambda stored: (stored.area, stored.unit)):
-        waiting = [stored.scan.encode() for stored in run]
+    for area, unit, scans in came:
+        waiting = [scan.encode() for scan in scans]
         while waiting:
             count = fit_together(waiting[:most])
             sent.append((topic(area, unit, "scan"), scans_message(waiting[:count])))
@@ -355,7 +377,7 @@ def messages(scans: Sequence[StoredScan], most: int) -> list[tuple[str, bytes]]:
 
 def collect(
     url: str,
-    known: Sequence[StoredScan],
+    known: Sequence[UnitScans],
     scans: int,
     sent: Sequence[tuple[str, bytes]],
     folder: Path,

@@ -26,13 +26,14 @@ from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
 from edge.sealing import open_signer
-from edge.storage.rows import StoredScan
+from edge.storage.rows import UnitScans
 from edge.storage.storage import Storage
 from tests.bench.collect import (
     NOW,
     SCANS_A_MESSAGE,
     backlog,
     collect_all,
+    count_of,
     known_units,
     make_scans,
     messages,
@@ -56,15 +57,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
-    scans = [
-        _in_its_area(stored) for stored in make_scans(random.Random(1), options.scans, UNITS, 20)
-    ]
+    came = [_in_its_area(each) for each in make_scans(random.Random(1), options.scans, UNITS, 20)]
     rates: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         for way, (areas, count) in WAYS.items():
             # What is started inherits it.
             os.sched_setaffinity(0, cores[:count])
-            rates.setdefault(way, []).append(rate(scans, areas))
+            rates.setdefault(way, []).append(rate(came, areas))
             os.sched_setaffinity(0, cores)
     first = statistics.median(next(iter(rates.values())))
     print("| | scans/s | of the first | spread |\n|---|---|---|---|")
@@ -75,12 +74,12 @@ def main() -> int:
     return 0
 
 
-def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
+def rate(came: list[UnitScans], areas: list[tuple[str, ...]]) -> float:
     """Scans a second, with a collector for each of *areas*."""
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        sent = messages(scans, SCANS_A_MESSAGE)
+        sent = messages(came, SCANS_A_MESSAGE)
         listening = {}
         for number, its in enumerate(areas):
             settings = _settings(number, its, "mqtt://127.0.0.1")
@@ -93,7 +92,7 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
             backlog(folder / "broker", listening, sent) as broker,
         ):
             storage = Storage(url)
-            known = [_in_its_area(stored) for stored in known_units(UNITS)]
+            known = [_in_its_area(each) for each in known_units(UNITS)]
             storage.store(known, NOW)
             both = multiprocessing.get_context("spawn").Barrier(len(areas) + 1)
             collecting = [
@@ -103,7 +102,7 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
                         folder,
                         _settings(number, its, broker.url),
                         url,
-                        sum(stored.area in its for stored in scans),
+                        count_of(each for each in came if each.area in its),
                         both,
                     ),
                 )
@@ -117,9 +116,9 @@ def rate(scans: list[StoredScan], areas: list[tuple[str, ...]]) -> float:
             took_s = time.perf_counter() - began
             for process in collecting:
                 process.join()
-            assert storage.count() == len(scans) + len(known)
+            assert storage.count() == count_of(came) + count_of(known)
             storage.close()
-    return len(scans) / took_s
+    return count_of(came) / took_s
 
 
 def collect(
@@ -153,9 +152,9 @@ def _settings(number: int, areas: tuple[str, ...], broker: str) -> CollectorSett
     )
 
 
-def _in_its_area(stored: StoredScan) -> StoredScan:
-    number = int(stored.unit.rpartition("-")[2])
-    return StoredScan(AREAS[number % 2], stored.unit, stored.scan)
+def _in_its_area(came: UnitScans) -> UnitScans:
+    number = int(came.unit.rpartition("-")[2])
+    return came._replace(area=AREAS[number % 2])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from edge.dashboard.local_time import local_day
 from edge.register import KINDS, TWO_LEVELS_FROM, AdminArea, Place, Register, Vehicle
 from edge.storage.days import Days, table_of
 from edge.storage.places import keep_register, note_heard
-from edge.storage.scans import COLUMNS
 from tests.dashboard.parts import Deployment
 from tests.fakes import a_health
 
@@ -132,7 +131,6 @@ def _fill_rows(deployment: Deployment, random: Random, quarters: list[_Quarter])
     (day,) = {row[0] for row in quarters}
     midnight = utc_seconds(f"{day}T00:00:00+07:00")
     sealed, seq = bytes(200), 0
-    marks = ", ".join("?" * len(COLUMNS))
     # The local day begins in one day of UTC and ends in the next.
     Days(deployment.database).make({utc_text(midnight)[:10], utc_text(midnight + 86_399)[:10]})
     with deployment.database.writing() as connection:
@@ -148,6 +146,7 @@ def _fill_rows(deployment: Deployment, random: Random, quarters: list[_Quarter])
                     (*row, "0" * 32, seq, "ntp", at, "synced", at, "0" * 8, sealed)
                 )
             for of, rows in tables.items():
+                marks = ", ".join("?" * len(rows[0]))
                 driver.executemany(f"INSERT INTO {table_of(of)} VALUES ({marks})", rows)
 
 

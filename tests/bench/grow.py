@@ -31,19 +31,20 @@ from edge.clock import utc_seconds, utc_text
 from edge.storage.database import Database, pack
 from edge.storage.days import table_of
 from edge.storage.erasing import Erasure
-from edge.storage.rows import StoredScan
-from edge.storage.scans import COLUMNS
+from edge.storage.rows import UnitScans
 from edge.storage.storage import Storage
 from edge.storage.writing import Writing
 from tests.bench.collect import (
+    COLUMNS,
     CONTROL_ROWS,
     Inserts,
     batches,
+    count_of,
     inserting,
     known_units,
-    make_row,
     make_scans,
     new_storage,
+    rows_to_insert,
 )
 
 FIRST_DAY = date(2021, 7, 2)
@@ -144,16 +145,13 @@ def window(
     stored = controlled = 0
     control.clear()
     while stored < options.window:
-        took_s, used_s, scans = store(grown, chance, options.batch * 20, options.batch)
-        busy_s, cpu_s, stored = busy_s + took_s, cpu_s + used_s, stored + len(scans)
+        took_s, used_s, came = store(grown, chance, options.batch * 20, options.batch)
+        busy_s, cpu_s, stored = busy_s + took_s, cpu_s + used_s, stored + count_of(came)
         in_control = controlled % CONTROL_ROWS
-        rows = [
-            make_row(10**6 + in_control + n, scan)
-            for n, scan in enumerate(scans[: options.batch * 2])
-        ]
+        rows = rows_to_insert(came, 10**6 + in_control)[: options.batch * 2]
         began = time.perf_counter()
-        for batch in batches(rows, options.batch):
-            control.insert(batch)
+        for start in range(0, len(rows), options.batch):
+            control.insert(rows[start : start + options.batch])
         control_s += time.perf_counter() - began
         controlled += len(rows)
         if controlled % CONTROL_ROWS == 0:
@@ -163,15 +161,15 @@ def window(
 
 def store(
     grown: Grown, chance: random.Random, count: int, size: int
-) -> tuple[float, float, list[StoredScan]]:
+) -> tuple[float, float, list[UnitScans]]:
     """Store *count* new scans, *size* to a transaction; gives the seconds, our CPU's, and them."""
     at = grown.at_s
-    scans = make_scans(chance, count, grown.units, grown.run, at=at, seqs=grown.seqs)
+    came = make_scans(chance, count, grown.units, grown.run, at=at, seqs=grown.seqs)
     began, cpu = time.perf_counter(), time.process_time()
-    for batch in batches(scans, size):
+    for batch in batches(came, size):
         grown.storage.store(batch, utc_text(at + 600))
-    grown.rows += len(scans)
-    return time.perf_counter() - began, time.process_time() - cpu, scans
+    grown.rows += count
+    return time.perf_counter() - began, time.process_time() - cpu, came
 
 
 def fill(grown: Grown, until: int, folder: Path, keep_free_gb: float) -> bool:

@@ -8,9 +8,9 @@ import pytest
 from edge.collector.asking import LONGEST_WAIT_S, RANGES_A_MESSAGE, UNITS_A_TURN, Asker
 from edge.messages import Again
 from edge.storage.control import Control
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, FakeConnection, a_scan, a_status
+from tests.fakes import FakeClock, FakeConnection, a_scan, a_status, came
 
 
 class Centre:
@@ -31,7 +31,7 @@ class Centre:
         )
 
     def store(self, *seqs: int, unit: str = "cong-1") -> None:
-        scans = [StoredScan("pleiku", unit, a_scan(seq)) for seq in seqs]
+        scans = [came("pleiku", unit, a_scan(seq)) for seq in seqs]
         self.storage.store(scans, self.clock.now().at)
 
     def wait(self, seconds: float) -> list[tuple[str, Again]]:

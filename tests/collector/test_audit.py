@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from edge.collector.__main__ import main
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.storage import Storage
-from tests.fakes import a_health, a_scan, a_status
+from tests.fakes import a_health, a_scan, a_status, came
 
 NOW = "2021-07-02T01:30:05.000Z"
 
@@ -26,7 +26,7 @@ class Centre:
         (self.folder / "collector.toml").write_text(text)
 
     def store(self, *seqs: int, unit: str = "cong-1", epoch: str = "e" * 16) -> None:
-        scans = [StoredScan("pleiku", unit, a_scan(seq, epoch)) for seq in seqs]
+        scans = [came("pleiku", unit, a_scan(seq, epoch)) for seq in seqs]
         self.storage.store(scans, NOW)
 
     def audit(self, *options: str) -> tuple[int, str]:
@@ -136,7 +136,7 @@ def test_the_quality_of_times_is_told_and_a_single_one_is_not_rounded_away(
     scans = [a_scan(n, clock="ntp", boot="c" * 32) for n in range(1, 2000)]
     scans.append(a_scan(2000, boot="d" * 32))
     scans.append(a_scan(2001))
-    centre.storage.store([StoredScan("pleiku", "cong-1", scan) for scan in scans], NOW)
+    centre.storage.store([came("pleiku", "cong-1", scan) for scan in scans], NOW)
     health = a_health(clock="ntp", **moment)
     centre.storage.store_reports([Report("pleiku", "cong-1", health)], NOW)
 

@@ -12,18 +12,18 @@ import sqlalchemy
 
 from edge.collector.__main__ import main
 from edge.errors import StorageError
-from edge.storage.rows import Gap, StoredScan
+from edge.storage.rows import Gap, UnitScans
 from edge.storage.storage import Storage
-from tests.fakes import a_scan
+from tests.fakes import a_scan, came
 from tests.postgresql import PostgresqlServer
 
 NOW = "2021-07-02T09:00:00.000Z"
 BATCH = 20
 
 
-def scans(first: int, count: int) -> list[StoredScan]:
+def scans(first: int, count: int) -> list[UnitScans]:
     return [
-        StoredScan("pleiku", "cong-1", a_scan(seq, at=NOW, clock="ntp"))
+        came("pleiku", "cong-1", a_scan(seq, at=NOW, clock="ntp"))
         for seq in range(first, first + count)
     ]
 

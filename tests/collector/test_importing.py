@@ -13,9 +13,9 @@ from edge.chain import entries
 from edge.collector.__main__ import main
 from edge.messages import Scan, check_of
 from edge.sealing import Signer, Verifier
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_health, a_scan
+from tests.fakes import FakeClock, a_health, a_scan, came
 
 EPOCH = "e" * 16
 KEY = Signer(b"k" * 32)
@@ -80,7 +80,7 @@ def test_a_bundle_becomes_rows_and_a_receipt_that_lets_the_unit_forget(centre: C
 
 def test_importing_again_is_harmless_and_gives_the_same_receipt(centre: Centre) -> None:
     scans = [a_scan(seq) for seq in range(1, 11)]
-    centre.storage.store([StoredScan("pleiku", "cong-1", s) for s in scans[:4]], "2021")
+    centre.storage.store([came("pleiku", "cong-1", s) for s in scans[:4]], "2021")
     path = centre.bundle(scans)
     assert "10 scans of cong-1, 6 new, 4 repeats" in centre.take(path)[1]
     receipt = path.with_name(path.name + ".receipt").read_bytes()

@@ -20,9 +20,9 @@ from edge.errors import ChainError, ConfigError, StorageBusy
 from edge.storage import erasing
 from edge.storage import receipts as due
 from edge.storage.erasing import forget_identities
-from edge.storage.rows import Report, SetAside, StoredScan
+from edge.storage.rows import Report, SetAside
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_health, a_scan, eventually
+from tests.fakes import FakeClock, a_health, a_scan, came, eventually
 from tests.power import PowerCut, power_for_lines
 
 DAY = 86_400
@@ -48,7 +48,7 @@ def put(storage: Storage, seq: int, days_ago: float, clock: str = "ntp") -> Any:
     at = utc_text(NOW - days_ago * DAY)
     scan = a_scan(seq, at=at, clock=clock, sealed=b"sealed")
     aside = [SetAside("edge/v1/a/b/scan", "not JSON", b"noise")]
-    storage.store([StoredScan("gialai", "cong-1", scan)], at, aside)
+    storage.store([came("gialai", "cong-1", scan)], at, aside)
     return scan
 
 

@@ -176,9 +176,9 @@ def test_a_batch_is_bounded_in_scans_however_they_came(tmp_path: Path) -> None:
     class Watched(Storage):
         sizes: ClassVar[list[int]] = []
 
-        def store(self, *batch: Any, **how: Any) -> int:
-            self.sizes.append(len(batch[0]))
-            return super().store(*batch, **how)
+        def store_prepared(self, *batch: Any, **how: Any) -> int:
+            self.sizes.append(len(batch[0].rows))
+            return super().store_prepared(*batch, **how)
 
     connection, storage = FakeConnection(), Watched(tmp_path / "storage.db")
     collector = Collector(connection, storage, FakeClock(), batch_scans=50)  # type: ignore[arg-type]
@@ -297,7 +297,7 @@ def test_a_storage_that_fails_ends_the_collector_and_nothing_is_confirmed(
     centre: Centre,
 ) -> None:
     class FullDisk(Storage):
-        def store(self, *_: object, **__: object) -> int:
+        def store_prepared(self, *_: object, **__: object) -> int:
             raise StorageError("database or disk is full")
 
     centre.connection.close()
@@ -320,8 +320,8 @@ def test_nothing_is_confirmed_before_it_is_committed(centre: Centre) -> None:
     order: list[str] = []
 
     class Watched(Storage):
-        def store(self, *batch: Any, **how: Any) -> int:
-            new = super().store(*batch, **how)
+        def store_prepared(self, *batch: Any, **how: Any) -> int:
+            new = super().store_prepared(*batch, **how)
             order.append("committed")
             return new
 

@@ -26,7 +26,7 @@ class Gated(Storage):
         super().__init__(url)
         self.may_end = threading.Event()
 
-    def store(self, *batch: Any, **how: Any) -> int:
+    def store_prepared(self, *batch: Any, **how: Any) -> int:
         await_engine = how.pop("await_engine")
 
         def await_it_late(call: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class Gated(Storage):
 
             await_engine(later)
 
-        return super().store(*batch, await_engine=await_it_late, **how)
+        return super().store_prepared(*batch, await_engine=await_it_late, **how)
 
 
 def a_backlog(connection: FakeConnection, first: int, last: int) -> None:

@@ -13,9 +13,9 @@ from edge.collector.__main__ import main
 from edge.collector.retention import LOOK_S, RECEIPTS_FILE, Retention
 from edge.collector.vouching import run_clock
 from edge.errors import ControlError
-from edge.storage.rows import SetAside, StoredScan
+from edge.storage.rows import SetAside
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_scan
+from tests.fakes import FakeClock, a_scan, came
 
 DAY, YEAR = 86_400.0, 365 * 86_400.0
 NOW = 1_786_000_000  # 6 August 2026, 14:06 in Vietnam
@@ -48,9 +48,9 @@ def put(storage: Storage, clock: MachineClock, *days_ago: float, unit: str = "co
     now = clock.now().at
     for seq, ago in enumerate(days_ago, start=1):
         at = utc_text(NOW + clock.seconds - 1000 - ago * DAY)
-        storage.store([StoredScan("pleiku", unit, a_scan(seq, at=at, clock="ntp"))], now)
+        storage.store([came("pleiku", unit, a_scan(seq, at=at, clock="ntp"))], now)
     undated = a_scan(len(days_ago) + 1, clock="none")
-    storage.store([StoredScan("pleiku", unit, undated)], now, [SetAside("edge/x", "no", b"x")])
+    storage.store([came("pleiku", unit, undated)], now, [SetAside("edge/x", "no", b"x")])
 
 
 def look(storage: Storage, folder: Path, clock: MachineClock) -> Retention:

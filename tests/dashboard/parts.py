@@ -23,10 +23,10 @@ from edge.dashboard.storing import open_database
 from edge.opening_hours import DAYS
 from edge.register import AdminArea, Opening, Place, Register, Vehicle
 from edge.storage.places import keep_register
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.settings import StorageSettings
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_health, a_scan, a_status
+from tests.fakes import FakeClock, a_health, a_scan, a_status, came
 
 PASSWORD = "mot-mat-khau-dai"
 #: The manager's; the other places are not.
@@ -115,7 +115,7 @@ class Deployment:
         for place, unit, direction, at in scans:
             self._seq += 1
             scan = a_scan(self._seq, place=place, direction=direction, at=at, clock="ntp")
-            made.append(StoredScan("pleiku", unit, scan))
+            made.append(came("pleiku", unit, scan))
         storage = Storage(self.file)
         storage.store(made, self.clock.now().at)
         storage.close()

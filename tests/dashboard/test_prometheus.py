@@ -17,12 +17,11 @@ from edge.collector.metrics import EVERY_S, MetricsFile
 from edge.collector.service import Collector
 from edge.dashboard.condition import UNIT_ORDER
 from edge.mqtt import Connection
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 from edge.topics import topic
 from tests.dashboard.browser import served
 from tests.dashboard.parts import OWN_PLACE, Deployment
-from tests.fakes import FakeConnection, a_scan, eventually
+from tests.fakes import FakeConnection, a_scan, came, eventually
 from tests.prometheus import program, running
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +126,7 @@ def test_prometheus_scrapes_and_every_panel_has_something_to_draw(
     deployment.add_alarms()
     seen = a_scan(9, place=OWN_PLACE, direction="in", clock="ntp")
     storage = Storage(deployment.file)
-    storage.store([StoredScan("pleiku", "cong-1", seen)], deployment.clock.now().at)
+    storage.store([came("pleiku", "cong-1", seen)], deployment.clock.now().at)
     storage.close()
     config = tmp_path / "prometheus.yml"
     with served(deployment) as url:

@@ -17,11 +17,11 @@ from starlette.testclient import TestClient
 from edge.clock import utc_text
 from edge.dashboard.local_time import HO_CHI_MINH, local_day
 from edge.dashboard.pages import scans as scan_pages
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from edge.tables import read_table, write_table
 from tests.dashboard.parts import HOSTILE, OTHER_PLACE, OWN_PLACE, Deployment
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, came
 from tests.storage.parts import expire
 
 _LINK = re.compile(r'<a (?:class="tile" )?href="(/scans\?[^"]*)">(.*?)</a>', re.DOTALL)
@@ -74,7 +74,7 @@ def add_all_kinds(deployment: Deployment) -> None:
             boot=f"{number % 2:032x}",
             uptime_ms=60_000 * number,
         )
-        scans.append(StoredScan("pleiku", unit, scan))
+        scans.append(came("pleiku", unit, scan))
     # At the very ends of a local day and of a day of UTC.
     for number, at in enumerate(
         (
@@ -86,7 +86,7 @@ def add_all_kinds(deployment: Deployment) -> None:
         start=181,
     ):
         scan = a_scan(number, place=OWN_PLACE, direction="in", at=at, clock="ntp")
-        scans.append(StoredScan("pleiku", "cong-1", scan))
+        scans.append(came("pleiku", "cong-1", scan))
     storage, now = Storage(deployment.file), deployment.clock.now().at
     storage.store(scans, now)
     # One boot of each unit becomes known, and dates its scans anew.
@@ -139,7 +139,7 @@ def test_in_is_in_alone_and_what_has_no_direction_is_a_column(deployment: Deploy
 def test_rows_tell_of_units_and_clocks_and_of_nobody(deployment: Deployment) -> None:
     scan = a_scan(4711, place=OWN_PLACE, direction="in", clock="ntp", at="2021-07-02T00:30:07.000Z")
     storage = Storage(deployment.file)
-    storage.store([StoredScan("pleiku", "cong-1", scan)], "2021-07-02T00:30:09.000Z")
+    storage.store([came("pleiku", "cong-1", scan)], "2021-07-02T00:30:09.000Z")
     storage.close()
 
     page = deployment.client("manager").get(f"/scans?place={OWN_PLACE}").text

@@ -18,10 +18,9 @@ from edge.collector.__main__ import main
 from edge.demo.broker import nats_server
 from edge.mqtt import Connection
 from edge.provision.deployment import Deployment, utc_now
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 from tests.end_to_end.province import Brokers, Databases, block, replaced
-from tests.fakes import a_scan, eventually
+from tests.fakes import a_scan, came, eventually
 from tests.provision.deployments import a_deployment, certified
 
 HOST = "mqtt.gialai.example.vn"
@@ -162,7 +161,7 @@ def store(databases: Databases, seq: int) -> None:
     hosts = ",".join(databases.network + number for number in ("11", "12", "13"))
     with closing(Storage(f"postgresql://edge@{hosts}/edge", "EDGE-PASSWORD")) as storage:
         scan = a_scan(seq, at=NOW, clock="ntp")
-        assert storage.store([StoredScan("pleiku", "cong-1", scan)], NOW) == 1
+        assert storage.store([came("pleiku", "cong-1", scan)], NOW) == 1
 
 
 def dump_and_put_back(databases: Databases, folder: Path) -> None:

@@ -31,11 +31,10 @@ from edge.provision.layout import AUTHORITY, AUTHORITY_KEY, BROKER
 from edge.scanner.boots import Boots
 from edge.scanner.outbox import Outbox
 from edge.scanner.publisher import Publisher
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 from edge.unit_settings import UnitSettings
 from tests.conftest import MOSQUITTO
-from tests.fakes import a_health, a_scan, eventually
+from tests.fakes import a_health, a_scan, came, eventually
 from tests.provision.broker import DeploymentBroker
 from tests.provision.deployments import a_deployment, certified
 
@@ -213,7 +212,7 @@ def test_who_asks_units_again_by_hand_leaves_the_collector_its_session(
     settings = config.load(folder / "collector.toml", CollectorSettings)
     connection = a_collectors_connection(settings, folder, SystemClock())
     storage = Storage(tmp_path / "storage.db")
-    storage.store([StoredScan("pleiku", "a", a_scan(2))], SystemClock().now().at)
+    storage.store([came("pleiku", "a", a_scan(2))], SystemClock().now().at)
     collector = Collector(connection, storage, SystemClock())
     unit = own_site.connection("a", subscriptions=(own(own_site, "again", "a"),))
     monkeypatch.setattr("edge.collector.__main__.TAKEN_S", 300.0)

@@ -2,16 +2,16 @@
 
 from edge.storage.ahead import put_right
 from edge.storage.control import Control
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report, UnitScans
 from edge.storage.storage import Storage
-from tests.fakes import a_scan, a_status
+from tests.fakes import a_scan, a_status, came
 
 NOW, WRONG = "2021-07-02T09:00:00.000Z", "2031-03-01T09:00:00.000Z"
 LATER = "2021-07-02T09:10:00.000Z"
 
 
-def scan(seq: int, unit: str = "cong-1") -> StoredScan:
-    return StoredScan("pleiku", unit, a_scan(seq))
+def scan(seq: int, unit: str = "cong-1") -> UnitScans:
+    return came("pleiku", unit, a_scan(seq))
 
 
 def test_a_unit_counts_as_heard_when_the_clock_was_put_right_and_no_later(

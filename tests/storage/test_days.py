@@ -6,16 +6,16 @@ from sqlalchemy import text
 
 from edge.clock import utc_seconds, utc_text
 from edge.storage.counts import expired_before
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report, UnitScans
 from edge.storage.storage import Storage
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, came
 from tests.storage.parts import expire
 
 NOW = "2021-07-02T09:00:00.000Z"
 
 
-def of(seq: int, at: str = NOW, clock: str = "ntp", **changes: Any) -> StoredScan:
-    return StoredScan("pleiku", "cong-1", a_scan(seq, at=at, clock=clock, **changes))
+def of(seq: int, at: str = NOW, clock: str = "ntp", **changes: Any) -> UnitScans:
+    return came("pleiku", "cong-1", a_scan(seq, at=at, clock=clock, **changes))
 
 
 def days_ago(days: float) -> str:
@@ -74,7 +74,7 @@ def test_the_most_days_that_there_can_be_are_read_as_one(storage: Storage) -> No
     while rows := storage.feed(position, 50):
         seen += [row.seq for row in rows]
         position = rows[-1].position
-    assert sorted(seen) == [stored.scan.seq for stored in scans]
+    assert sorted(seen) == [each.scans[0].seq for each in scans]
 
 
 def test_expired_days_go_and_nothing_else_does(storage: Storage) -> None:

@@ -13,9 +13,8 @@ import psycopg
 import pytest
 
 from edge.storage.control import Control
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
-from tests.fakes import a_scan
+from tests.fakes import a_scan, came
 from tests.postgresql import PostgresqlServer
 
 README = Path(__file__).parents[2] / "edge/storage/README.md"
@@ -59,7 +58,7 @@ def catalogue(postgresql_server: PostgresqlServer) -> Iterator[psycopg.Connectio
     storage = Storage(url)
     Control(storage.database)
     # A day of its own, too.
-    storage.store([StoredScan("pleiku", "cong-1", a_scan(1, clock="ntp"))], NOW)
+    storage.store([came("pleiku", "cong-1", a_scan(1, clock="ntp"))], NOW)
     storage.close()
     with psycopg.connect(url) as connection:
         yield connection

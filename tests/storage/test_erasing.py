@@ -16,9 +16,9 @@ import sqlalchemy
 from edge.errors import StorageBusy
 from edge.storage import erasing, gone
 from edge.storage.erasing import SLICES_A_WRITE_BACK
-from edge.storage.rows import SetAside, StoredScan
+from edge.storage.rows import SetAside, UnitScans
 from edge.storage.storage import Storage
-from tests.fakes import a_scan
+from tests.fakes import a_scan, came
 from tests.postgresql import PostgresqlServer
 from tests.storage.parts import erase, expire
 
@@ -29,10 +29,10 @@ MARK = b"niem phong cu"
 FRAME_BYTES = 8192 + 24
 
 
-def scans(day: str, count: int, first: int = 1, unit: str = "cong-cu") -> list[StoredScan]:
+def scans(day: str, count: int, first: int = 1, unit: str = "cong-cu") -> list[UnitScans]:
     """Scans of *day*, each with a box of the size of a real one."""
     return [
-        StoredScan(
+        came(
             "pleiku",
             unit,
             a_scan(
@@ -92,9 +92,7 @@ def test_a_day_is_counted_slice_by_slice(storage: Storage, monkeypatch: pytest.M
     for what in ("ROWS_A_SLICE", "ENTRIES_A_SLICE", "COUNTED_A_SLICE"):
         monkeypatch.setattr(gone, what, 7)
     monkeypatch.setattr(erasing, "ROWS_A_SLICE", 7)
-    undated = [
-        StoredScan("pleiku", "cong-2", a_scan(seq, at=NOW, clock="none")) for seq in range(1, 23)
-    ]
+    undated = [came("pleiku", "cong-2", a_scan(seq, at=NOW, clock="none")) for seq in range(1, 23)]
     storage.store([*scans(OLD, 35), *undated], f"{OLD}T10:00:00.000Z")
     storage.store(scans("2021-06-11", 16, 36), f"{OLD}T10:00:00.000Z")
 
@@ -125,7 +123,7 @@ def test_a_day_too_far_ahead_erases_nothing_that_comes_after_it_was_put_right(
 ) -> None:
     """As by a clock of the centre that was years ahead, or by a typing error in retention.days."""
     expire(storage, "2031-07-02")
-    undated = StoredScan("pleiku", "cong-2", a_scan(1, at=NOW, clock="none"))
+    undated = came("pleiku", "cong-2", a_scan(1, at=NOW, clock="none"))
     storage.store([undated], NOW, [SetAside("edge/v1/x", "no", b"x")])
 
     expire(storage, "2021-06-20")
@@ -211,7 +209,7 @@ def test_identities_erased_by_an_order_are_in_no_page_and_no_log(file: Path) -> 
     storage = Storage(file)
     stored = scans(OLD, 40)
     storage.store(stored, NOW)
-    wanted = [(each.scan.id, each.scan.place, each.scan.at) for each in stored]
+    wanted = [(scan.id, scan.place, scan.at) for each in stored for scan in each.scans]
 
     assert erasing.forget_identities(storage.database, storage.days(), wanted) == 40
     assert storage.database.write_back(all_of_it=True) == 0
@@ -237,7 +235,7 @@ def test_what_came_in_while_the_clock_was_years_ahead_goes_in_due_time(storage: 
 
 
 def test_by_a_clock_that_is_behind_the_present_is_no_future(storage: Storage) -> None:
-    scan = StoredScan("pleiku", "cong-1", a_scan(1, clock="none"))
+    scan = came("pleiku", "cong-1", a_scan(1, clock="none"))
     storage.store([scan], NOW, [SetAside("edge/v1/x", "no", b"x")])
     storage.expire("2000-12-11", "2001-01-01T09:00:00.000Z")
     erase(storage)
@@ -249,7 +247,7 @@ def test_by_a_clock_that_is_behind_the_present_is_no_future(storage: Storage) ->
 
 def test_an_erasure_that_began_in_the_future_takes_nothing_more_with_it(storage: Storage) -> None:
     storage.expire("2031-03-01", "2031-03-22T09:00:00.000Z")
-    storage.store([StoredScan("pleiku", "cong-1", a_scan(1, clock="none"))], NOW)
+    storage.store([came("pleiku", "cong-1", a_scan(1, clock="none"))], NOW)
 
     storage.expire("2021-06-20", NOW)
     erase(storage)

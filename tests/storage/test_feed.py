@@ -10,17 +10,17 @@ from sqlalchemy import text
 
 from edge.messages import Scan
 from edge.storage import feed
-from edge.storage.rows import FeedRow, Report, StoredScan
+from edge.storage.rows import FeedRow, Report
 from edge.storage.storage import Storage
 from edge.storage.writing import Writing
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, came
 from tests.storage.parts import expire
 
 NOW = "2021-07-02T09:00:00.000Z"
 
 
 def put(storage: Storage, *scans: Scan, unit: str = "cong-1") -> None:
-    storage.store([StoredScan("pleiku", unit, scan) for scan in scans], NOW)
+    storage.store([came("pleiku", unit, scan) for scan in scans], NOW)
 
 
 def follow(storage: Storage, after: int = 0, limit: int = 7) -> tuple[list[FeedRow], int]:

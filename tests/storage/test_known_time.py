@@ -6,9 +6,9 @@ import pytest
 
 from edge.clock import Moment, Source, utc_seconds, utc_text
 from edge.storage.keeping.known_time import ASTRAY_S, OFF_S, Known, KnownTime, known_times
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.storage import Storage
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, came
 
 DAY, HOUR, YEAR = 86_400.0, 3600.0, 365 * 86_400.0
 #: What time it is in truth when a test begins.
@@ -241,7 +241,7 @@ def test_one_unit_among_many_moves_nothing(storage: Storage) -> None:
 
 def test_an_update_goes_by_when_something_came_in_last(storage: Storage) -> None:
     pc = Machine(storage, "rtc")
-    storage.store([StoredScan("pleiku", "cong-1", a_scan(1, clock="none"))], pc.moment().at)
+    storage.store([came("pleiku", "cong-1", a_scan(1, clock="none"))], pc.moment().at)
     pc.is_off(HOUR, ahead_s=YEAR)
 
     known = pc.look()

@@ -14,9 +14,9 @@ from edge.storage.control import Control
 from edge.storage.database import Database
 from edge.storage.keeping import Keeping
 from edge.storage.moving import move
-from edge.storage.rows import Report, SetAside, StoredScan
+from edge.storage.rows import Report, SetAside, UnitScans
 from edge.storage.storage import Storage
-from tests.fakes import a_scan, a_status
+from tests.fakes import a_scan, a_status, came
 from tests.postgresql import PostgresqlServer
 
 DAYS = ("2021-07-01", "2021-07-02")
@@ -58,9 +58,9 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def of_unit(seq: int, **changes: object) -> StoredScan:
+def of_unit(seq: int, **changes: object) -> UnitScans:
     fields: dict[str, Any] = {"at": NOW, "clock": "ntp"} | changes
-    return StoredScan("pleiku", "cong-1", a_scan(seq, **fields))
+    return came("pleiku", "cong-1", a_scan(seq, **fields))
 
 
 def fill(database: Database) -> None:
@@ -185,7 +185,7 @@ def test_what_was_cut_off_changes_nothing_and_is_done_again(source: Path, target
 
 def test_nothing_is_added_to_what_is_not_empty(source: Path, target: str) -> None:
     with closing(Storage(target)) as storage:
-        storage.store([StoredScan("pleiku", "cong-2", a_scan(1, at=NOW, clock="ntp"))], NOW)
+        storage.store([came("pleiku", "cong-2", a_scan(1, at=NOW, clock="ntp"))], NOW)
 
     with pytest.raises(StorageError, match="something in it already"):
         move_it(source, target)

@@ -6,10 +6,10 @@ import pytest
 
 from edge.collector.__main__ import main
 from edge.messages import OnBoard, Stop
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report
 from edge.storage.stops import StopRow, stops_of
 from edge.storage.storage import Storage
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, came
 from tests.storage.parts import expire
 
 NOW = "2021-07-02T03:00:00.000Z"
@@ -42,7 +42,7 @@ def test_a_stop_is_kept_once_when_it_is_over_with_the_scans_of_its_time(storage:
     told(storage, first)
     told(storage, first, second)
     scans = [
-        StoredScan("pleiku", "xe-1", a_scan(seq, clock="ntp", at=f"2021-07-02T01:{minute}:00.000Z"))
+        came("pleiku", "xe-1", a_scan(seq, clock="ntp", at=f"2021-07-02T01:{minute}:00.000Z"))
         for seq, minute in enumerate((29, 30, 33, 36), start=1)
     ]
     storage.store(scans, NOW)
@@ -66,7 +66,7 @@ def test_of_many_stops_the_last_are_counted_over_midnight_and_with_uncertain_tim
     )
     told(storage, *(a_stop(f"0{hour}:00", f"0{hour}:01") for hour in range(1, 6)), overnight)
     scans = [
-        StoredScan("pleiku", unit, a_scan(seq, clock=clock, at=at))
+        came("pleiku", unit, a_scan(seq, clock=clock, at=at))
         for seq, (unit, clock, at) in enumerate(
             (
                 ("xe-1", "ntp", "2021-07-02T22:59:59.999Z"),
@@ -81,7 +81,7 @@ def test_of_many_stops_the_last_are_counted_over_midnight_and_with_uncertain_tim
     storage.store(scans, "2021-07-03T02:00:00.000Z")
     # It has no day of its own, as its unit's clock was not set.
     scan = a_scan(9, clock="none", at="2021-07-03T00:30:00.000Z", boot="c" * 32)
-    storage.store([StoredScan("pleiku", "xe-1", scan)], "2021-07-03T00:30:00.000Z")
+    storage.store([came("pleiku", "xe-1", scan)], "2021-07-03T00:30:00.000Z")
 
     found = stops(storage)
 

@@ -10,16 +10,16 @@ from sqlalchemy import text
 
 from edge.errors import StorageError
 from edge.messages import Health, Scan, Status
-from edge.storage.rows import Report, SetAside, StoredScan
+from edge.storage.rows import Report, SetAside, UnitScans
 from edge.storage.set_aside import SET_ASIDE_ROWS
 from edge.storage.storage import Storage
-from tests.fakes import a_health, a_scan, a_status
+from tests.fakes import a_health, a_scan, a_status, came
 
 NOW = "2021-07-02T01:30:05.000Z"
 
 
-def of(scan: Scan, unit: str = "cong-1") -> StoredScan:
-    return StoredScan("pleiku", unit, scan)
+def of(scan: Scan, unit: str = "cong-1") -> UnitScans:
+    return came("pleiku", unit, scan)
 
 
 def by(message: Status | Health, unit: str = "cong-1", *, retained: bool = False) -> list[Report]:
@@ -135,11 +135,10 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 def test_a_committed_batch_survives_a_kill(database_url: str) -> None:
     code = """
 import os, signal, sys
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
-from tests.fakes import a_scan
+from tests.fakes import a_scan, came
 storage = Storage(sys.argv[1])
-storage.store([StoredScan("a", "u", a_scan(seq)) for seq in range(1, 101)], "now")
+storage.store([came("a", "u", *map(a_scan, range(1, 101)))], "now")
 os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code, database_url], check=False)

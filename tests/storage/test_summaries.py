@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from edge.clock import utc_text
 from edge.messages import Scan
-from edge.storage.rows import Report, StoredScan
+from edge.storage.rows import Report, UnitScans
 from edge.storage.storage import Storage
 from edge.storage.summaries import local_quarter
-from tests.fakes import a_health, a_scan
+from tests.fakes import a_health, a_scan, came
 
 NOW = "2021-07-02T09:00:00.000Z"
 START = 1_625_187_600
@@ -54,7 +54,7 @@ def check(storage: Storage) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_counts_are_those_of_the_rows_whatever_comes(storage: Storage, seed: int) -> None:
     chance = random.Random(seed)
-    sent: list[StoredScan] = []
+    sent: list[UnitScans] = []
     for turn in range(30):
         batch = [random_scan(chance, len(sent) + n + 1) for n in range(chance.randrange(1, 20))]
         sent += batch
@@ -64,7 +64,7 @@ def test_counts_are_those_of_the_rows_whatever_comes(storage: Storage, seed: int
     check(storage)
 
 
-def random_scan(chance: random.Random, seq: int) -> StoredScan:
+def random_scan(chance: random.Random, seq: int) -> UnitScans:
     uptime_ms = chance.randrange(3 * 86_400_000)
     scan = a_scan(
         seq,
@@ -75,7 +75,7 @@ def random_scan(chance: random.Random, seq: int) -> StoredScan:
         uptime_ms=uptime_ms,
         clock=chance.choice(["ntp", "none", "none", "rtc"]),
     )
-    return StoredScan("pleiku", f"cong-{chance.randrange(3)}", scan)
+    return came("pleiku", f"cong-{chance.randrange(3)}", scan)
 
 
 def random_report(chance: random.Random) -> Report:
@@ -90,7 +90,7 @@ def random_report(chance: random.Random) -> Report:
 
 def test_a_correction_moves_counts_from_one_day_to_another(storage: Storage) -> None:
     scan = a_scan(1, at="2021-07-01T10:00:00.000Z", uptime_ms=60_000)
-    storage.store([StoredScan("pleiku", "cong-1", scan)], NOW)
+    storage.store([came("pleiku", "cong-1", scan)], NOW)
 
     health = a_health(at="2021-07-02T18:00:00.000Z", uptime_ms=0, clock="ntp")
     storage.store_reports([Report("pleiku", "cong-1", health)], NOW)

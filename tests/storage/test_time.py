@@ -11,9 +11,9 @@ from sqlalchemy import text
 from edge.clock import utc_seconds, utc_text
 from edge.errors import StorageError
 from edge.messages import Health, Scan, Status
-from edge.storage.rows import Report, SetAside, StoredScan
+from edge.storage.rows import Report, SetAside
 from edge.storage.storage import Storage
-from tests.fakes import a_health, a_scan, a_status
+from tests.fakes import a_health, a_scan, a_status, came
 
 NOW = "2021-07-02T09:00:00.000Z"
 #: The boot began at 01:00; until it was told so, the unit took that for the evening before.
@@ -39,7 +39,7 @@ def known(seconds: int, source: str = "ntp") -> dict[str, Any]:
 
 
 def put(storage: Storage, *scans: Scan, unit: str = "cong-1") -> int:
-    return storage.store([StoredScan("pleiku", unit, scan) for scan in scans], NOW)
+    return storage.store([came("pleiku", unit, scan) for scan in scans], NOW)
 
 
 def tell(storage: Storage, message: Status | Health, unit: str = "cong-1") -> None:
@@ -188,7 +188,7 @@ def test_a_boot_that_was_rolled_back_is_not_believed(storage: Storage) -> None:
     change("ALTER TABLE set_aside RENAME TO away")
     with pytest.raises(StorageError):
         storage.store(
-            [StoredScan("pleiku", "cong-1", a_scan(9, **known(9)))], NOW, [SetAside("t", "r", b"")]
+            [came("pleiku", "cong-1", a_scan(9, **known(9)))], NOW, [SetAside("t", "r", b"")]
         )
     change("ALTER TABLE away RENAME TO set_aside")
 

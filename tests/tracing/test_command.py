@@ -19,13 +19,12 @@ from edge.identity import Identity
 from edge.legal_basis import LegalBasis, write_basis
 from edge.register import Place, Register, write_register
 from edge.sealing import Sealer, open_signer, read_key
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 from edge.tables import read_table
 from edge.tracing.__main__ import main
 from edge.tracing.keys import make_keys
 from edge.tracing.shown import local_text
-from tests.fakes import LIMIT_S, a_scan, eventually
+from tests.fakes import LIMIT_S, a_scan, came, eventually
 
 A, B = "064190000001", "064190000002"
 PASSWORD = "mật khẩu rất dài"
@@ -85,7 +84,7 @@ audit_file = "{folder}/audit.jsonl"
         sealed = self.sealer.seal(identity, scan.id)
         fields = {name: getattr(scan, name) for name in scan.__struct_fields__}
         fields |= {"sealed": sealed, "key": self.sealer.key_id}
-        self.storage.store([StoredScan("gialai", "cong-1", type(scan)(**fields))], self.at(hour))
+        self.storage.store([came("gialai", "cong-1", type(scan)(**fields))], self.at(hour))
 
     def start(self) -> None:
         self.launch()

@@ -34,7 +34,6 @@ from edge.scanner.setup import set_up
 from edge.sealing import Opener, Sealer, open_signer, read_key
 from edge.storage import feed
 from edge.storage.database import Database
-from edge.storage.rows import StoredScan
 from edge.storage.storage import Storage
 from edge.tracing.boxes import StoredBoxes
 from edge.tracing.index import Index
@@ -43,7 +42,7 @@ from edge.tracing.keys import KeyRing
 from edge.tracing.questions import Questions
 from edge.tracing.tokens import Kind, Tokens
 from tests.cards import SETUP_KEY, a_card, enrol
-from tests.fakes import FakeClock, a_health, a_scan
+from tests.fakes import FakeClock, a_health, a_scan, came
 from tests.tracing.desk import at, local, the_places
 
 PRIVATE = bytes(range(32))
@@ -234,7 +233,7 @@ def test_the_collectors_database_tells_nobody(tmp_path: Path) -> None:
     storage = Storage(tmp_path / "storage.db")
     storage.store(
         [
-            StoredScan("gialai", "cong-1", sealed_scan(code, seq))
+            came("gialai", "cong-1", sealed_scan(code, seq))
             for seq, code in enumerate(PEOPLE * 3, start=1)
         ],
         "2021-07-02T01:30:00.000Z",
@@ -350,7 +349,7 @@ class UsedDesk:
     def _scan(self, code: bytes, seq: int, hour: str, place: str) -> None:
         moment = f"2021-07-02T{hour}:00.000Z"
         scan = sealed_scan(code, seq, at=moment, clock="ntp", place=place)
-        self.storage.store([StoredScan("gialai", "cong-1", scan)], moment)
+        self.storage.store([came("gialai", "cong-1", scan)], moment)
 
     def boxes(self) -> list[tuple[str, bytes, str]]:
         """(scan, box, place) of each scan in storage."""
