@@ -122,7 +122,7 @@ def new_units(deployment: Deployment) -> list[str]:
     """The units that have neither card nor code. Raises ProvisionError when each has one."""
     found = list(without_card(deployment))
     if not found:
-        raise ProvisionError("every unit has its card; name one with --unit to write it another")
+        raise ProvisionError("every unit has its card or code; name those that are to have another")
     return found
 
 

@@ -56,8 +56,8 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "máy {0} chưa từng được cài đặt; ghi rõ lô thẻ của nó: {1}",
         ),
         (
-            r"every unit has its card; .*",
-            "mọi máy đã có thẻ; muốn ghi lại thì chỉ rõ máy bằng --unit",
+            r"every unit has its card or code; .*",
+            "mọi máy đã có thẻ hoặc mã; muốn làm lại thì ghi rõ tên máy (card: --unit)",
         ),
         (
             r"which units\? .*",

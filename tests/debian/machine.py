@@ -161,8 +161,16 @@ class Machine:
         return int(said) if said.isdigit() else 0
 
     def kill(self, unit: str, name: str) -> None:
-        """Send a signal to the main process of *unit*."""
-        self.run("kill", f"-{name}", str(self.main_pid(unit)))
+        """Send a signal to the main process of *unit*, KILL or STOP, until it has it."""
+        pid = self.main_pid(unit)
+        assert pid, f"{unit} has no process: {self.console()}"
+
+        def has_it() -> bool:
+            self.run("kill", f"-{name}", str(pid))
+            said = self.run("grep", "State", f"/proc/{pid}/status")
+            return any(each in said for each in ("(stopped)", "(zombie)", "No such file"))
+
+        eventually(has_it, f"{name} has reached {unit}")
 
     def console(self) -> str:
         """The end of what it wrote on its console, for a test that fails."""

@@ -311,7 +311,7 @@ def test_no_card_is_made_for_a_unit_that_there_is_not_or_is_revoked(
     card = read_card(make_card(deployment, "cho-1-b", utc_now()))
     assert next_unit(deployment).id == "cho-1-b"
     deployment.card_written("cho-1-b", card.number)
-    with pytest.raises(EdgeError, match="every unit has its card"):
+    with pytest.raises(EdgeError, match="every unit has its card or code"):
         next_unit(deployment)
 
 
