@@ -85,6 +85,14 @@ class Authority:
         if self._certificate.public_key() != self._key.public_key():
             raise CertificateError("the authority's key does not belong to its certificate")
 
+    @property
+    def not_made_before(self) -> datetime:
+        """An issuing authority is no older than this: a clock that says an earlier time is wrong.
+
+        Its own certificate does not say when it was made, only when it ends.
+        """
+        return self._certificate.not_valid_after_utc - timedelta(days=ISSUING_DAYS)
+
     @classmethod
     def make(cls, name: str, now: datetime) -> tuple[Self, Issued]:
         """A new authority, called *name*."""

@@ -172,9 +172,9 @@ def _run(options: argparse.Namespace) -> int:
         while not stopping():
             # What is being erased goes on in between, however quiet it is.
             collector.step(0.1 if retention.busy else 1.0)
+            retention.step()
             if metrics is not None:
                 metrics.step()
-            retention.step()
             former.step()
             notifier.watchdog()
     notifier.stopping()

@@ -9,7 +9,7 @@ key and gets the same certificate.
 import logging
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from edge.certificates import Authority, is_of_centre
@@ -21,6 +21,9 @@ from edge.errors import CertificateError, EdgeError, EnrolmentError, TokenError
 from edge.topics import is_name
 
 log = logging.getLogger(__name__)
+
+#: By so much the clock of the machine on which the authority was made may have been ahead of ours.
+CLOCK_ERROR = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,18 @@ class Enrolment:
             raise EnrolmentError(f"unit {unit} was revoked; give its successor a new name")
 
     def _now(self) -> datetime:
-        return datetime.fromisoformat(self._clock.now().at).replace(microsecond=0)
+        """This moment. Raises EdgeError where the clock cannot be right.
+
+        What was signed by a clock that is years behind would have ended as it was given, and the
+        token would be spent for it.
+        """
+        now = datetime.fromisoformat(self._clock.now().at).replace(microsecond=0)
+        if now < self._authority.not_made_before - CLOCK_ERROR:
+            raise EdgeError(
+                f"this machine's clock says {now:%Y-%m-%d}, before its authority was made; set it"
+                " right: until then no unit is given a certificate"
+            )
+        return now
 
 
 def _key(asked: EnrolmentRequest) -> str:

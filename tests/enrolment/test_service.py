@@ -14,7 +14,7 @@ from edge.enrolment.settings import LimitSettings
 from edge.enrolment_exchange import ENROL_PATH, EnrolmentRequest, EnrolmentWorked
 from edge.enrolment_ledger import Ledger, read_issued, read_lineages
 from edge.enrolment_token import mint_token
-from edge.errors import ChainError, EnrolmentError
+from edge.errors import ChainError, EdgeError, EnrolmentError
 from edge.sealing import Signer
 from tests.enrolment.endpoint import a_request
 from tests.fakes import FakeClock
@@ -104,6 +104,24 @@ def test_a_token_is_for_one_unit_of_one_deployment_until_its_last_day(centre: Ce
     with pytest.raises(EnrolmentError, match="another name"):
         centre.enrol("xe-1", centre.token("xe-1"), name="xe-2")
     assert len(list(read_issued(centre.path))) == 1
+
+
+def test_a_clock_that_is_years_behind_spends_no_token(
+    centre: Centre,
+) -> None:
+    token = centre.token("xe-1")
+    shown = centre.by_hand("xe-2", 0)
+    years = 20 * 365 * 86_400
+    centre.clock.advance(-years)
+    with pytest.raises(EdgeError, match="before its authority was made") as refused:
+        centre.enrol("xe-1", token)
+    assert not isinstance(refused.value, EnrolmentError), "that would be final"
+    with pytest.raises(EdgeError, match="before its authority was made"):
+        centre.renew(shown)
+
+    centre.clock.advance(years)
+    assert shown_as(centre.enrol("xe-1", token)).not_after > centre.authority.not_made_before
+    assert centre.renew(shown)
 
 
 @pytest.mark.parametrize("name", [*CENTRE, "collector-2"])
