@@ -72,6 +72,33 @@ def test_a_confirmation_that_waited_for_us_over_a_restart_is_believed(tmp_path: 
     unit.outbox.close()
 
 
+def test_a_confirmation_of_another_life_of_the_outbox_changes_nothing(unit: Unit) -> None:
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+
+    unit.connection.deliver(CONFIRMED, replace(unit.confirmation(1, 3), epoch="f" * 16).encode())
+    unit.step()
+
+    assert unit.pending() == 3
+
+
+def test_no_range_is_looked_at_that_is_longer_than_any_of_ours(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.scanner.confirmations.MOST_IN_A_RANGE", 2)
+    unit.put(3)
+    unit.connection.come_up()
+    unit.step()
+
+    unit.confirm(1, 3)
+    unit.step()
+    assert unit.pending() == 3
+    unit.confirm(1, 2)
+    unit.step()
+    assert unit.pending() == 1
+
+
 def test_confirmations_of_another_unit_under_our_name_are_not_believed(
     unit: Unit, caplog: pytest.LogCaptureFixture
 ) -> None:

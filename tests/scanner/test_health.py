@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,41 @@ def test_what_changes_is_said_at_once_and_what_stays_is_not() -> None:
     assert told() is False
     ladder.fault("no frame")
     assert told() is True
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        # The sun on a closed box; the bus has left the depot's network, and so on.
+        {"throttled": True},
+        {"network": "mobile"},
+        {"network": "none"},
+        {"memory_free_bytes": 4},
+    ],
+)
+def test_what_the_field_does_to_a_machine_is_said_at_once(changed: dict[str, Any]) -> None:
+    clock = FakeClock()
+    well: dict[str, Any] = {
+        "throttled": False,
+        "network": "wifi",
+        "memory_total_bytes": 100,
+        "memory_free_bytes": 50,
+    }
+    machine = [Machine(**well)]
+    meter = HealthMeter(
+        FilledOutbox(),  # type: ignore[arg-type]
+        clock,
+        a_ladder(Path("/nowhere"), clock),
+        software="0.1.0",
+        machine=lambda: machine[0],
+    )
+    clock.advance(5)
+    assert meter.changed() is False
+
+    machine[0] = Machine(**(well | changed))
+    clock.advance(5)
+
+    assert meter.changed() is True
 
 
 def test_the_machine_the_software_and_the_reason_of_the_start_are_told(tmp_path: Path) -> None:

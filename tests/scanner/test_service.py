@@ -52,6 +52,7 @@ class Gate:
         gate = self
 
         self.why_closed = ""
+        self.has_ended = False
         self.read_frames = 0
 
         class FailingAtWill:
@@ -91,6 +92,7 @@ class Gate:
             eye=Eye(),
             closed=lambda: self.why_closed,
             online=lambda: self.online,
+            ended=lambda: self.has_ended,
             kept=self.count_kept,
         )
 
@@ -355,6 +357,23 @@ def test_without_a_legal_basis_no_code_is_looked_at_and_the_light_says_so(gate: 
     assert gate.read_frames == 0
     assert gate.resting is Signal.NOT_COLLECTING
 
+    # The camera works all the same, and health says so.
+    assert gate.meter.health().frame_age_s == pytest.approx(0.1)
     gate.why_closed = ""
     assert gate.see(CARD) == [Signal.ACCEPTED]
+    assert gate.resting is None
+
+
+def test_without_a_valid_certificate_people_are_counted_and_the_light_says_what_is_wrong(
+    gate: Gate,
+) -> None:
+    gate.has_ended, gate.online = True, False
+
+    gate.see(seconds=6)
+    assert gate.resting is Signal.CANNOT_SEND
+    assert gate.see(CARD) == [Signal.STORED_OFFLINE]
+    assert gate.resting is Signal.CANNOT_SEND
+
+    gate.has_ended = False
+    gate.see(seconds=6)
     assert gate.resting is None
