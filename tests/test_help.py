@@ -14,8 +14,6 @@ ROOT = Path(__file__).parent.parent
 
 #: Those of developers, who read English.
 OURS = {"edge-demo", "edge-simulate"}
-#: Those that technicians and the office use, option by option; the tracing desk has its own manual.
-EVERY_OPTION = {"edge-scanner", "edge-provision", "edge-collector", "edge-enrol", "edge-dashboard"}
 COMMANDS = sorted(
     set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]) - OURS
 )
@@ -42,15 +40,15 @@ def parser_of(command: str, patch: pytest.MonkeyPatch) -> Parser:
     return parser
 
 
-def told(parser: Parser, path: str, *, options: bool) -> Iterator[tuple[str, str]]:
-    """Each command below *parser*, and each of its *options*, with what is said of it."""
+def told(parser: Parser, path: str) -> Iterator[tuple[str, str]]:
+    """Each command below *parser*, and each option of any, with what is said of it."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             says = {each.dest: each.help or "" for each in action._choices_actions}
             for name, below in action.choices.items():
                 yield f"{path} {name}", says.get(name, "")
-                yield from told(below, f"{path} {name}", options=options)
-        elif options and not isinstance(action, argparse._HelpAction):
+                yield from told(below, f"{path} {name}")
+        elif not isinstance(action, argparse._HelpAction):
             name = action.option_strings[-1] if action.option_strings else action.dest
             yield f"{path} {name}", action.help or ""
 
@@ -61,7 +59,7 @@ def test_a_command_is_explained_in_vietnamese_beside_the_english(
 ) -> None:
     parser = parser_of(command, monkeypatch)
     found = [(command, parser.description or "")]
-    found += told(parser, command, options=command in EVERY_OPTION)
+    found += told(parser, command)
 
     lacking = [name for name, says in found if not is_in_both(says)]
     assert not lacking, f"without ' / ' and Vietnamese: {lacking}"
@@ -71,7 +69,7 @@ def test_an_option_of_one_command_is_no_other_ones(monkeypatch: pytest.MonkeyPat
     parser = parser_of("edge-scanner", monkeypatch)
     having = {
         name.removesuffix(" --folder")
-        for name, _ in told(parser, "edge-scanner", options=True)
+        for name, _ in told(parser, "edge-scanner")
         if name.endswith(" --folder")
     }
 

@@ -99,7 +99,7 @@ def _add_basis(commands: Commands) -> None:
         commands,
         "basis",
         _basis,
-        "sign a document by which units may collect / ký căn cứ pháp lý để thiết bị được ghi nhận",
+        "sign a document by which units may collect / ký căn cứ pháp lý để máy được phép ghi nhận",
     )
     basis.add_argument(
         "--number",

@@ -32,7 +32,8 @@ def add_command(
     also.add_argument(
         "--folder",
         type=Path,
-        help="an outbox elsewhere, as on a pulled card / hộp gửi ở nơi khác, như trên thẻ tháo ra",
+        help="an outbox elsewhere, as on a pulled card"
+        " / lượt chưa gửi ở nơi khác, như trên thẻ đã tháo",
     )
     whats = outbox.add_subparsers(dest="what", required=True)
     whats.add_parser(

@@ -23,7 +23,14 @@ from edge.tracing.columns import (
     show,
 )
 from edge.tracing.exports import add_out, export, kind_of
-from edge.tracing.officer_commands import ask_for_numbers
+from edge.tracing.officer_commands import KIND_OF_NUMBER, ask_for_numbers
+
+_WORKER = (
+    "who asks, by password; else by this account"
+    " / ai hỏi, bằng mật khẩu; bỏ trống thì theo tài khoản này"
+)
+_CASE = "as `case list` has it / mã vụ việc, như trong case list"
+_RELEASE = "as `release list` has it / số, như trong release list"
 
 
 def parser(default_config: Path) -> argparse.ArgumentParser:
@@ -35,12 +42,17 @@ def parser(default_config: Path) -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 an error that the last line explains, 2 bad usage.",
     )
     cli.add_common(top, default_config)
-    top.add_argument("--json", action="store_true", help="answers as JSON")
-    top.add_argument("--worker", default="", help="who asks, by password; else by this account")
+    top.add_argument("--json", action="store_true", help="answers as JSON / trả lời dạng JSON")
+    top.add_argument("--worker", default="", help=_WORKER)
     subs = top.add_subparsers(dest="command")
     again = cli.common_again()
-    again.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
-    again.add_argument("--worker", default=argparse.SUPPRESS)
+    again.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="answers as JSON / trả lời dạng JSON",
+    )
+    again.add_argument("--worker", default=argparse.SUPPRESS, help=_WORKER)
     subs.add_parser(
         "run",
         parents=[again],
@@ -105,50 +117,71 @@ def _add_questions(add: Add) -> None:
         ),
     ):
         command = add(name, help_, work)
-        command.add_argument("case", help="an approved case")
+        command.add_argument("case", help="an approved case / mã vụ việc đã được duyệt")
         if name == "present":
-            command.add_argument("place", help="the register's id of the place")
-            command.add_argument("--trip", default="")
+            command.add_argument(
+                "place",
+                help="the register's id of the place / mã điểm trong danh mục",
+            )
+            command.add_argument("--trip", default="", help="of a vehicle / chuyến xe")
         _add_times(command)
         add_out(command)
         if name in ("where", "overlaps"):
-            command.add_argument("--person", type=int, default=0, help="another of the case")
+            command.add_argument(
+                "--person",
+                type=int,
+                default=0,
+                help="another of the case / số của người khác trong vụ việc",
+            )
     command = add("persons", "the persons of a case / những người trong vụ việc", _persons)
-    command.add_argument("case")
+    command.add_argument("case", help=_CASE)
     command = add(
         "completeness",
         "how complete answers can be: counts alone / câu trả lời có thể đầy đủ đến đâu: chỉ số đếm",
         _completeness,
     )
-    command.add_argument("places", nargs="*", metavar="PLACE")
+    command.add_argument(
+        "places",
+        nargs="*",
+        metavar="PLACE",
+        help="these alone / chỉ các điểm này",
+    )
     _add_times(command)
 
 
 def _add_times(command: Any) -> None:
-    command.add_argument("--since", required=True, help="2021-07-01, or 2021-07-01 08:30")
-    command.add_argument("--until", required=True, help="the same; a day is meant to its end")
+    command.add_argument(
+        "--since",
+        required=True,
+        help="from when, 2021-07-01, or 2021-07-01 08:30 / từ lúc nào",
+    )
+    command.add_argument(
+        "--until",
+        required=True,
+        help="until when; a day is meant to its end / đến lúc nào; ghi ngày là đến hết ngày",
+    )
 
 
 def _add_control(add: Add) -> None:
     command = add("case open", "ask for a case / xin mở vụ việc", _case_open)
-    command.add_argument("--purpose", required=True)
+    command.add_argument("--purpose", required=True, help="what it is for / mục đích")
     command.add_argument(
         "--person",
         action="append",
         choices=("pin", "document", "bhyt", "qid"),
         default=[],
-        help="the kind of a number that is then asked for, never on the command line; repeatable",
+        help=KIND_OF_NUMBER,
     )
     for action, approve in (("approve", True), ("refuse", False)):
         command = add(
             f"case {action}", "as a second person / với tư cách người thứ hai", _case_decide
         )
-        command.add_argument("case")
+        command.add_argument("case", help=_CASE)
         command.set_defaults(approve=approve)
         command = add(
             f"release {action}", "as a second person / với tư cách người thứ hai", _release_decide
         )
-        command.add_argument("release", type=int)
+        command.add_argument("release", type=int, help=_RELEASE)
         command.set_defaults(approve=approve)
     for action, help_, do in (
         ("close", "end a case / kết thúc vụ việc", "close_case"),
@@ -160,7 +193,7 @@ def _add_control(add: Add) -> None:
         ),
     ):
         command = add(f"case {action}", help_, _case_do)
-        command.add_argument("case")
+        command.add_argument("case", help=_CASE)
         command.set_defaults(do=do)
     add("case list", "all cases / mọi vụ việc", _case_list)
     command = add(
@@ -168,40 +201,67 @@ def _add_control(add: Add) -> None:
         "ask who persons of a case are / xin biết những người trong vụ việc là ai",
         _release_ask,
     )
-    command.add_argument("case")
-    command.add_argument("persons", nargs="+", type=int, metavar="PERSON")
-    command.add_argument("--reason", required=True)
+    command.add_argument("case", help=_CASE)
+    command.add_argument(
+        "persons",
+        nargs="+",
+        type=int,
+        metavar="PERSON",
+        help="their numbers / số của những người đó",
+    )
+    command.add_argument("--reason", required=True, help="why / vì sao")
     add("release list", "all releases / mọi lần xin biết tên", _release_list)
     command = add(
         "release show",
         "the names of an approved release, for who asked / tên đã được duyệt, cho người đã xin",
         _release_show,
     )
-    command.add_argument("release", type=int)
+    command.add_argument("release", type=int, help=_RELEASE)
     add_out(command)
     command = add(
         "worker put",
         "appoint a worker, or change their roles / cử người làm việc, hoặc đổi vai trò",
         _worker_put,
     )
-    command.add_argument("name", help="their account on this machine")
-    command.add_argument("--title", default="")
-    command.add_argument("--roles", required=True, help="tracer,approver,officer,auditor,venue")
-    command.add_argument("--password", action="store_true", help="ask for one, for pages")
+    command.add_argument(
+        "name",
+        help="their account on this machine / tài khoản của họ trên máy này",
+    )
+    command.add_argument("--title", default="", help="their post / chức danh")
+    command.add_argument(
+        "--roles",
+        required=True,
+        help="with commas"
+        " / vai trò, cách nhau bằng dấu phẩy: tracer,approver,officer,auditor,venue",
+    )
+    command.add_argument(
+        "--password",
+        action="store_true",
+        help="ask for one, for pages / hỏi mật khẩu, để dùng các trang",
+    )
     command = add(
         "worker remove",
         "let a worker do nothing any more / cho một người thôi làm việc",
         _worker_remove,
     )
-    command.add_argument("name")
+    command.add_argument("name", help="their account / tài khoản của họ")
     add("worker list", "everybody who ever was one / mọi người đã từng làm việc", _worker_list)
     command = add("audit list", "the newest entries / các mục mới nhất", _audit_list)
-    command.add_argument("--case", default="")
-    command.add_argument("--last", type=int, default=100)
+    command.add_argument("--case", default="", help="of this case alone / chỉ của vụ việc này")
+    command.add_argument(
+        "--last",
+        type=int,
+        default=100,
+        help="so many; default / bao nhiêu mục, mặc định: %(default)s",
+    )
     command = add(
         "audit verify", "whether the record is whole / sổ có còn nguyên vẹn không", _audit_verify
     )
-    command.add_argument("--head", default="", help="a hash that was noted earlier")
+    command.add_argument(
+        "--head",
+        default="",
+        help="a hash that was noted earlier / mã băm đã ghi lại trước đây",
+    )
 
 
 # Questions

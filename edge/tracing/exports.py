@@ -31,7 +31,11 @@ TRACED = (
 
 def add_out(command: Any) -> None:
     """Add `--out` to the command line of a question."""
-    command.add_argument("--out", type=Path, help="write it into FILE.csv or FILE.xlsx instead")
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="write it into FILE.csv or FILE.xlsx instead / ghi vào tệp .csv hoặc .xlsx",
+    )
 
 
 def kind_of(out: Path | None) -> Literal["", "csv", "xlsx"]:

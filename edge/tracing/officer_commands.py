@@ -18,6 +18,13 @@ from edge.tracing.columns import REQUESTS, STAYS, show
 
 Add = Callable[[str, str, Callable[[argparse.Namespace], int]], Any]
 
+#: What `--person` is, here and of a case.
+KIND_OF_NUMBER = (
+    "the kind of a number that is then asked for, never on the command line; repeatable"
+    " / loại số, sẽ được hỏi sau, không ghi trên dòng lệnh; ghi được nhiều lần"
+)
+_REQUEST = "as `request list` has it / số, như trong request list"
+
 
 def add_to(add: Add) -> None:
     """Add these commands to the command line."""
@@ -26,13 +33,17 @@ def add_to(add: Add) -> None:
         "somebody asks about their own data / một người yêu cầu về dữ liệu của mình",
         _take,
     )
-    command.add_argument("kind", choices=("access", "erasure"))
+    command.add_argument(
+        "kind",
+        choices=("access", "erasure"),
+        help="to see it, or to have it erased / xem, hoặc xóa",
+    )
     command.add_argument(
         "--person",
         action="append",
         choices=("pin", "document", "bhyt", "qid"),
         required=True,
-        help="the kind of a number that is then asked for, never on the command line; repeatable",
+        help=KIND_OF_NUMBER,
     )
     add(
         "request list",
@@ -45,17 +56,18 @@ def add_to(add: Add) -> None:
         "note that the person was told / ghi nhận đã báo cho người đó",
         _acknowledge,
     )
-    command.add_argument("request", type=int)
+    command.add_argument("request", type=int, help=_REQUEST)
     command = add(
         "request fulfil",
         "give, or erase, what is kept of them / đưa, hoặc xóa, những gì còn lưu về họ",
         _fulfil,
     )
-    command.add_argument("request", type=int)
+    command.add_argument("request", type=int, help=_REQUEST)
     command.add_argument(
         "--order",
         type=Path,
-        help="of an erasure: where to write the order for edge-collector erase",
+        help="of an erasure: where to write the order for edge-collector erase"
+        " / khi xóa: tệp ghi lệnh cho edge-collector erase",
     )
     command = add(
         "breach",
@@ -63,11 +75,19 @@ def add_to(add: Add) -> None:
         " / dữ liệu nào bị ảnh hưởng: trang phải gửi trong 72 giờ",
         _breach,
     )
-    command.add_argument("--unit", required=True, help='a unit, or "*" for all')
-    command.add_argument("--since", required=True)
-    command.add_argument("--until", required=True)
-    command.add_argument("--detected", default="", help="when it was noticed; now if left out")
-    command.add_argument("--out", type=Path, help="the page, FILE.html")
+    command.add_argument(
+        "--unit",
+        required=True,
+        help='a unit, or "*" for all / tên máy, hoặc "*" cho tất cả',
+    )
+    command.add_argument("--since", required=True, help="from when / từ lúc nào")
+    command.add_argument("--until", required=True, help="until when / đến lúc nào")
+    command.add_argument(
+        "--detected",
+        default="",
+        help="when it was noticed; now if left out / phát hiện lúc nào; bỏ trống là bây giờ",
+    )
+    command.add_argument("--out", type=Path, help="the page, FILE.html / tệp trang ghi ra")
 
 
 def ask_for_numbers(kinds: list[str]) -> list[str]:

@@ -25,16 +25,30 @@ def add_to(add: Add) -> None:
         " / tạo những gì còn thiếu: cặp khóa, khóa bí mật của mã thay tên",
         _keys_make,
     )
-    command.add_argument("folder", type=Path)
-    command.add_argument("--another", action="store_true", help="one more pair, to change to")
+    command.add_argument("folder", type=Path, help="where to / thư mục ghi ra")
+    command.add_argument(
+        "--another",
+        action="store_true",
+        help="one more pair, to change to / thêm một cặp để đổi sang",
+    )
     command = add("basis make", "sign a legal basis / ký căn cứ pháp lý", _basis_make)
-    command.add_argument("file", type=Path)
-    command.add_argument("--key", type=Path, required=True, help="the authority's; made if missing")
-    command.add_argument("--number", required=True)
-    command.add_argument("--issuer", required=True)
-    command.add_argument("--place", action="append", required=True, help='an id, "cho-*" or "*"')
-    command.add_argument("--start", required=True)
-    command.add_argument("--end", required=True, help="the last day")
+    command.add_argument("file", type=Path, help="where to / tệp ghi ra")
+    command.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        help="the authority's; made if missing / khóa của cơ quan ban hành; chưa có thì tạo",
+    )
+    command.add_argument("--number", required=True, help="of the order / số văn bản")
+    command.add_argument("--issuer", required=True, help="who has ordered it / cơ quan ban hành")
+    command.add_argument(
+        "--place",
+        action="append",
+        required=True,
+        help='an id, "cho-*" or "*" / mã điểm, "cho-*" hoặc "*"',
+    )
+    command.add_argument("--start", required=True, help="the first day / ngày đầu")
+    command.add_argument("--end", required=True, help="the last day / ngày cuối")
     for action in ("show", "verify"):
         command = add(
             f"basis {action}",
@@ -42,8 +56,13 @@ def add_to(add: Add) -> None:
             " / nội dung căn cứ pháp lý, nếu đúng của cơ quan ban hành",
             _basis,
         )
-        command.add_argument("file", type=Path)
-        command.add_argument("--key", type=Path, required=True, help="the authority's basis.pub")
+        command.add_argument("file", type=Path, help="the document / tệp văn bản")
+        command.add_argument(
+            "--key",
+            type=Path,
+            required=True,
+            help="the authority's basis.pub / khóa công khai của cơ quan ban hành",
+        )
 
 
 def _keys_make(options: argparse.Namespace) -> int:
