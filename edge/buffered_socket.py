@@ -10,7 +10,7 @@ import ssl
 import threading
 from contextlib import suppress
 
-from edge.packets import packet_end
+from edge.packets import MOST_BYTES, packet_end
 
 #: So much is asked of the system at a time.
 READ_BYTES = 262_144
@@ -87,12 +87,13 @@ class BufferedSocket:
         self._in += room[:size]
         return True
 
-    def next_packet(self) -> tuple[int, bytes] | None:
+    def next_packet(self, most_bytes: int = MOST_BYTES) -> tuple[int, bytes] | None:
         """The next packet of MQTT, its first byte and its body; None while none is complete.
 
+        One of more than *most_bytes* is not waited for: READ_BYTES more are held at the most.
         Raises BadPacket.
         """
-        found = packet_end(self._in, self._at)
+        found = packet_end(self._in, self._at, most_bytes)
         if found is None:
             return None
         start, end = found

@@ -25,6 +25,8 @@ VERSION = 1
 
 #: Larger than any message of ours by far; what is larger is not even looked at.
 MAX_MESSAGE_BYTES = 65_536
+#: With its topic and what MQTT 5 may add.
+MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 1024
 
 #: What came of a set-up code is cut to this.
 SETUP_CHARACTERS = 200

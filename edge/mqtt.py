@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 #: A broker that has accepted the connection but says nothing is given up after this.
 GREETING_S = 10.0
+#: One that acknowledges nothing for so long of what it has been handed never will on this
+#: connection. Some throttle so, and leave out a PUBACK for good: what is in flight would fill up.
+ACKNOWLEDGED_S = 120.0
 _NO_IDENTITY = "this unit has no certificate yet; scans are kept, and sent once it has one"
 
 
@@ -56,12 +59,14 @@ class Connection:
         persistent: bool = False,
         qos: Literal[0, 1] | None = None,
         identity: ClientIdentity | None = None,
+        most_packet_bytes: int = packets.MOST_BYTES,
     ) -> None:
         """*persistent*: the broker keeps our subscriptions and what arrives while we are away.
         Those *unwanted* that it has kept from before it is told to end.
 
         *qos*: of what we hear; as a rule 1 of a persistent session and 0 of another. *identity*
-        chooses what is shown at each attempt; without, the settings name it for good. Raises
+        chooses what is shown at each attempt; without, the settings name it for good. A packet of
+        more than *most_packet_bytes* ends the connection before it fills the memory. Raises
         ConfigError for a url or a file that cannot be used.
         """
         where = addresses(settings)
@@ -86,11 +91,13 @@ class Connection:
         self._arrivals = Arrivals()
         self._in_flight = InFlight()
         self._most_in_flight = packets.HIGHEST_ID
+        self._most_received_bytes = most_packet_bytes
         self._gathering = False
         self._is_greeted = False
         self._session_at: Address | None = None
         self._attempt_began = 0.0
         self._heard_at = 0.0
+        self._acknowledged_at = 0.0
         self._asked_at = 0.0
         self._waker = Waker()
         #: Whether the broker has greeted us and granted the subscriptions.
@@ -201,6 +208,8 @@ class Connection:
         if not self._send(sock, packet):
             return False
         if qos:
+            if not self._in_flight:
+                self._acknowledged_at = self._clock.monotonic()
             self._in_flight.add(mid, about, len(payload))
         return True
 
@@ -391,7 +400,7 @@ class Connection:
         # receiver sees it as one batch.
         if sock.fill():
             self._heard_at = self._clock.monotonic()
-        while packet := sock.next_packet():
+        while packet := sock.next_packet(self._most_received_bytes):
             first, body = packet
             kind = first & 0xF0
             if kind == packets.PUBLISH:
@@ -423,6 +432,8 @@ class Connection:
         unanswered = self._asked_at > self._heard_at
         if unanswered and now - self._asked_at >= each:
             self._fail(f"{self.address} does not answer any more; the link may be dead")
+        elif self._in_flight and now - self._acknowledged_at >= ACKNOWLEDGED_S:
+            self._fail(f"{self.address} takes messages and acknowledges none; once more")
         elif self.connected and now - self._asked_at >= each:
             self._asked_at = now
             self._send(sock, packets.PINGREQ)
@@ -438,6 +449,7 @@ class Connection:
 
     def _take_acknowledgement(self, mid: int, reason: int) -> None:
         self._in_flight.acknowledged(mid)
+        self._acknowledged_at = self._heard_at
         # Only MQTT 5 tells; 3.1.1 acknowledges what it then throws away.
         if reason >= 0x80:
             log.warning("broker: %s does not take a message: reason %d", self.address, reason)

@@ -35,10 +35,13 @@ class Published(NamedTuple):
     mid: int  #: 0 for QoS 0
 
 
-def packet_end(buffer: bytes | bytearray, at: int) -> tuple[int, int] | None:
+def packet_end(
+    buffer: bytes | bytearray, at: int, most_bytes: int = MOST_BYTES
+) -> tuple[int, int] | None:
     """Where the body of the packet at *at* begins and ends, or None if not all of it is there.
 
-    Raises BadPacket for a length that is none.
+    Raises BadPacket for a length that is none, and for one of more than *most_bytes* that would
+    have to be waited for.
     """
     length = shift = 0
     for place in range(at + 1, at + 5):
@@ -48,7 +51,11 @@ def packet_end(buffer: bytes | bytearray, at: int) -> tuple[int, int] | None:
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
             end = place + 1 + length
-            return (place + 1, end) if end <= len(buffer) else None
+            if end <= len(buffer):
+                return place + 1, end
+            if length > most_bytes:
+                raise BadPacket(f"a packet of {length} bytes, of which nobody needs one")
+            return None
         shift += 7
     raise BadPacket("a packet without a length")
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edge import packets
 from edge.demo.broker import NatsBroker, free_port
 from edge.errors import ConfigError
-from edge.mqtt import Connection, LastWill
+from edge.mqtt import ACKNOWLEDGED_S, Connection, LastWill
 from edge.reconnecting import RETURN_S
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
@@ -276,6 +277,57 @@ def test_a_link_that_died_without_a_word_is_noticed(connect: Connect) -> None:
 
     assert not connection.connected
     assert "does not answer any more" in connection.trouble
+
+
+def test_a_broker_that_acknowledges_nothing_any_more_is_tried_anew(connect: Connect) -> None:
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        connection = connect(url, "unit", clock=clock, settings={"keepalive_s": 3600})
+        with greeted(server, connection) as peer:
+            connection.publish("t", b"1", about=[1])
+            connection.publish("t", b"2", about=[2])
+            clock.advance(ACKNOWLEDGED_S - 1)
+            peer.sendall(b"\x40\x02\x00\x01")
+            eventually(lambda: connection.in_flight == 1, "one", turn=lambda: connection.step(0.05))
+            # The other PUBACK was left out, and there is no more.
+            clock.advance(ACKNOWLEDGED_S - 1)
+            connection.step(0)
+            assert connection.connected
+            clock.advance(1)
+            connection.step(0)
+
+    assert "acknowledges none" in connection.trouble
+    assert connection.take_lost() == {2}
+
+
+def test_with_nothing_in_flight_nothing_is_awaited(connect: Connect) -> None:
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        connection = connect(url, "unit", clock=clock, settings={"keepalive_s": 3600})
+        with greeted(server, connection):
+            clock.advance(ACKNOWLEDGED_S + 1)
+            connection.publish("t", b"1")
+            connection.step(0)
+
+            assert connection.connected
+
+
+def test_a_packet_that_would_fill_the_memory_ends_the_connection(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        connection = connect(url, "unit", most_packet_bytes=70_000)
+        with greeted(server, connection) as peer:
+            peer.sendall(packets.publish(b"t", bytes(60_000), 1, retain=False, five=False))
+            assert len(receive(connection, 1)[0].payload) == 60_000
+            # 256 MB, of which the first few have come.
+            peer.sendall(b"\x30\xff\xff\xff\x7f\x00\x01t123")
+            eventually(
+                lambda: not connection.connected, "ended", turn=lambda: connection.step(0.05)
+            )
+
+    assert "a packet of 268435455 bytes" in connection.trouble
 
 
 def test_what_is_no_mqtt_ends_the_connection(connect: Connect) -> None:

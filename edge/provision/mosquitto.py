@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib import resources
 
 from edge import topics
-from edge.messages import MAX_MESSAGE_BYTES
+from edge.messages import MAX_PACKET_BYTES
 from edge.provision.settings import ProvisionSettings
 
 #: What the broker's folder holds, by the names under which the configuration finds it.
@@ -19,9 +19,6 @@ KEY_FILE = "broker.key"
 REVOCATIONS_FILE = "revoked.pem"
 RULES_FILE = "rules.acl"
 CONFIGURATION_FILE = "mosquitto.conf"
-
-#: The largest message of the contract, its topic and its properties.
-MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 1024
 
 
 def configuration(settings: ProvisionSettings) -> str:

@@ -11,6 +11,7 @@ from edge import __version__, cli, config
 from edge.clock import SystemClock
 from edge.errors import CameraError, ConfigError, EndOfFrames
 from edge.memory import keep_to_ourselves
+from edge.messages import MAX_PACKET_BYTES
 from edge.mqtt import Connection
 from edge.scanner import power, running
 from edge.scanner.beside import GOODBYE_S, Beside, Watchdog
@@ -171,6 +172,8 @@ def _connection(
         # So that confirmations wait for us, and we learn whether the broker forgot us.
         persistent=True,
         identity=credentials.identity,
+        # A broker is not ours to trust: it could fill the memory that reading codes needs.
+        most_packet_bytes=MAX_PACKET_BYTES,
     )
 
 
