@@ -18,6 +18,7 @@ from edge.errors import BadMessage, ConfigError
 from edge.messages import Answer, Config, revision_of
 from edge.scanner.carrier import read_centre
 from edge.scanner.record import RecordFile
+from edge.scanner.schedule import Schedule
 from edge.scanner.settings import ScannerSettings
 from edge.sealing import read_key
 from edge.signed import is_signed, read_order
@@ -32,6 +33,9 @@ DESIRED = "desired.json"
 TRIAL_S = 45.0
 #: So many starts may a trial take: settings with which the service does not start end here.
 TRIAL_STARTS = 4
+
+#: What is wished for a door or a vehicle, and says nothing of another.
+OF_PLACE = ("unit", "vehicle")
 
 Tables = dict[str, dict[str, Any]]
 NONE = revision_of({})
@@ -49,8 +53,9 @@ class _Record(Struct, kw_only=True):
     before_revision: str = NONE
     before_settings: Tables = field(default_factory=dict)
     before_signed: bytes = b""
-    #: The broker in the unit's own file when it came.
+    #: The broker and the place in the unit's own file when it came.
     own_broker: str = ""
+    own_place: str = ""
     #: A trial under way: since when, in which boot, how many starts it has seen.
     trial: bool = False
     boot: str = ""
@@ -73,9 +78,9 @@ class Desired:
         self._file = RecordFile(path, _Record)
         self._clock = clock
         self._record = self._file.read()
-        #: By which keys the unit knows its centre, and which broker its own file has.
+        #: By which keys the unit knows its centre, and which broker and place its own file has.
         self._keys: tuple[str, ...] = ()
-        self._own_broker = ""
+        self._own_broker = self._own_place = ""
         #: Whether the service has to start anew for them.
         self.wants_start = False
 
@@ -97,9 +102,10 @@ class Desired:
         """
         tables = config.read(own)
         settings = config.check(tables, ScannerSettings, str(own))
-        self._own_broker = settings.broker.url
+        self._own_broker, self._own_place = settings.broker.url, settings.unit.place
         self._forget_former_centre(own, settings)
         self._forget_former_broker()
+        self._forget_former_place()
         if self._record.trial:
             self._record.starts += 1
             self._write()
@@ -160,6 +166,7 @@ class Desired:
             settings=wished.settings,
             signed=signed,
             own_broker=self._own_broker,
+            own_place=self._own_place,
             before_revision=record.revision,
             before_settings=record.settings,
             before_signed=record.signed,
@@ -242,18 +249,41 @@ class Desired:
         Else whoever writes a card because the broker has moved would do so in vain. What the centre
         wishes for it sends again, and that is tried as if it were new.
         """
-        record = self._record
+        if self._record.own_broker not in ("", self._own_broker) and self._wishes_for("broker"):
+            log.warning("the unit's own file names another broker: the desired one is left out")
+            self._leave_out("broker")
+
+    def _forget_former_place(self) -> None:
+        """Go by the unit's own direction, hours and trips where it was moved since.
+
+        What the centre wishes for it in its new place it sends, and that is tried.
+        """
+        former = self._record.own_place
+        if former not in ("", self._own_place) and self._wishes_for(*OF_PLACE):
+            log.warning(
+                "this unit was moved from %s to %s: what was desired there is left out",
+                former,
+                self._own_place,
+            )
+            self._leave_out(*OF_PLACE)
+
+    def _good(self) -> Tables:
         # What is on trial is no longer judged by what it was begun with.
-        good = record.before_settings if record.trial else record.settings
-        if record.own_broker in ("", self._own_broker) or "broker" not in record.settings | good:
-            return
-        log.warning("the unit's own file names another broker: the desired one is left out")
-        kept = {name: table for name, table in good.items() if name != "broker"}
+        return self._record.before_settings if self._record.trial else self._record.settings
+
+    def _wishes_for(self, *names: str) -> bool:
+        return not (self._record.settings | self._good()).keys().isdisjoint(names)
+
+    def _leave_out(self, *names: str) -> None:
+        record = self._record
+        kept = {name: table for name, table in self._good().items() if name not in names}
         self._record = _Record(
             number=record.number,
             numbered_by=record.numbered_by,
             revision=revision_of(kept),
             settings=kept,
+            own_broker=self._own_broker,
+            own_place=record.own_place,
         )
         self._write()
 
@@ -276,6 +306,7 @@ class Desired:
             settings=record.before_settings,
             signed=record.before_signed,
             own_broker=record.own_broker,
+            own_place=record.own_place,
             refused=record.revision,
             reason=reason,
             told=False,
@@ -350,7 +381,11 @@ def _checked(wished: Config, own: Path) -> ScannerSettings:
 
 
 def _over(own: dict[str, Any], desired: Tables, source: Path) -> ScannerSettings:
-    return config.check(config.merged([own, desired]), ScannerSettings, f"{source} with desired")
+    tables = config.merged([own, desired])
+    settings = config.check(tables, ScannerSettings, f"{source} with desired")
+    # Hours, of a door that has one direction by now, would keep the service from starting.
+    Schedule(settings.unit, settings.vehicle)
+    return settings
 
 
 def _changed_tables(before: Tables, after: Tables) -> set[str]:

@@ -59,6 +59,12 @@ class Unit:
         (self.folder / "receipts.pub").write_bytes(base64.b64encode(centre.public_key))
         self.start()
 
+    def moved(self, place: str, direction: str) -> None:
+        """Start with a card, or a set-up code, that is for another *place* or *direction*."""
+        own = OWN.replace('"cho-1"', f'"{place}"').replace('"in"', f'"{direction}"')
+        self.own.write_text(own)
+        self.start()
+
     def start(self) -> None:
         self.desired = Desired(self.folder / "desired.json", self.clock)
         self.settings = self.desired.load(self.own)
@@ -548,3 +554,50 @@ def test_a_card_with_another_broker_is_written_to_some_purpose(unit: Unit) -> No
     assert unit.settings.broker.url == "mqtt://192.0.2.7:1883"
     assert unit.told[-1].reason == "taken back: no broker within 45 s"
     unit.keeps(wish(3, camera={"frame_rate": 8.0}))
+
+
+def test_a_unit_that_is_moved_is_not_set_as_its_former_place_was(unit: Unit) -> None:
+    tables: dict[str, Any] = {
+        "unit": {"direction": "both", "in_hours": "04:00-12:00"},
+        "vehicle": {"trips": ["sang-1@05:30"]},
+        "camera": {"frame_rate": 9.0},
+    }
+    unit.keeps(wish(7, **tables))
+    unit.moved("xe-81b-01234", "out")
+
+    assert (unit.settings.unit.direction, unit.settings.unit.in_hours) == ("out", "")
+    assert unit.settings.vehicle.trips == ()
+    assert unit.settings.camera.frame_rate == 9.0
+    # The centre hears that this is not what it wished for, and says what it wishes for here.
+    assert unit.desired.revision == NONE
+    unit.keeps(wish(8, unit={"trip": "chieu-3"}, camera={"frame_rate": 9.0}))
+    unit.start()
+    assert unit.settings.unit.trip == "chieu-3"
+
+
+def test_what_is_on_trial_for_a_place_ends_when_the_unit_is_moved(unit: Unit) -> None:
+    unit.keeps(wish(1, unit={"trip": "chieu-3"}, camera={"frame_rate": 9.0}))
+    unit.take(wish(2, unit={"direction": "both"}))
+
+    unit.moved("cho-2", "out")
+
+    assert not unit.desired.on_trial
+    assert (unit.settings.unit.direction, unit.settings.unit.trip) == ("out", "")
+    assert unit.settings.camera.frame_rate == 9.0
+
+
+def test_hours_that_a_doors_own_direction_rules_out_by_now_never_stop_the_scanning(
+    unit: Unit, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit.moved("cho-1", "both")
+    unit.keeps(wish(1, unit={"in_hours": "04:00-12:00"}))
+    assert unit.settings.unit.in_hours == "04:00-12:00"
+
+    unit.moved("cho-1", "in")
+
+    assert (unit.settings.unit.direction, unit.settings.unit.in_hours) == ("in", "")
+    assert "the desired settings are left out" in caplog.text
+    answer = unit.take(wish(2, unit={"in_hours": "05:00-12:00"}))
+    assert answer is not None
+    assert answer.state == "failed"
+    assert not unit.desired.on_trial
