@@ -14,6 +14,7 @@ that it is stored: see the guarantee in README.md.
 
 import contextlib
 import logging
+import math
 import select
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from edge.clock import Clock
 from edge.config import secret
 from edge.errors import BadPacket, ConfigError
 from edge.in_flight import InFlight
+from edge.liveness import Liveness
 from edge.mqtt_client import Client, LastWill, Session
 from edge.received import Arrivals, Received
 from edge.reconnecting import Closings, Reconnecting
@@ -36,11 +38,6 @@ __all__ = ["BrokerSettings", "Connection", "LastWill", "Received"]
 
 log = logging.getLogger(__name__)
 
-#: A broker that has accepted the connection but says nothing is given up after this.
-GREETING_S = 10.0
-#: One that acknowledges nothing for so long of what it has been handed never will on this
-#: connection. Some throttle so, and leave out a PUBACK for good: what is in flight would fill up.
-ACKNOWLEDGED_S = 120.0
 _NO_IDENTITY = "this unit has no certificate yet; scans are kept, and sent once it has one"
 
 
@@ -60,13 +57,16 @@ class Connection:
         qos: Literal[0, 1] | None = None,
         identity: ClientIdentity | None = None,
         most_packet_bytes: int = packets.MOST_BYTES,
+        silent_s: float = math.inf,
     ) -> None:
         """*persistent*: the broker keeps our subscriptions and what arrives while we are away.
         Those *unwanted* that it has kept from before it is told to end.
 
         *qos*: of what we hear; as a rule 1 of a persistent session and 0 of another. *identity*
         chooses what is shown at each attempt; without, the settings name it for good. A packet of
-        more than *most_packet_bytes* ends the connection before it fills the memory. Raises
+        more than *most_packet_bytes* ends the connection before it fills the memory. A persistent
+        session of which nothing came for *silent_s* is ended at the broker and made anew: a NATS
+        server that has lost what it kept for one goes on with it and delivers nothing. Raises
         ConfigError for a url or a file that cannot be used.
         """
         where = addresses(settings)
@@ -92,13 +92,12 @@ class Connection:
         self._in_flight = InFlight()
         self._most_in_flight = packets.HIGHEST_ID
         self._most_received_bytes = most_packet_bytes
+        #: Whether the next connection is there to end our session, and no more.
+        self._ends_session = False
         self._gathering = False
         self._is_greeted = False
         self._session_at: Address | None = None
-        self._attempt_began = 0.0
-        self._heard_at = 0.0
-        self._acknowledged_at = 0.0
-        self._asked_at = 0.0
+        self._liveness = Liveness(clock, settings.keepalive_s, silent_s)
         self._waker = Waker()
         #: Whether the broker has greeted us and granted the subscriptions.
         self.connected = False
@@ -176,15 +175,15 @@ class Connection:
             self._connect()
             return
         self._turn(self._client, timeout_s, also)
-        late = self._clock.monotonic() - self._attempt_began > GREETING_S
-        if self._client is not None and not self.connected and late:
-            self._fail(f"{self.address} accepted the connection but does not answer as a broker")
-        elif self._client is not None and self.connected:
+        if self._client is not None and self.connected:
             self._look_at_connection(self._client)
 
     def take(self) -> list[Received]:
         """The messages that came in since the last call, oldest first."""
-        return self._arrivals.take()
+        messages = self._arrivals.take()
+        if messages:
+            self._liveness.took_message()
+        return messages
 
     def publish(
         self,
@@ -209,7 +208,7 @@ class Connection:
             return False
         if qos:
             if not self._in_flight:
-                self._acknowledged_at = self._clock.monotonic()
+                self._liveness.handed_first()
             self._in_flight.add(mid, about, len(payload))
         return True
 
@@ -277,7 +276,7 @@ class Connection:
 
     def _connect(self) -> None:
         self._reconnecting.begin()
-        self._attempt_began = self._clock.monotonic()
+        self._liveness.begins()
         address = self._reconnecting.address
         if self._identity is not None and address.tls:
             shown = self._identity.choose()
@@ -289,10 +288,13 @@ class Connection:
             except ConfigError as err:
                 self._reconnecting.failed(str(err))
                 return
+        asked_for = self._asked_for
+        if self._ends_session:
+            asked_for = replace(asked_for, persistent=False, subscriptions=())
         client = Client(
             address,
             self._settings,
-            self._asked_for,
+            asked_for,
             password=self._password,
             tls=self._tls_context,
             will=self.will,
@@ -316,7 +318,7 @@ class Connection:
             self._most_in_flight = client.most_in_flight
         if client.established and not self.connected:
             self.connected = True
-            self._heard_at = self._asked_at = self._clock.monotonic()
+            self._liveness.established()
             self._reconnecting.connected()
             self._closings.greeted(address)
             log.info("broker: connected to %s", address)
@@ -326,11 +328,23 @@ class Connection:
     def _look_at_connection(self, client: Client) -> None:
         if self._has_another_identity():
             log.info("broker: connecting anew, to show the new certificate")
-            client.say_goodbye()
-            self._drop()
-            self._reconnecting.at_once()
+            self._come_again(client)
+        elif self._ends_session:
+            self._ends_session = False
+            self._come_again(client)
+        # With something in hand it may be that the broker gives no more before that is safe.
+        elif self._liveness.is_silent() and not self._arrivals.are_in_hand:
+            name = self._asked_for.client_id
+            log.info("broker: nothing came to the session %s for long; it is made anew", name)
+            self._ends_session = True
+            self._come_again(client)
         elif not self._reconnecting.stays(self._settings.connect_timeout_s):
             self._drop()
+
+    def _come_again(self, client: Client) -> None:
+        client.say_goodbye()
+        self._drop()
+        self._reconnecting.at_once()
 
     def _has_another_identity(self) -> bool:
         return self._identity is not None and self._identity.calls_for_another()
@@ -399,7 +413,7 @@ class Connection:
         # What has come in together is read together, so that a burst costs one select and the
         # receiver sees it as one batch.
         if sock.fill():
-            self._heard_at = self._clock.monotonic()
+            self._liveness.heard()
         while packet := sock.next_packet(self._most_received_bytes):
             first, body = packet
             kind = first & 0xF0
@@ -428,14 +442,9 @@ class Connection:
 
     def _keep_alive(self, sock: BufferedSocket) -> None:
         """Show the broker that we are here, and see that it is."""
-        now, each = self._clock.monotonic(), self._settings.keepalive_s
-        unanswered = self._asked_at > self._heard_at
-        if unanswered and now - self._asked_at >= each:
-            self._fail(f"{self.address} does not answer any more; the link may be dead")
-        elif self._in_flight and now - self._acknowledged_at >= ACKNOWLEDGED_S:
-            self._fail(f"{self.address} takes messages and acknowledges none; once more")
-        elif self.connected and now - self._asked_at >= each:
-            self._asked_at = now
+        if trouble := self._liveness.trouble(in_flight=bool(self._in_flight)):
+            self._fail(f"{self.address} {trouble}")
+        elif self._liveness.must_ask():
             self._send(sock, packets.PINGREQ)
 
     def _send(self, sock: BufferedSocket, packet: bytes) -> bool:
@@ -449,7 +458,7 @@ class Connection:
 
     def _take_acknowledgement(self, mid: int, reason: int) -> None:
         self._in_flight.acknowledged(mid)
-        self._acknowledged_at = self._heard_at
+        self._liveness.took_acknowledgement()
         # Only MQTT 5 tells; 3.1.1 acknowledges what it then throws away.
         if reason >= 0x80:
             log.warning("broker: %s does not take a message: reason %d", self.address, reason)

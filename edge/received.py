@@ -27,6 +27,11 @@ class Arrivals:
         #: How often a message came again that was in hand already.
         self.repeated = 0
 
+    @property
+    def are_in_hand(self) -> bool:
+        """Whether any waits here, or was taken and is not acknowledged."""
+        return bool(self._waiting or self._in_hand)
+
     def put(self, message: Published, session: int, *, again: bool) -> None:
         """*message* came by *session*; *again* if the broker says that it has sent it before."""
         if message.qos:

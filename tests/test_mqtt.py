@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge import packets
-from edge.demo.broker import NatsBroker, free_port
+from edge.demo.broker import QUEUE, NatsBroker, ask_nats, bound_queue, free_port
 from edge.errors import ConfigError
-from edge.mqtt import ACKNOWLEDGED_S, Connection, LastWill
+from edge.liveness import ACKNOWLEDGED_S
+from edge.mqtt import Connection, LastWill
 from edge.reconnecting import RETURN_S
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
@@ -312,6 +313,63 @@ def test_with_nothing_in_flight_nothing_is_awaited(connect: Connect) -> None:
             connection.step(0)
 
             assert connection.connected
+
+
+def test_a_session_for_which_the_server_has_lost_its_queue_is_made_anew(
+    nats: NatsBroker, connect: Connect
+) -> None:
+    clock = FakeClock()
+    receiver = connect(
+        nats.url, "receiver", clock=clock, subscriptions=["t"], persistent=True, silent_s=3600
+    )
+    sender = connect(nats.url, "sender")
+    until_connected(receiver)
+    until_connected(sender)
+    # As an operator may, who wants other bounds. The server goes on granting the subscription, to
+    # every connection from then on, and delivers nothing.
+    ask_nats(nats._client_port, f"STREAM.DELETE.{QUEUE}", {})
+    bound_queue(nats._client_port, 10**9)
+
+    receiver.step(0.05)
+    clock.advance(3600)
+
+    def turn() -> None:
+        receiver.step(0.05)
+        # The server closes the first that is to end what it has lost, and takes the second.
+        if receiver.readable is None:
+            clock.advance(0.5)
+
+    def is_anew() -> bool:
+        return receiver.session >= 3 and receiver.connected and not receiver._ends_session
+
+    eventually(is_anew, "anew", turn=turn)
+    sender.publish("t", b"1")
+    sender.step(0.05)
+
+    assert [message.payload for message in receive(receiver, 1)] == [b"1"]
+
+
+def test_a_session_with_something_in_hand_is_not_made_anew(
+    broker: Broker, connect: Connect
+) -> None:
+    clock = FakeClock()
+    receiver = connect(
+        broker.url, "receiver", clock=clock, subscriptions=["t"], persistent=True, silent_s=3600
+    )
+    sender = connect(broker.url, "sender")
+    until_connected(receiver)
+    until_connected(sender)
+    sender.publish("t", b"1")
+    (message,) = receive(receiver, 1)
+
+    clock.advance(3600)
+    receiver.step(0)
+
+    assert receiver.connected
+    assert receiver.session == 1
+    receiver.ack(message)
+    receiver.step(0)
+    eventually(lambda: receiver.session == 3, "anew", turn=lambda: receiver.step(0.05))
 
 
 def test_a_packet_that_would_fill_the_memory_ends_the_connection(connect: Connect) -> None:

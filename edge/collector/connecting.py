@@ -25,6 +25,9 @@ REPORTS = tuple(channel for channel in TO_CENTRE if channel != "scan")
 #: What each of several sharing collectors hears for itself: how units are. A broker gives what it
 #: retains to no shared subscription.
 UNSHARED = ("status",)
+#: A session of which nothing came for so long is made anew. At night that is nothing to wonder at,
+#: and does no harm.
+SILENT_S = 3600.0
 
 
 def connect(
@@ -54,6 +57,7 @@ def connect(
             subscriptions=topics,
             unwanted=sorted(before.get(name, set()).difference(topics)),
             persistent=True,
+            silent_s=SILENT_S,
         )
 
     first, *others = map(session, wanted)
