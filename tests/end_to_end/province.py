@@ -214,10 +214,23 @@ class Databases:
     def shell(self, commands: str) -> str:
         """What *commands* of the page say, of our addresses and programs."""
         words = {"10.20.0.": self.network, "/opt/edge-db/pg": str(self.bin)}
-        done = subprocess.run(
-            ["bash", "-ec", replaced(commands, words)], capture_output=True, text=True, check=True
-        )
+        command = ["bash", "-ec", replaced(commands, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def await_database(self, name: str) -> None:
+        """Until all have *name*: whoever asks one that has not followed yet is refused."""
+
+        def is_everywhere() -> bool:
+            return all(self._has(self.network + number, name) for number in DATABASES)
+
+        eventually(is_everywhere, f"all have the database {name}")
+
+    def _has(self, host: str, name: str) -> bool:
+        where = f"host={host} user=edge password=EDGE-PASSWORD dbname={name}"
+        asked = subprocess.run([self.bin / "psql", where, "-c", ""], capture_output=True)
+        return asked.returncode == 0
 
     def kill(self, name: str) -> None:
         """The machine *name* loses its power: Patroni, and the PostgreSQL that it has started."""

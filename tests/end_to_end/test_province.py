@@ -122,6 +122,7 @@ def test_databases_follow_each_other_and_a_dump_is_put_back(
             databases.wait("Leader", "Replica", "Sync Standby")
             made = databases.shell(block("# once, on one of them"))
             assert made.split() == ["CREATE", "ROLE", "CREATE", "DATABASE"]
+            databases.await_database("edge")
             config = collector_settings(tmp_path, databases.network)
 
             assert main(["--config", str(config), "audit"]) == 0
@@ -176,5 +177,6 @@ def dump_and_put_back(databases: Databases, folder: Path) -> None:
     make = block("# once, on one of them").splitlines()
     made = [line for line in make if "CREATE ROLE" not in line]
     databases.shell("\n".join(made).replace("DATABASE edge", "DATABASE trial"))
+    databases.await_database("trial")
     words = {"/root/.pgpass": str(folder / ".pgpass"), "THE-DUMP": str(dump)}
     databases.shell(replaced(block("# each month"), words))
