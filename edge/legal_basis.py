@@ -8,6 +8,7 @@ its signature is Ed25519 over exactly what it says.
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +35,11 @@ Scope = Annotated[
 _DOMAIN = b"edge legal basis v1\n"
 #: Nothing of ours is larger; what is, is not read.
 MAX_BYTES = 65_536
+#: The field of the updates' signed list that brings documents to units, each on a line of its own.
+FIELD = "Edge-Basis"
+_IN_LIST = re.compile(rb"(?m)^Edge-Basis:\r?\n((?: [A-Za-z0-9+/=]+\r?\n)+)")
+#: A list brings no more.
+MOST_LISTED = 50
 
 
 class BasisSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,19 +102,48 @@ def read_basis(path: Path, verifier: Verifier) -> LegalBasis:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        signed = msgspec.json.decode(content[:MAX_BYTES], type=SignedBasis)
-        signature = base64.b64decode(signed.signature, validate=True)
     except OSError as err:
         raise BasisError(f"{path}: cannot read the legal basis: {err.strerror}") from err
+    return verified_basis(content, str(path), verifier)
+
+
+def verified_basis(content: bytes, where: str, verifier: Verifier) -> LegalBasis:
+    """The document that is *content*, found *where*. Raises BasisError as `read_basis`."""
+    try:
+        signed = msgspec.json.decode(content[:MAX_BYTES], type=SignedBasis)
+        signature = base64.b64decode(signed.signature, validate=True)
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError) as err:
-        raise BasisError(f"{path}: not a legal basis; copy it anew from its issuer") from err
+        raise BasisError(f"{where}: not a legal basis; copy it anew from its issuer") from err
     if not verifier.verifies(signed.basis.encode(), signature):
         raise BasisError(
-            f"{path}: its signature is not of the authority whose key is here, or it was changed;"
+            f"{where}: its signature is not of the authority whose key is here, or it was changed;"
             " copy it anew from its issuer"
         )
-    _check(signed.basis, str(path))
+    _check(signed.basis, where)
     return signed.basis
+
+
+def listed(documents: Sequence[bytes]) -> str:
+    """*documents* as a field of the updates' signed list; "" for none. Raises BasisError."""
+    if len(documents) > MOST_LISTED:
+        raise BasisError(
+            f"{len(documents)} legal bases are more than a list brings ({MOST_LISTED}); take those"
+            " out of legal-basis/ that others have taken the place of"
+        )
+    lines = "".join(f" {base64.b64encode(document).decode()}\n" for document in documents)
+    return f"{FIELD}:\n{lines}" if lines else ""
+
+
+def documents_in(signed_list: bytes) -> list[bytes]:
+    """The documents that a list brings, none of them verified. Raises BasisError."""
+    found = _IN_LIST.search(signed_list)
+    lines = found[1].split() if found else []
+    if len(lines) > MOST_LISTED:
+        raise BasisError(f"the list brings more than {MOST_LISTED} legal bases")
+    try:
+        return [base64.b64decode(line, validate=True) for line in lines]
+    except binascii.Error:
+        raise BasisError("what the list brings is no legal basis") from None
 
 
 def read_bases(folder: Path, verifier: Verifier) -> tuple[list[LegalBasis], list[BasisError]]:
@@ -142,7 +177,8 @@ def why_not(bases: Sequence[LegalBasis], place: str, moment: Moment) -> str:
             return ""
         when = f"begins {basis.start}" if earliest < basis.start else f"ended {basis.end}"
         reasons.append(f"{basis.number} {when}")
-    return "; ".join(reasons)
+    # The same document may come with the card and with the office's list.
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def _check(basis: LegalBasis, where: str) -> None:

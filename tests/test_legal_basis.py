@@ -122,3 +122,6 @@ def test_a_renewed_document_takes_over() -> None:
     assert why_not([a_basis(), renewed], "cho-1", moment("2021-07-30")) == ""
     assert "no legal basis covers ben-xe" in why_not([a_basis()], "ben-xe", moment("2021-07-02"))
     assert why_not([], "cho-1", moment("2021-07-02")) == "there is no legal basis"
+    # One that came twice, with the card and with the office's list, is told once.
+    late = moment("2021-09-30")
+    assert why_not([a_basis(), a_basis()], "cho-1", late) == why_not([a_basis()], "cho-1", late)

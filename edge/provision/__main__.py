@@ -17,6 +17,7 @@ from edge.clock import VIETNAM, utc_text
 from edge.config import check, explain
 from edge.errors import EdgeError, ProvisionError
 from edge.legal_basis import LegalBasis
+from edge.provision import releases
 from edge.provision.card_commands import add_card_commands
 from edge.provision.cards import sign_document
 from edge.provision.commands import Commands, add_command, deployment_of
@@ -26,7 +27,7 @@ from edge.provision.in_vietnamese import WORDS
 from edge.provision.layout import SETTINGS
 from edge.provision.place_commands import add_place_commands
 from edge.provision.reading_check import reports
-from edge.provision.release_commands import add_release_commands
+from edge.provision.release_commands import add_release_commands, where_to_copy
 from edge.provision.settings import ProvisionSettings
 from edge.provision.unit_commands import add_unit_commands
 from edge.refusals import in_both
@@ -193,11 +194,22 @@ def _basis(options: argparse.Namespace) -> int:
         basis = msgspec.convert(table, LegalBasis)
     except msgspec.ValidationError as err:
         raise ProvisionError(f"basis: {explain(err, table, LegalBasis)}") from None
+    deployment = deployment_of(options)
     print(
-        f"{sign_document(deployment_of(options), basis)}: mọi thẻ ghi từ nay mang theo nó; máy đã"
-        " treo: ghi thẻ mới, hoặc chép tệp này vào /etc/edge/basis của máy / goes onto every card"
-        " from now on; a unit that hangs already: a new card, or this file into its /etc/edge/basis"
+        f"{sign_document(deployment, basis)}: mọi thẻ ghi từ nay mang theo nó"
+        " / goes onto every card from now on"
     )
+    if releases.valid_until(deployment) is None:
+        print(
+            "Máy đã treo: ghi thẻ mới, hoặc chép tệp này vào /etc/edge/basis của máy / a unit that"
+            " hangs already: a new card, or this file into its /etc/edge/basis"
+        )
+    else:
+        releases.publish(deployment, utc_now())
+        print(
+            "Máy đã treo nhận nó cùng danh sách phần mềm / units that hang already get it with the"
+            f" list of updates. {where_to_copy(deployment)}"
+        )
     return 0
 
 

@@ -24,7 +24,7 @@ from edge.card import (
 from edge.config import merged, secret
 from edge.enrolment_token import mint_token
 from edge.errors import BasisError, ProvisionError
-from edge.legal_basis import LegalBasis, read_bases, read_basis, write_basis
+from edge.legal_basis import LegalBasis, read_bases, read_basis, verified_basis, write_basis
 from edge.opening_hours import OpenHours, hours_text
 from edge.provision.deployment import Deployment
 from edge.provision.inventory import UnitRecord
@@ -148,6 +148,18 @@ def wants_basis(deployment: Deployment) -> bool:
     """Whether units collect by a legal basis alone, as they do unless their settings say not."""
     basis = _further_settings(deployment).get("basis", {})
     return not isinstance(basis, dict) or basis.get("required", True) is not False
+
+
+def current_documents(deployment: Deployment, now: datetime) -> list[bytes]:
+    """The documents of the deployment's authority that have not ended, as their files have them."""
+    key = Verifier(read_key(deployment.folder / BASIS_PUBLIC))
+    contents = [path.read_bytes() for path in sorted((deployment.folder / BASIS).glob("*.json"))]
+    found = []
+    for content in contents:
+        with suppress(BasisError):
+            if datetime.fromisoformat(verified_basis(content, BASIS, key).end) > now:
+                found.append(content)
+    return found
 
 
 def known_bases(deployment: Deployment) -> list[LegalBasis]:

@@ -41,8 +41,9 @@ _RENEW = (
 )
 _PLAN = "lập kế hoạch triển khai mới / plan a new deployment"
 _BASIS = (
-    "edge-provision basis cho văn bản mới, rồi ghi thẻ mới cho máy ở đó"
-    " / edge-provision basis for the new order, then a new card for the units there"
+    "edge-provision basis cho văn bản mới, rồi chép updates/, hoặc ghi thẻ mới cho máy ở đó"
+    " / edge-provision basis for the new order, then copy updates/, or a new card for the units"
+    " there"
 )
 _LATE = (
     "danh sách này mà hết hạn thì mọi máy bị khóa ngoài"

@@ -107,7 +107,7 @@ def _add(options: argparse.Namespace) -> int:
         print(f"{version}: {_for(Ring(units=tuple(options.units)))}{then}")
     if not versions:
         releases.publish(deployment, utc_now())
-    print(_where(deployment))
+    print(where_to_copy(deployment))
     return 0
 
 
@@ -120,14 +120,14 @@ def _stage(options: argparse.Namespace) -> int:
         raise ProvisionError("for whom? --units, --areas, --percent or --all")
     deployment = deployment_of(options)
     releases.stage(deployment, options.version, ring, utc_now(), downgrade=options.downgrade)
-    print(f"{options.version}: {_for(ring)}\n{_where(deployment)}")
+    print(f"{options.version}: {_for(ring)}\n{where_to_copy(deployment)}")
     return 0
 
 
 def _withdraw(options: argparse.Namespace) -> int:
     deployment = deployment_of(options)
     releases.stage(deployment, options.version, Ring(), utc_now())
-    print(f"{options.version}: {_for(Ring())}\n{_where(deployment)}")
+    print(f"{options.version}: {_for(Ring())}\n{where_to_copy(deployment)}")
     return 0
 
 
@@ -138,7 +138,7 @@ def _renew(options: argparse.Namespace) -> int:
             "nothing was released yet; begin with: edge-provision release add FILE.deb"
         )
     releases.publish(deployment, utc_now())
-    print(_where(deployment))
+    print(where_to_copy(deployment))
     return 0
 
 
@@ -169,7 +169,8 @@ def _for(ring: Ring) -> str:
     return "; ".join(parts) or "không máy nào / nobody"
 
 
-def _where(deployment: Deployment) -> str:
+def where_to_copy(deployment: Deployment) -> str:
+    """Where the folder of updates is to be copied, and until when units believe it."""
     folder, url = deployment.folder / UPDATES, deployment.settings.updates.url
     vi, en = (
         (f"lên máy chủ web {url}", f"to the web server of {url}")

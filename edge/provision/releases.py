@@ -21,6 +21,8 @@ from msgspec import Struct
 
 from edge.errors import ProvisionError
 from edge.files import replace_file
+from edge.legal_basis import listed
+from edge.provision.cards import current_documents
 from edge.provision.deployment import Deployment
 from edge.provision.layout import UPDATES, UPDATES_KEY, UPDATES_PUBLIC
 from edge.provision.openpgp import clear_sign, make_key
@@ -240,6 +242,7 @@ def _release_text(deployment: Deployment, indices: dict[str, bytes], now: dateti
         # Whoever holds the web server cannot keep units at an old list for longer.
         f"Valid-Until: {format_datetime(until, usegmt=True)}\n"
         f"Architectures: {' '.join(_ARCHITECTURES)}\n"
+        f"{listed(current_documents(deployment, now))}"
         f"SHA256:\n{sums}"
     )
 

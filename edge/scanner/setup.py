@@ -48,14 +48,16 @@ STATE = "etc/edge/setup.json"
 SETTINGS = "etc/edge/scanner.toml"
 _AUTHORITY = "etc/edge/authority.pem"
 _TRACING = "etc/edge/tracing.pub"
-_BASIS_KEY = "etc/edge/basis.pub"
-_BASIS = "etc/edge/basis"
+BASIS_KEY = "etc/edge/basis.pub"
+BASIS = "etc/edge/basis"
+#: How the names of the documents begin there that the office's list of updates brings.
+OFFICE_BASIS = "office-"
 _RECEIPTS = "etc/edge/receipts.pub"
 #: By which root believes updates.
 UPDATES_KEY = "etc/edge/updates.asc"
 WIFI = "etc/NetworkManager/system-connections/edge-wifi.nmconnection"
 #: What it believes, and whose secrets it is to seal; files or folders.
-SECRETS = (_AUTHORITY, _TRACING, _BASIS_KEY, _BASIS)
+SECRETS = (_AUTHORITY, _TRACING, BASIS_KEY, BASIS)
 _SERIAL = "proc/device-tree/serial-number"
 _RADIOS = "var/lib/systemd/rfkill"
 _RADIO_SWITCH = "dev/rfkill"
@@ -207,9 +209,9 @@ def _files(card: Card, root: Path) -> tuple[list["UnitFile"], UnsetSettings]:
     ]
     if card.basis is not None:
         key = f"{msgspec.to_builtins(card.basis.key)}\n"
-        files.append(UnitFile(_BASIS_KEY, key.encode(), 0o644))
+        files.append(UnitFile(BASIS_KEY, key.encode(), 0o644))
         for number, document in enumerate(card.basis.documents):
-            files.append(UnitFile(f"{_BASIS}/card-{number}.json", document.encode(), 0o644))
+            files.append(UnitFile(f"{BASIS}/card-{number}.json", document.encode(), 0o644))
     if card.receipts_key is not None:
         key = msgspec.to_builtins(card.receipts_key)
         files.append(UnitFile(_RECEIPTS, f"{key}\n".encode(), 0o644))
@@ -287,8 +289,8 @@ def _apply(card: Card, files: list[UnitFile], root: Path) -> None:
         shutil.rmtree(former)
     write_files(files, root)
     kept = {root / file.path for file in files}
-    for former in (root / _BASIS).glob("card-*.json"):
-        if former not in kept:
+    for former in (root / BASIS).glob("*.json"):
+        if former not in kept and former.name.startswith(("card-", OFFICE_BASIS)):
             former.unlink()
     if card.wifi is None:
         (root / WIFI).unlink(missing_ok=True)

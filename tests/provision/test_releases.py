@@ -10,6 +10,7 @@ import pytest
 
 from edge.card import read_card
 from edge.errors import ProvisionError
+from edge.legal_basis import documents_in
 from edge.provision import releases
 from edge.provision.__main__ import main
 from edge.provision.cards import make_card
@@ -213,6 +214,37 @@ def test_the_office_is_told_in_both_languages_who_takes_what(
     assert "1.2: mọi máy / every unit" in said("stage", "1.2", "--all", "--downgrade")
     assert "kể cả để trở về / also as a way back" in said("list")
     assert "1.2: không máy nào / nobody\n" in said("withdraw", "1.2")
+
+
+def test_a_legal_basis_is_published_with_the_list_as_long_as_it_holds(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+
+    def sign(number: str, end: str) -> str:
+        capsys.readouterr()
+        words = ["--number", number, "--issuer", "UBND", "--start", "2020-01-01", "--end", end]
+        assert main(["basis", *words, "--places", "cho-1", *config]) == 0
+        return capsys.readouterr().out
+
+    def listed() -> list[bytes]:
+        return documents_in((deployment.folder / "updates/InRelease").read_bytes())
+
+    # Nothing is published that nobody has begun to copy anywhere.
+    assert "ghi thẻ mới" in sign("1/TN", "2020-12-31")
+    assert not (deployment.folder / "updates/InRelease").exists()
+    released(deployment, tmp_path, "1.2", "--all")
+    assert listed() == []
+
+    assert f"Chép {deployment.folder / 'updates'}" in sign("2/TN", "2099-12-31")
+
+    assert listed() == [(deployment.folder / "legal-basis/2-TN.json").read_bytes()]
+    apt = Apt(tmp_path / "apt", deployment.folder / "updates", deployment.folder / "updates.asc")
+    assert apt.run("update").returncode == 0
+    # What is no document of the authority's is not published either.
+    (deployment.folder / "legal-basis/x.json").write_bytes(b"{}")
+    assert main(["release", "renew", *config]) == 0
+    assert len(listed()) == 1
 
 
 def test_a_share_grows_and_whoever_was_in_it_stays_in() -> None:

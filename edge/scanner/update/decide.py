@@ -25,6 +25,7 @@ from edge.scanner.update.apt import (
     choose,
     installed_version,
 )
+from edge.scanner.update.bases import take_bases
 from edge.scanner.update.conditions import why_not_now
 from edge.scanner.update.fetch import MIRROR, read_problem, sum_of
 from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, RESCUE, Ended, record_file
@@ -102,6 +103,7 @@ class Decision:
         try:
             apt.update()
             self._check_age(apt)
+            take_bases(apt.signed(), self._root)
             chosen = self._choose(apt.candidates(architecture()), self._installed())
             if chosen is None:
                 if not problem.reason:

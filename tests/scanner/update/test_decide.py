@@ -12,8 +12,10 @@ import msgspec
 import pytest
 
 from edge.errors import UpdateError
+from edge.legal_basis import read_bases
 from edge.messages import Machine
 from edge.provision import releases
+from edge.provision.__main__ import main
 from edge.provision.deployment import Deployment, utc_now
 from edge.ring import Ring
 from edge.scanner.settings import ScannerSettings
@@ -29,6 +31,7 @@ from edge.scanner.update.decide import (
 )
 from edge.scanner.update.fetch import MIRROR, Present, fetch
 from edge.scanner.update.record import FETCHED, GUARD, HELD, NEW, RESCUE, Record, record_file
+from edge.sealing import Verifier, read_key
 from tests.fakes import FakeClock
 from tests.provision.debs import a_package
 from tests.provision.deployments import a_deployment
@@ -150,6 +153,24 @@ def test_a_new_version_is_prepared_with_its_way_back(unit: Unit) -> None:
     assert (unit.root / OWN / TRIAL).is_file()
     assert (unit.root / OWN / "multi-user.target.wants" / TRIAL).is_symlink()
     assert not unit.decide()  # one at a time
+
+
+def test_an_order_that_is_renewed_comes_with_the_list_though_no_version_does(unit: Unit) -> None:
+    folder = unit.root / "etc/edge/basis"
+    folder.mkdir(parents=True)
+    key = unit.deployment.folder / "legal-basis/basis.pub"
+    shutil.copy(key, unit.root / "etc/edge/basis.pub")
+    unit.released("1.1", Ring())
+    words = ["--number", "2/TN", "--issuer", "UBND", "--start", "2020-01-01", "--end", "2099-12-31"]
+    config = ["--config", str(unit.deployment.folder / "provision.toml")]
+
+    assert main(["basis", *words, "--places", "cho-1", *config]) == 0
+    unit.copy()
+    assert unit.fetch() == ""
+    assert not unit.decide()
+
+    known, _ = read_bases(folder, Verifier(read_key(key)))
+    assert [basis.number for basis in known] == ["2/TN"]
 
 
 @pytest.mark.parametrize(("connected", "unsure"), [(False, ""), (True, "1.1")])
