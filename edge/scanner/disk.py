@@ -103,8 +103,16 @@ def make_folder(folder: Path, disk: Disk) -> None:
 
 
 def lock(folder: Path) -> BinaryIO:
-    """Lock *folder* until the file given is closed. Raises OutboxInUse."""
-    file = open(folder / "lock", "ab")  # noqa: SIM115 - open as long as the outbox is
+    """Lock *folder* until the file given is closed. Raises OutboxInUse, OSError."""
+    flags = os.O_CREAT | os.O_CLOEXEC
+    try:
+        fd = os.open(folder / "lock", os.O_WRONLY | flags, 0o666)
+    except OSError as err:
+        if err.errno != errno.EROFS:
+            raise
+        # A card that takes no writes any more has been locked before, and can still be read.
+        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    file = open(fd, "rb")  # noqa: SIM115 - open as long as the outbox is
     _hold(file, folder)
     return file
 

@@ -25,6 +25,7 @@ A folder holds `lock` (one writer), `epoch` (which life of the outbox this is) a
   counted apart and stays pending.
 """
 
+import errno
 import logging
 import secrets
 import threading
@@ -302,13 +303,21 @@ class Outbox:
     def _begin_or_renumber(self) -> None:
         """Start the run's segment. Where the disk has no room for a name, the newest is renamed.
 
-        That is not written to, but its scans can be sent, which makes room.
+        That is not written to, but its scans can be sent, which makes room. So can those of a disk
+        that takes no writes any more; its runs are all alike.
         """
         try:
             self._begin()
         except OSError as err:
-            if err.errno not in NO_ROOM or not self._held.files:
+            if err.errno not in (*NO_ROOM, errno.EROFS) or not self._held.files:
                 raise
+            if err.errno == errno.EROFS:
+                log.error(
+                    "%s: the disk takes no writes: scans can be sent, not kept; once it is empty,"
+                    " put in another card",
+                    self._folder,
+                )
+                return
             log.warning("%s: the disk is full: scans can be sent, not kept", self._folder)
             old, new = self._held.renumber_newest(self._number)
             self._disk.rename(self._folder / old, self._folder / new)

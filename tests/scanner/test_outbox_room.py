@@ -2,6 +2,9 @@
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from edge.errors import OutboxError, OutboxFull
 from edge.scanner.outbox import KEEP_CONFIRMED, Outbox, read_outbox
 from edge.scanner.segment import room_for
-from tests.fakes import FakeClock, a_scan
+from tests.fakes import LIMIT_S, FakeClock, a_scan
 from tests.scanner.crash import opened, put, segments, seqs
 from tests.scanner.watched_disk import WatchedDisk
 
@@ -84,6 +87,61 @@ def test_on_a_full_disk_scans_can_be_sent_and_that_makes_room(
         disk.fails.clear()
         put(outbox)
         assert seqs(outbox) == [7]
+
+
+def test_of_a_disk_that_takes_no_writes_any_more_scans_can_be_sent(
+    folder: Path, disk: WatchedDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(folder) as outbox:
+        kept = put(outbox, 6)
+    operations = ("create", "write", "rename", "unlink", "truncate")
+    disk.fails = dict.fromkeys(operations, errno.EROFS)
+    disk.read_only = True
+    for _ in range(2):
+        with opened(folder, disk) as outbox:
+            assert outbox.oldest(100) == kept
+            assert not outbox.has_room()
+            with pytest.raises(OutboxError, match="worn out"):
+                put(outbox)
+            outbox.forget([(1, 6)])
+            outbox.flush()
+            assert outbox.pending == 0
+            assert outbox.next_seq == 7
+    assert "put in another card" in caplog.text
+    # It was only a cable.
+    with opened(folder) as outbox:
+        assert outbox.oldest(100) == kept
+        put(outbox)
+        assert seqs(outbox) == [1, 2, 3, 4, 5, 6, 7]
+
+
+#: In a mount namespace of its own: a file system that takes an outbox, and then nothing any more.
+READ_ONLY = """
+import subprocess, sys
+from pathlib import Path
+from edge.scanner.outbox import Outbox
+from tests.fakes import a_scan
+
+folder = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+with Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0) as outbox:
+    outbox.put(a_scan(1, outbox.epoch))
+subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+with Outbox(folder / "outbox", max_bytes=10**9, keep_free_bytes=0) as outbox:
+    print([scan.seq for scan in outbox.oldest(10)], outbox.has_room())
+"""
+
+
+def test_a_file_system_that_has_become_read_only_can_be_sent_from(tmp_path: Path) -> None:
+    inside = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("needs a mount namespace: run as root, or allow users to have theirs")
+    command = [*inside, sys.executable, "-c", READ_ONLY, str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[1] False\n"
 
 
 def test_a_first_opening_on_a_full_disk_says_so(folder: Path, disk: WatchedDisk) -> None:
