@@ -12,6 +12,8 @@ from edge.errors import EdgeError, OutboxError, OutboxFull, OutboxInUse
 
 #: What the system says when a disk is full.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: Of this process at this moment, and no sign that a file is damaged.
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 _NO_PERMISSION = "the folder and all in it must belong to the scanner's user"
 _CURES = {
     errno.EACCES: _NO_PERMISSION,

@@ -17,7 +17,8 @@ from pathlib import Path
 from edge.errors import BadMessage
 from edge.messages import Scan
 from edge.ranges import Ranges, ranges_of
-from edge.scanner.disk import Disk
+from edge.scanner.disk import PASSING, Disk
+from edge.scanner.epoch import read_epoch
 from edge.scanner.segment import SegmentContent, room_for
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,6 @@ SEGMENT_SCANS = 256
 ASIDE = "damaged-"
 
 _NAME = re.compile(r"seg-([0-9]{8,})-([0-9]{16,})\.jsonl")
-_EPOCH = re.compile(rb"([0-9a-f]{16})\n?")
-# Of this process at this moment, and no sign that a file is damaged.
-_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 #: The rate at which scans come is judged over this many.
 _RECENT_SCANS = 256
 
@@ -109,7 +107,9 @@ class Held:
         sizes = disk.sizes(folder)
         self.aside = {name: size for name, size in sizes.items() if name.startswith(ASIDE)}
         self.files = _files_in(sizes)
-        self.epoch = self._read_epoch()
+        self.epoch = read_epoch(folder, disk)
+        if self.files and self.epoch is None:
+            log.error("%s cannot be read", folder / "epoch")
         self.seen_epoch: str | None = None
         self.own_blocks = False
         self.next_seq = 1
@@ -288,7 +288,7 @@ class Held:
         try:
             return SegmentContent(self._disk.read(self.folder / file.name))
         except OSError as err:
-            if err.errno in _PASSING:
+            if err.errno in PASSING:
                 raise
             if self._is_shared and err.errno == errno.ENOENT:
                 self.has_vanished = True
@@ -326,17 +326,6 @@ class Held:
                 "%s: %d scans cannot be read by this software; they are kept for one that can",
                 self.folder / file.name, len(new),
             )  # fmt: skip
-
-    def _read_epoch(self) -> str | None:
-        try:
-            found = _EPOCH.fullmatch(self._disk.read(self.folder / "epoch"))
-        except OSError as err:
-            if err.errno in _PASSING:
-                raise
-            found = None
-        if self.files and not found:
-            log.error("%s cannot be read", self.folder / "epoch")
-        return found[1].decode() if found else None
 
 
 def _files_in(sizes: dict[str, int]) -> list[SegmentFile]:

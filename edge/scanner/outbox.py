@@ -44,6 +44,7 @@ from edge.errors import OutboxError, OutboxFull
 from edge.messages import Scan
 from edge.scanner.disk import NO_ROOM, Disk, explained, lock, make_folder
 from edge.scanner.disk_health import OUT_OF_MEMORY
+from edge.scanner.epoch import write_epoch
 from edge.scanner.held import ASIDE, SEGMENT_SCANS, Held, Limits, OutboxStatus, SegmentFile
 from edge.scanner.outbox_view import OutboxView, read_outbox
 from edge.scanner.segment import Segment
@@ -398,17 +399,6 @@ class Outbox:
         """The epoch of a new outbox; if only its file is lost, the one that was."""
         pending = next(self._held.scans(), None)
         epoch = (pending.epoch if pending else self._held.seen_epoch) or secrets.token_hex(8)
-        # Whoever may not read the folder above has not made this one, and need not sync it.
-        with suppress(PermissionError):
-            self._disk.sync_folder(self._folder.parent)
-        new = self._folder / "epoch.new"
-        fd = self._disk.open(new)
-        try:
-            self._disk.truncate(fd, 0)
-            self._disk.write_all(fd, f"{epoch}\n".encode(), 0)
-            self._disk.sync(fd)
-        finally:
-            self._disk.close(fd)
         # The new name is synced along with that of the segment that comes next.
-        self._disk.rename(new, self._folder / "epoch")
+        write_epoch(self._folder, self._disk, epoch)
         return epoch
