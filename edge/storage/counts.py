@@ -4,18 +4,21 @@ The summaries are kept exact by whoever stores scans: see summaries.py.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause, bindparam, text
+from msgspec import Struct
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 QUARTERS = 96
 DIRECTIONS = ("in", "out", "both")
 
 
-@dataclass(frozen=True)
-class Count:
-    """Scans by direction; *both* are those of a unit that stands for both ways."""
+class Count(Struct, frozen=True):
+    """Scans by direction; *both* are those of a unit that stands for both ways.
+
+    A Struct, as what a page makes thousands of: a dataclass takes ten times as long to make.
+    """
 
     into: int = 0
     out: int = 0
@@ -69,7 +72,7 @@ def by_place(
             places,
         )
     )
-    return {row.place: _count(row) for row in rows.all()}
+    return _by_key(rows)
 
 
 def behind(
@@ -101,7 +104,7 @@ def behind(
             places,
         )
     )
-    return {row.place: _count(row) for row in rows.all()}
+    return _by_key(rows)
 
 
 def by_day(
@@ -125,7 +128,7 @@ def by_day(
             places,
         )
     )
-    return {date.fromisoformat(row.day): _count(row) for row in rows.all()}
+    return {date.fromisoformat(day): count for day, count in _by_key(rows).items()}
 
 
 def by_unit(connection: Connection, first: date, last: date, place: str) -> dict[str, Count]:
@@ -138,7 +141,7 @@ def by_unit(connection: Connection, first: date, last: date, place: str) -> dict
             [place],
         )
     )
-    return {row.unit: _count(row) for row in rows.all()}
+    return _by_key(rows)
 
 
 def by_quarter(
@@ -153,7 +156,7 @@ def by_quarter(
             places,
         )
     )
-    found = {row.quarter: _count(row) for row in rows.all()}
+    found = _by_key(rows)
     return [found.get(quarter, Count()) for quarter in range(QUARTERS)]
 
 
@@ -182,8 +185,8 @@ def by_hour(
         )
     )
     hours = [Count()] * 24
-    for row in rows.all():
-        hours[row.quarter // 4] += _count(row)
+    for quarter, count in _by_key(rows).items():
+        hours[quarter // 4] += count
     return hours
 
 
@@ -209,5 +212,7 @@ def _days(first: date, last: date) -> dict[str, object]:
     return {"first": first.isoformat(), "last": last.isoformat()}
 
 
-def _count(row: Row[tuple[object, ...]]) -> Count:
-    return Count(int(row.ins), int(row.outs), int(row.boths))
+def _by_key(rows: Iterable[Any]) -> dict[Any, Count]:
+    """The counts of *rows* by what stands in their first column."""
+    # By place in the row, not by name: of thousands of rows that is half of the time.
+    return {key: Count(int(ins), int(outs), int(boths)) for key, ins, outs, boths in rows}

@@ -1,7 +1,6 @@
 """What storage knows of units, as whoever watches over them asks for it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,8 +13,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class FleetUnit:
+class FleetUnit(msgspec.Struct, frozen=True):
     """A unit: what it said last, and when."""
 
     unit: str

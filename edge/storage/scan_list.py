@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from edge.clock import utc_seconds, utc_text
@@ -47,8 +48,7 @@ class Chosen:
             yield moment_of(day, self.since), moment_of(day, self.until)
 
 
-@dataclass(frozen=True)
-class ScanRow:
+class ScanRow(Struct, frozen=True):
     """A scan, and nothing of who passed."""
 
     number: int

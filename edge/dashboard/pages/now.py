@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from starlette.responses import Response
 
 from edge.dashboard.alarms import Alarms
@@ -38,8 +39,7 @@ NAMED = 2
 HOURS = 12
 
 
-@dataclass(frozen=True)
-class PlaceLine:
+class PlaceLine(Struct, frozen=True):
     """A place as *Now* shows it."""
 
     id: str

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from msgspec import Struct
 from starlette.responses import Response
 
 from edge.dashboard.condition import (
@@ -37,8 +38,7 @@ COMMANDS = 5
 STOPS = 8
 
 
-@dataclass(frozen=True)
-class UnitLine:
+class UnitLine(Struct, frozen=True):
     """A unit with the judgement on it."""
 
     unit: FleetUnit
