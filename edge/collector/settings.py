@@ -22,8 +22,9 @@ class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Everything in collector.toml."""
 
     id: Name = "collector"
-    #: Which areas this collector stores; "+" for all.
-    areas: Annotated[tuple[str, ...], Meta(min_length=1)] = ("+",)
+    #: Which areas this collector stores; "+" for all. Each has a session, and each session five of
+    #: the 1,024 files that a process may have open.
+    areas: Annotated[tuple[str, ...], Meta(min_length=1, max_length=150)] = ("+",)
     #: How many it has at the broker: see edge/collector/connecting.py.
     sessions: Literal["auto", "one", "each"] = "auto"
     #: Under this name it shares its areas with other collectors; "" for none. Mosquitto alone.

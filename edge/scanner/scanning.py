@@ -129,7 +129,7 @@ def _open_unit(path: Path, stack: ExitStack) -> _Unit:
     sealer = Sealer(read_key(config.secret_path(settings.unit.tracing_key_file, path.parent)))
     outbox = stack.enter_context(_open_outbox(settings))
     credentials = Credentials(settings, path.parent, clock)
-    connection = _connection(settings, path.parent, credentials, clock)
+    connection = connect(settings, path.parent, credentials, clock)
     stack.callback(connection.close)
     return _Unit(
         path,
@@ -159,9 +159,10 @@ def _open_outbox(settings: ScannerSettings) -> Outbox:
     )
 
 
-def _connection(
+def connect(
     settings: ScannerSettings, beside: Path, credentials: Credentials, clock: SystemClock
 ) -> Connection:
+    """The unit's connection, not established yet. Files are looked for in *beside*."""
     area, name = settings.unit.area, settings.unit.id
     return Connection(
         settings.broker,
@@ -169,8 +170,11 @@ def _connection(
         name,
         clock,
         subscriptions=[topic(area, name, channel) for channel in TO_UNIT],
-        # So that confirmations wait for us, and we learn whether the broker forgot us.
+        # So that we learn whether the broker forgot us. It is to keep nothing for us: all that the
+        # centre says it says again, and at QoS 1 a NATS server has a queue on disk for each of four
+        # subscriptions, which thousands of units that come back at once do not get made in time.
         persistent=True,
+        qos=0,
         identity=credentials.identity,
         # A broker is not ours to trust: it could fill the memory that reading codes needs.
         most_packet_bytes=MAX_PACKET_BYTES,
