@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edge.clock import Source
 from edge.errors import BadMessage
@@ -247,6 +247,10 @@ class ConfirmedRange(Struct, frozen=True, forbid_unknown_fields=True):
     check: Hex16
 
 
+#: 0 or 1, whether the other branch is the first of the two or the second; then its SHA-256.
+PathStep = Annotated[bytes, Meta(min_length=33, max_length=33)]
+
+
 class Confirmed(Message, frozen=True, kw_only=True):
     """What storage has committed of a unit's scans. `<unit>/confirmed`, QoS 0, not retained."""
 
@@ -257,6 +261,8 @@ class Confirmed(Message, frozen=True, kw_only=True):
     ranges: Annotated[tuple[ConfirmedRange, ...], Meta(min_length=1, max_length=500)]
     #: By the centre's key: see edge/signed.py. "" in a receipt, which is signed as a whole.
     signature: Annotated[bytes, Meta(max_length=64)] = b""
+    #: Of a signature over several confirmations: how this one leads to what was signed.
+    path: Annotated[tuple[PathStep, ...], Meta(max_length=16)] | UnsetType = UNSET
 
 
 class MissingRange(Struct, frozen=True, forbid_unknown_fields=True):

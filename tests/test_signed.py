@@ -1,10 +1,12 @@
 """Orders are believed of one's own centre alone, for oneself alone, and as they were signed."""
 
 import json
+import math
 from typing import Any
 
 import nacl.signing
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.errors import BadMessage
@@ -17,7 +19,7 @@ from edge.messages import (
     revision_of,
 )
 from edge.sealing import Signer, Verifier
-from edge.signed import Order, is_confirmed, read_order, sign_confirmed, sign_order
+from edge.signed import TOGETHER, Order, is_confirmed, read_order, sign_confirmed, sign_order
 
 CENTRE = Signer(bytes(nacl.signing.SigningKey(b"c" * 32)))
 OTHER = Signer(bytes(nacl.signing.SigningKey(b"o" * 32)))
@@ -101,14 +103,51 @@ CONFIRMED = Confirmed(
 
 
 def test_a_confirmation_is_what_the_centre_signed_to_this_unit() -> None:
-    signed = sign_confirmed(CONFIRMED, "cong-1", CENTRE)
+    (signed,) = sign_confirmed([("cong-1", CONFIRMED)], CENTRE)
+    (others,) = sign_confirmed([("cong-1", CONFIRMED)], OTHER)
 
+    assert b"path" not in signed.encode()
     assert is_confirmed(Confirmed.decode(signed.encode()), "cong-1", VERIFIER)
     assert not is_confirmed(signed, "cong-2", VERIFIER)
     assert not is_confirmed(CONFIRMED, "cong-1", VERIFIER)
-    assert not is_confirmed(sign_confirmed(CONFIRMED, "cong-1", OTHER), "cong-1", VERIFIER)
+    assert not is_confirmed(others, "cong-1", VERIFIER)
     assert not is_confirmed(replace(signed, epoch="d" * 16), "cong-1", VERIFIER)
     assert not is_confirmed(replace(signed, ranges=signed.ranges[:1]), "cong-1", VERIFIER)
+
+
+@pytest.mark.parametrize("count", [2, TOGETHER, TOGETHER + 1, 3 * TOGETHER - 1, 5000])
+def test_of_many_confirmations_each_is_what_the_centre_signed_and_none_is_another(
+    count: int,
+) -> None:
+    told = [
+        (f"cong-{n}", Confirmed(epoch="e" * 16, ranges=(ConfirmedRange(n, n, f"{n:016x}"),)))
+        for n in range(1, count + 1)
+    ]
+
+    signed = sign_confirmed(told, CENTRE)
+
+    assert len({message.signature for message in signed}) == (
+        count if count <= TOGETHER else math.ceil(count / TOGETHER)
+    )
+    for (unit, said), message in list(zip(told, signed, strict=True))[-20:]:
+        message = Confirmed.decode(message.encode())
+        assert replace(message, signature=b"", path=UNSET) == said
+        assert is_confirmed(message, unit, VERIFIER)
+        assert not is_confirmed(message, "cong-0", VERIFIER)
+        assert not is_confirmed(message, unit, Verifier(OTHER.public_key))
+        forged = replace(message, ranges=(ConfirmedRange(1, 9999, "f" * 16),))
+        assert not is_confirmed(forged, unit, VERIFIER)
+
+
+def test_neither_a_branch_nor_a_way_that_was_cut_passes_for_a_confirmation() -> None:
+    told = [(f"cong-{n}", CONFIRMED) for n in range(2 * TOGETHER)]
+    signed = sign_confirmed(told, CENTRE)
+    for (unit, _), message, other in zip(told, signed, (*signed[1:], signed[0]), strict=True):
+        path = message.path or ()
+        assert len(path) == 4
+        turned = tuple(bytes([1 - step[0]]) + step[1:] for step in path)
+        for wrong in (path[1:], path[:-1], path[::-1], turned, (*path, path[0]), other.path, UNSET):
+            assert not is_confirmed(replace(message, path=wrong), unit, VERIFIER)
 
 
 def test_an_order_of_one_channel_is_no_use_on_the_other() -> None:

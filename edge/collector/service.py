@@ -22,6 +22,7 @@ from edge.collector.signers import Signers
 from edge.errors import BadMessage, BadTopic
 from edge.messages import Answer, Confirmed, ConfirmedRange, Health, Status, check_of, read_scans
 from edge.mqtt import Connection, Received
+from edge.sealing import Signer
 from edge.sessions import Sessions
 from edge.signed import sign_confirmed
 from edge.storage.control import Control
@@ -75,6 +76,10 @@ class _Batch:
     set_aside: list[SetAside] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     heard: list[tuple[str, Answer | Status]] = field(default_factory=list)
+
+
+#: (area, unit, what it is told)
+_Told = tuple[str, str, Confirmed]
 
 
 class Collector:
@@ -247,18 +252,31 @@ class Collector:
         for area, unit, scans in came:
             for epoch, run in groupby(scans, _EPOCH):
                 by_unit[area, unit, epoch] += map(_NUMBER, run)
+        told: list[_Told] = []
         for (area, unit, epoch), numbers in by_unit.items():
             ranges = confirmed_ranges(numbers)
             for start in range(0, len(ranges), RANGES_A_MESSAGE):
-                message = Confirmed(
-                    epoch=epoch, ranges=tuple(ranges[start : start + RANGES_A_MESSAGE])
-                )
-                if self._signers is not None:
-                    message = sign_confirmed(message, unit, self._signers.of(unit))
-                # If it is lost the unit sends again and is answered again.
-                where = topic(area, unit, "confirmed")
-                if not self._connection.publish(where, message.encode(), qos=0):
-                    self.totals.unconfirmed += 1
+                part = tuple(ranges[start : start + RANGES_A_MESSAGE])
+                told.append((area, unit, Confirmed(epoch=epoch, ranges=part)))
+        for area, unit, message in self._signed(told):
+            # If it is lost the unit sends again and is answered again.
+            where = topic(area, unit, "confirmed")
+            if not self._connection.publish(where, message.encode(), qos=0):
+                self.totals.unconfirmed += 1
+
+    def _signed(self, told: Sequence[_Told]) -> Iterable[_Told]:
+        if self._signers is None:
+            return told
+        by_key: defaultdict[Signer, list[_Told]] = defaultdict(list)
+        for each in told:
+            by_key[self._signers.of(each[1])].append(each)
+        return [
+            (area, unit, message)
+            for key, its in by_key.items()
+            for (area, unit, _), message in zip(
+                its, sign_confirmed([each[1:] for each in its], key), strict=True
+            )
+        ]
 
     def _count(self, batch: _Batch, new: int) -> None:
         totals, repeats = self.totals, len(batch.scans.rows) - new

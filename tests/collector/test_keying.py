@@ -10,15 +10,16 @@ from edge.collector.__main__ import main
 from edge.collector.commanding import set_key
 from edge.collector.service import Collector
 from edge.collector.signers import Signers
+from edge.messages import Confirmed
 from edge.sealing import Signer, Verifier, key_id, read_key
-from edge.signed import read_order
+from edge.signed import is_confirmed, read_order
 from edge.storage.control import Control
 from edge.storage.rows import Report
 from edge.storage.storage import Storage
 from edge.succession import believed
-from edge.topics import topic
+from edge.topics import parse, topic
 from edge.unit_settings import check_wished
-from tests.fakes import FakeClock, FakeConnection, a_status
+from tests.fakes import FakeClock, FakeConnection, a_scan, a_status, eventually
 
 OLD, NEW = Signer(b"o" * 32), Signer(b"n" * 32)
 OLD_ID, NEW_ID = key_id(OLD.public_key), key_id(NEW.public_key)
@@ -55,6 +56,32 @@ def test_an_order_goes_by_what_the_unit_has_said_in_the_same_turn(database_url: 
 
     (message,) = connection.on("config")
     assert read_order("config", message, "cong-1", Verifier(NEW.public_key)).unit == "cong-1"
+    collector.close()
+    storage.close()
+
+
+def test_of_many_in_a_batch_each_unit_is_told_by_the_key_that_it_knows(database_url: str) -> None:
+    connection, storage = FakeConnection(), Storage(database_url)
+    signers = Signers(NEW, [OLD])
+    collector = Collector(connection, storage, FakeClock(), signers=signers)  # type: ignore[arg-type]
+    knows = {f"cong-{n}": (NEW_ID, OLD_ID)[n % 2] for n in range(60)}
+    said = [Report("pleiku", unit, a_status(centre=(key,))) for unit, key in knows.items()]
+    storage.store_reports(said, NOW)
+    connection.come_up()
+    for unit in knows:
+        connection.deliver(topic("pleiku", unit, "scan"), a_scan(1).encode())
+    eventually(lambda: collector.totals.stored == 60, "stored", turn=lambda: collector.step(0))
+
+    by_id = {NEW_ID: NEW, OLD_ID: OLD}
+    told = [
+        (parse(where).unit, Confirmed.decode(payload))
+        for where, payload, _ in connection.published
+        if where.endswith("/confirmed")
+    ]
+    assert {unit for unit, _ in told} == knows.keys()
+    for unit, message in told:
+        assert is_confirmed(message, unit, Verifier(by_id[knows[unit]].public_key))
+    assert len({message.signature for _, message in told}) == 4
     collector.close()
     storage.close()
 

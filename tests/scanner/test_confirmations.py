@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.messages import (
@@ -35,12 +36,20 @@ def test_who_runs_the_broker_cannot_make_a_unit_forget_a_scan(tmp_path: Path) ->
     unit.connection.come_up()
     unit.step()
     right = unit.confirmation(1, 3)
+    (by_another,) = sign_confirmed([("cong-1", right)], other)
+    (to_another,) = sign_confirmed([("cong-2", right)], centre)
+    (of_less,) = sign_confirmed([("cong-1", unit.confirmation(1, 1))], centre)
+    many = [(f"cong-{number}", right) for number in range(1, 41)]
+    mine, beside, *_ = sign_confirmed(many, centre)
     forged = [
         right,
-        sign_confirmed(right, "cong-1", other),
-        sign_confirmed(right, "cong-2", centre),
-        replace(sign_confirmed(unit.confirmation(1, 1), "cong-1", centre), ranges=right.ranges),
+        by_another,
+        to_another,
+        beside,
+        replace(of_less, ranges=right.ranges),
         replace(right, signature=bytes(64)),
+        replace(mine, path=beside.path),
+        replace(mine, path=UNSET),
     ]
     for message in forged:
         unit.connection.deliver(CONFIRMED, message.encode())
@@ -50,7 +59,7 @@ def test_who_runs_the_broker_cannot_make_a_unit_forget_a_scan(tmp_path: Path) ->
     (health,) = [Health.decode(payload) for payload in unit.connection.on("health")][-1:]
     assert health.unbelieved == len(forged)
 
-    unit.connection.deliver(CONFIRMED, sign_confirmed(right, "cong-1", centre).encode())
+    unit.connection.deliver(CONFIRMED, mine.encode())
     unit.step()
     assert unit.pending() == 0
     unit.outbox.close()
