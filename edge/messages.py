@@ -92,7 +92,7 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def _shown(pattern: str, **more: str) -> Meta:
-    """What a text of a scan must be. It stands in the schema, and `_fits` holds all of them to it.
+    """What a text of a scan must be. It stands in the schema, and `_fit` holds all of them to it.
 
     msgspec looks at one text after the other: that was two thirds of what it cost to read a scan.
     """
@@ -142,7 +142,7 @@ class Scan(Message, frozen=True, kw_only=True, gc=False):
     def decode(cls, payload: bytes) -> "Scan":
         """Read *payload*. Raises BadMessage with a reason that holds nothing of the content."""
         scan = super().decode(payload)
-        if not _fits(scan):
+        if not _fit((scan,)):
             where = _misfit(scan)
             raise BadMessage(f"text of another form than the contract's - at `$.{where}`") from None
         return scan
@@ -154,25 +154,45 @@ _FORMS: dict[str, str] = {
     for option in (kind, *kind.get("anyOf", ()))
     if "pattern" in option
 }
-_CORRECTED = re.compile(_FORMS.pop("corrected"))
-_texts_of = attrgetter(*_FORMS)
+#: Nearly always the same in all scans of a message.
+_SHARED = ("epoch", "place", "trip", "boot", "key")
+_shared_by, _id_of, _at_of = attrgetter("corrected", *_SHARED), attrgetter("id"), attrgetter("at")
 # One look at all of them, line by line: no form has a line's end in it.
-_TEXTS = re.compile("\n".join(_FORMS.values()))
+_SHARED_FORM = re.compile("\n".join(map(_FORMS.__getitem__, _SHARED)))
+_TIME_FORM = re.compile(_FORMS["at"])
+_ID_CHARACTERS = 32
 
 
-def _fits(scan: Scan) -> bool:
-    """Whether the texts of *scan* are as its schema says."""
-    corrected = scan.corrected
-    return _TEXTS.fullmatch("\n".join(_texts_of(scan))) is not None and (
-        corrected is None or _CORRECTED.fullmatch(corrected) is not None
-    )
+def _fit(scans: Iterable[Scan]) -> bool:
+    """Whether the texts of *scans* are as their schema says."""
+    ids = list(map(_id_of, scans))
+    if set(map(len, ids)) != {_ID_CHARACTERS} or not _is_hex("".join(ids)):
+        return False
+    # Each is looked at once, however many scans say it.
+    for corrected, *shared in set(map(_shared_by, scans)):
+        if _SHARED_FORM.fullmatch("\n".join(shared)) is None:
+            return False
+        if corrected is not None and _TIME_FORM.fullmatch(corrected) is None:
+            return False
+    return all(map(_TIME_FORM.fullmatch, map(_at_of, scans)))
+
+
+def _is_hex(text: str) -> bool:
+    """Whether *text* is of 0-9 and a-f alone."""
+    try:
+        # It skips spaces, and takes capitals.
+        return bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
 
 
 def _misfit(scan: Scan) -> str:
     """The first field of *scan*, which does not fit, whose text does not."""
-    texts = zip(_FORMS.items(), _texts_of(scan), strict=True)
-    wrong = (name for (name, form), text in texts if re.fullmatch(form, text) is None)
-    return next(wrong, "corrected")
+    texts = ((name, getattr(scan, name)) for name in _FORMS)
+    wrong = (
+        name for name, text in texts if text is not None and not re.fullmatch(_FORMS[name], text)
+    )
+    return next(wrong)
 
 
 #: What travels on `<unit>/scan`: one scan, or an array of several that a unit sends together.
@@ -211,7 +231,7 @@ def read_scans(payload: bytes) -> tuple[tuple[Scan, ...], list[tuple[bytes, str]
         scans: tuple[Scan, ...] = _SCANS.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_each(payload)
-    return (scans, []) if all(map(_fits, scans)) else _read_each(payload)
+    return (scans, []) if _fit(scans) else _read_each(payload)
 
 
 def _read_each(payload: bytes) -> tuple[tuple[Scan, ...], list[tuple[bytes, str]]]:

@@ -20,7 +20,7 @@ from edge.collector.former import FormerSessions
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
-from edge.collector.service import Collector
+from edge.collector.service import Collector, look_for_garbage_rarely
 from edge.collector.set_aside import add_command as add_set_aside
 from edge.collector.set_aside import run_set_aside
 from edge.collector.settings import CollectorSettings
@@ -166,6 +166,7 @@ def _run(options: argparse.Namespace) -> int:
             clock,
             held_back=lambda: retention.held_back,
         )
+    look_for_garbage_rarely()
     notifier = Notifier()
     notifier.ready()
     with cli.stop_signals() as stopping:

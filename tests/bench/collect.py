@@ -20,7 +20,6 @@ All run in turn in one process; ratios are of the medians of the rounds.
 """
 
 import argparse
-import gc
 import random
 import sqlite3
 import statistics
@@ -39,7 +38,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.clock import SystemClock, utc_text
 from edge.collector.connecting import subscriptions
-from edge.collector.service import Collector
+from edge.collector.service import Collector, look_for_garbage_rarely
 from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
 from edge.demo.broker import NatsBroker
@@ -111,9 +110,8 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     known = known_units(options.units)
     came = make_scans(random.Random(1), options.scans, options.units, options.run)
     sent = messages(came, 1 if options.alone else SCANS_A_MESSAGE)
-    # What this makes beforehand is no part of a collector, whose garbage collector else walks it.
-    gc.collect()
-    gc.freeze()
+    # As the collector does it, but before: what is made here is no part of one.
+    look_for_garbage_rarely()
     print("| engine | way | scans/s | of raw | CPU us a scan, ours | spread of scans/s |")
     print("|---|---|---|---|---|---|")
     alone = messages(came, 1)[:BARE]

@@ -22,7 +22,7 @@ from pathlib import Path
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
 from edge.collector.connecting import REPORTS, connect, sessions, subscriptions
-from edge.collector.service import Collector
+from edge.collector.service import Collector, look_for_garbage_rarely
 from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
 from edge.sealing import open_signer
@@ -135,6 +135,7 @@ def collect(
     collector = Collector(
         connection, storage, clock, batch_scans=settings.batch_scans, signers=Signers(key)
     )
+    look_for_garbage_rarely()
     both.wait()
     collect_all(collector, connection, scans)
     both.wait()
