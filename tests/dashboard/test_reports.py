@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from edge.dashboard.coverage import Span
 from edge.dashboard.mail import Mailer, MailSettings
-from edge.dashboard.mail_queue import MailQueue
+from edge.dashboard.mail_queue import GIVE_UP_TRIES, MailQueue
 from edge.dashboard.reporting import Reporting, ReportSettings
 from edge.dashboard.reports import due, file_of, report_of, span_of
 from edge.errors import ConfigError, PrintingError
@@ -364,6 +364,12 @@ def test_what_became_of_the_mail_of_a_report_is_told(
 
     assert told("đang chờ gửi") == 8
     kept.refuse = True
+    # The first has been tried as often as a week leaves time for.
+    with deployment.database.writing("try often") as connection:
+        connection.execute(
+            text("UPDATE mail SET tries = :tries WHERE number = (SELECT min(number) FROM mail)"),
+            {"tries": GIVE_UP_TRIES},
+        )
     deployment.clock.advance(8 * 86_400)
     queue.step()
     assert (told("đang chờ gửi"), told("đã bỏ")) == (7, 1)

@@ -373,8 +373,8 @@ def test_the_newest_stand_first_unless_the_oldest_are_asked_for(
     deployment.add_register()
     add_all_kinds(deployment)
     # More at one moment than stand on a page.
-    deployment.add_scans(OWN_PLACE, "cong-3", ins=16)
-    monkeypatch.setattr(scan_pages, "ON_A_PAGE", 13)
+    deployment.add_scans(OWN_PLACE, "cong-3", ins=40)
+    monkeypatch.setattr(scan_pages, "ON_A_PAGE", 31)
     client = deployment.client("operator")
     for hours in ("", "&since=6&until=90"):
         address = f"/scans?place={OWN_PLACE}&first=2021-06-30&last=2021-07-02{hours}"
