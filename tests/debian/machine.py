@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,17 +161,28 @@ class Machine:
         said = self.property(unit, "MainPID")
         return int(said) if said.isdigit() else 0
 
-    def kill(self, unit: str, name: str) -> None:
-        """Send a signal to the main process of *unit*, KILL or STOP, until it has it."""
+    def kill(self, unit: str) -> None:
+        """Have the main process of *unit* gone at once."""
+        self._until_replaced(unit, "KILL")
+
+    def hang(self, unit: str) -> None:
+        """Let the main process of *unit* do nothing until its systemd has ended it for that."""
+        self._until_replaced(unit, "STOP")
+
+    def _until_replaced(self, unit: str, name: str) -> None:
         pid = self.main_pid(unit)
         assert pid, f"{unit} has no process: {self.console()}"
 
-        def has_it() -> bool:
-            self.run("kill", f"-{name}", str(pid))
-            said = self.run("grep", "State", f"/proc/{pid}/status")
-            return any(each in said for each in ("(stopped)", "(zombie)", "No such file"))
+        def is_replaced() -> bool:
+            now = self.main_pid(unit)
+            if now == pid:
+                # Again and again: on a loaded machine one that was stopped has gone on.
+                self.run("kill", f"-{name}", str(pid))
+            return now not in (0, pid)
 
-        eventually(has_it, f"{name} has reached {unit}")
+        # Not as fast as it can: a systemd that is asked all the time sees no watchdog's time.
+        pause = partial(time.sleep, 0.5)
+        eventually(is_replaced, f"{unit} has another process", limit_s=START_S, turn=pause)
 
     def console(self) -> str:
         """The end of what it wrote on its console, for a test that fails."""

@@ -247,7 +247,7 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     assert float(exposure[1]) <= 1.5
 
     # It is killed.
-    machine.kill(UNIT, "KILL")
+    machine.kill(UNIT)
     pid = goes_on(machine, centre, pid)
     # It hangs, and the watchdog sees it.
     shorter = machine.root / "etc/systemd/system/edge-scanner.service.d"
@@ -256,7 +256,7 @@ def test_from_a_blank_card_to_a_beeping_gate_and_through_what_the_field_does(
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", UNIT)
     pid = goes_on(machine, centre, pid)
-    machine.kill(UNIT, "STOP")
+    machine.hang(UNIT)
     pid = goes_on(machine, centre, pid)
     assert "Watchdog timeout" in machine.run("journalctl", "--no-pager", "-u", UNIT)
     # It cannot be started, again and again: only a start of the machine mends a driver that hangs.
