@@ -35,7 +35,6 @@ from edge.storage.rows import UnitScans
 from edge.storage.storage import Storage
 from edge.storage.writing import Writing
 from tests.bench.collect import (
-    COLUMNS,
     CONTROL_ROWS,
     Inserts,
     batches,
@@ -205,8 +204,7 @@ def make_rows(grown: Grown, count: int, *, whole: bool) -> None:
             "received": utc_text(grown.at_s + 600),
             "sealed": random.Random(3).randbytes(368),
         }
-        columns = ", ".join(COLUMNS)
-        rows = f"INSERT INTO {table} ({columns}) {rows_of(database)}"
+        rows = f"INSERT INTO {table} ({MADE}) {rows_of(database)}"
         connection.execute(text(rows), values)
         for statement in build:
             connection.exec_driver_sql(statement)
@@ -325,6 +323,13 @@ WORDS = {
         day="to_char(DATE '1970-01-01' + q / 96, 'YYYY-MM-DD')",
     ),
 }
+
+
+#: The columns of `rows_of`.
+MADE = (
+    "number, unit, epoch, seq, id, area, place, direction, trip, document, at, boot, uptime_ms,"
+    " clock, time, time_quality, received, key, sealed"
+)
 
 
 def rows_of(database: Database) -> str:
