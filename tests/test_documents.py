@@ -27,7 +27,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]+(?:\n[^`\n]+)?`", re.DOTALL)
 #: A topic begins with edge/v1.
 FILE = re.compile(r"(?<![\w./<-])(?:edge(?!/v1)|config|systemd|provisioning|tests)/[\w./*-]*\w")
 #: A command of ours and what it is given, up to the next one.
-OURS = re.compile(r"(?<![\w./-])(?<!-u )(edge-[a-z]+)((?: +[^\s|;&]+)*?)(?=$|[|;&]| edge-)")
+OURS = re.compile(r"(?<![\w./-])(?<!-[uog] )(edge-[a-z]+)((?: +[^\s|;&]+)*?)(?=$|[|;&]| edge-)")
 TARGET = re.compile(r"(?:^|`)make ([a-z]+)", re.MULTILINE)
 
 
