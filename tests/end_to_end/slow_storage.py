@@ -210,7 +210,11 @@ def _play(
 
 
 def _settings(queue: Queue, storage: Slow, options: argparse.Namespace) -> str:
+    # One at a Mosquitto, as edge-provision writes it: then what units say of themselves fills the
+    # queue of the scans too.
+    sessions = "auto" if options.kind == "nats" else "one"
     return f"""
+        sessions = "{sessions}"
         batch_scans = 100
         receipt_key_file = "receipts.key"
         [storage]
