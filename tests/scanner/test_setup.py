@@ -120,7 +120,7 @@ def test_the_legal_basis_is_that_of_the_newest_card(machine: Machine) -> None:
         machine.start()
         # What the office's list had brought before goes as well.
         if number == 1:
-            machine.put("etc/edge/basis/office-0.json", b"of the list")
+            machine.put("etc/edge/basis/office-ab12.json", b"of the list")
 
     found = {name: content for name, (content, _) in machine.files().items() if "basis/" in name}
     assert found == {"etc/edge/basis/card-0.json": b"three"}

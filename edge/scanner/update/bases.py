@@ -4,6 +4,7 @@ So an order that is renewed reaches a market without a visit to each unit. Nothi
 the list: each document bears the signature of the authority whose key the card has brought.
 """
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -27,8 +28,11 @@ def take_bases(listed: bytes, root: Path) -> None:
     try:
         verifier = Verifier(read_key(root / BASIS_KEY))
         kept = set()
-        for number, document in enumerate(documents_in(listed)):
-            path = folder / f"{OFFICE_BASIS}{number}.json"
+        for document in documents_in(listed):
+            # Named by what it says, so that none is gone for a moment, or over a power cut, while
+            # another takes its place: the scanner would stop.
+            name = hashlib.sha256(document).hexdigest()[:16]
+            path = folder / f"{OFFICE_BASIS}{name}.json"
             if _is_good(document, path, verifier):
                 kept.add(path)
                 _keep(document, path)
