@@ -10,7 +10,7 @@ from this file by `python -m edge.contract`, and a test keeps them true.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -163,7 +163,7 @@ _TIME_FORM = re.compile(_FORMS["at"])
 _ID_CHARACTERS = 32
 
 
-def _fit(scans: Iterable[Scan]) -> bool:
+def _fit(scans: Collection[Scan]) -> bool:
     """Whether the texts of *scans* are as their schema says."""
     ids = list(map(_id_of, scans))
     if set(map(len, ids)) != {_ID_CHARACTERS} or not _is_hex("".join(ids)):

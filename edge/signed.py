@@ -15,7 +15,7 @@ holds of a unit. On a core of a PC it takes 17 us to sign one and 45 us to verif
 with 500 ranges, the most). Where a batch has many, so that a collector is short of time, one
 signature stands for `TOGETHER` of them, which is a tenth of the work: it is over the root of a
 binary tree of hashes (Merkle's, with the prefixes of RFC 9162, 2.1.1), and each confirmation
-brings the hashes beside its way up, some 180 bytes. Few are signed each by itself: their units may
+brings the hashes beside its way up, some 200 bytes. Few are signed each by itself: their units may
 pay for each byte.
 """
 

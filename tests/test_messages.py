@@ -3,12 +3,15 @@
 import copy
 import itertools
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edge.errors import BadMessage
 from edge.messages import (
@@ -319,6 +322,66 @@ def test_no_mutation_of_an_array_does_more_than_be_refused() -> None:
             reasons = [str(err)]
         assert count in range(1, 7)
         assert all(reason.isprintable() for reason in reasons)
+
+
+#: What a text may hold beside what it should: line ends, digits of other scripts, capitals.
+ODD = ("", "\n", "\0", " ", "\r", "\x85", "\u2028", "\u0663", "\uff13", "A", "g", "_", "0" * 33)
+
+
+def a_text_like(chance: random.Random, text: str) -> str:
+    """*text* with something put in, taken out or put in place of something."""
+    start = chance.randrange(len(text) + 1)
+    end = start + chance.randrange(3)
+    return text[:start] + chance.choice((*ODD, "0", "a", "2")) + text[end:]
+
+
+def odd_scans(chance: random.Random) -> list[Scan]:
+    """Some scans of one message, whose texts may be wrong, also so that they make up for others."""
+    scans = [a_scan(seq, trip="t-1") for seq in range(1, chance.randrange(2, 6))]
+    for place, scan in enumerate(scans):
+        name, other = chance.sample(list(SCAN_FORMS), 2)
+        text, more = (getattr(scan, each) or scan.at for each in (name, other))
+        if chance.random() < 0.3:
+            scans[place] = replace(scan, **{name: a_text_like(chance, text)})
+        elif chance.random() < 0.1:
+            moved = {name: text + more[:1], other: more[1:]}
+            scans[place] = replace(scan, **chance.choice((moved, {name: f"{text}\n{more}"})))
+    if len(scans) > 1 and chance.random() < 0.2:
+        first, second, *rest = scans
+        moved_id = replace(first, id=first.id + second.id[:1])
+        scans = [moved_id, replace(second, id=second.id[1:]), *rest]
+    return scans
+
+
+SCAN_FORMS = {
+    name: re.compile(option["pattern"])
+    for name, kind in msgspec.json.schema(Scan)["$defs"]["Scan"]["properties"].items()
+    for option in (kind, *kind.get("anyOf", ()))
+    if "pattern" in option
+}
+
+
+def is_right(scan: Scan) -> bool:
+    """Whether each text of *scan* is as the schema says."""
+    texts = ((getattr(scan, name), form) for name, form in SCAN_FORMS.items())
+    return all(text is None or form.search(text) for text, form in texts)
+
+
+def test_of_the_scans_of_a_message_those_are_taken_whose_texts_are_as_the_schema_says() -> None:
+    assert len(SCAN_FORMS) == 8
+    chance, seen = random.Random(13), Counter[bool]()
+    for _ in range(4000):
+        scans = odd_scans(chance)
+        right = [is_right(scan) for scan in scans]
+        try:
+            taken, bad = read_scans(scans_message([scan.encode() for scan in scans]))
+        except BadMessage:
+            assert right == [False], "what comes alone and is wrong is refused"
+            continue
+        assert list(taken) == list(itertools.compress(scans, right))
+        assert len(bad) == right.count(False)
+        seen[all(right)] += 1
+    assert min(seen[True], seen[False]) > 500
 
 
 def test_the_check_of_a_range_depends_on_each_id_and_their_order() -> None:

@@ -83,7 +83,7 @@ class Prepared:
         head, tail = (unit, area, self.received), ("synced",)
         rows = [head + said + tail for said in map(_said_by, scans)]
         minutes = [
-            # The contract looks at the form alone; there is no second 60.
+            # Here nothing relies on the contract, which lets moments alone through: no second 60.
             at[:MINUTE] if clock != "none" and at[_AT_SECONDS] < "6" else UNDATED
             for at, clock in map(_when, rows)
         ]
