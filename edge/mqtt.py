@@ -16,6 +16,7 @@ import contextlib
 import logging
 import math
 import select
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,9 +133,10 @@ class Connection:
         return self._closings.tell_of_another
 
     @property
-    def closings(self) -> int:
-        """How often brokers closed us lately that did not fail otherwise: a few at most."""
-        return self._closings.count
+    def closings(self) -> Counter[str]:
+        """How often a broker closed us lately that did not fail otherwise, by its address; a few
+        at most."""
+        return self._closings.counts
 
     @property
     def hears(self) -> dict[str, tuple[str, ...]]:

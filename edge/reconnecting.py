@@ -121,10 +121,10 @@ class Closings:
         return len(self._closed) == CLOSED_BY_BROKER and self._closed[0][0] >= since
 
     @property
-    def count(self) -> int:
-        """How many there were lately, CLOSED_BY_BROKER at most."""
+    def counts(self) -> Counter[str]:
+        """How many there were lately, by the broker's address; CLOSED_BY_BROKER in all at most."""
         since = self._clock.monotonic() - CLOSED_WITHIN_S
-        return sum(at >= since for at, _ in self._closed)
+        return Counter(str(address) for at, address in self._closed if at >= since)
 
     def closed(self, address: Address) -> None:
         """A broker has closed what it had greeted."""

@@ -24,8 +24,8 @@ _APART = 1_000_000_000
 #: Who takes the place of another does so at its greeting. Where all have been there together for so
 #: long, none takes another's.
 TOGETHER_S = 5.0
-#: So many closings by a broker that greets us again each time, and all never there together, tell
-#: that it takes them for one.
+#: So many closings by a broker that greets us again each time, one of us twice, and all never there
+#: together, tell that it takes them for one. A broker that restarts closes each of us once.
 CLOSINGS = 4
 
 
@@ -149,15 +149,19 @@ class Sessions:
             self._together_since = now
         elif now - self._together_since >= TOGETHER_S:
             self._apart_at.add(address)
-        closings = sum(one.closings for one in self._all())
-        if closings >= CLOSINGS and address not in self._apart_at:
-            self._become_one()
+        closings = [one.closings for one in self._all()]
+        # By now we may have gone on from the one that closed us to another.
+        for closed_by in set().union(*closings) - self._apart_at:
+            times = [each[closed_by] for each in closings]
+            if sum(times) >= CLOSINGS and max(times) > 1:
+                self._become_one(closed_by)
+                return
 
-    def _become_one(self) -> None:
+    def _become_one(self, address: str) -> None:
         log.warning(
             "broker: %s knows all sessions of this collector by one name, as of its certificate:"
             ' it has one from now on. sessions = "one" says so from the start',
-            self._first.address,
+            address,
         )
         self._may_become_one = False
         subscriptions = [topic for topics in self.hears.values() for topic in topics]

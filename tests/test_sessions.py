@@ -1,13 +1,15 @@
 """Several sessions at one broker are used as one connection."""
 
+from pathlib import Path
+
 import pytest
 
 from edge.clock import SystemClock
 from edge.demo.broker import free_port
-from edge.sessions import Sessions
-from tests.conftest import Broker
+from edge.sessions import TOGETHER_S, Sessions
+from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect
-from tests.fakes import eventually
+from tests.fakes import FakeClock, eventually
 
 #: More than one session of the server may have unacknowledged.
 MORE = 2600
@@ -93,6 +95,46 @@ def test_all_use_the_broker_that_the_first_uses(
     assert {first.address, others[0].address} == {f"127.0.0.1:{broker.port}"}
     # The other did not try for itself where the first had found nobody.
     assert caplog.text.count("nobody listens") == 1
+
+
+@pytest.mark.parametrize("together_s", [0, TOGETHER_S], ids=["at once", "in its course"])
+@pytest.mark.parametrize("has_another", [False, True], ids=["restarts", "fails"])
+def test_a_broker_that_ends_all_at_once_does_not_take_them_for_one(
+    tmp_path: Path, connect: Connect, together_s: float, has_another: bool
+) -> None:
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is missing: sudo apt install mosquitto")
+    brokers = [Mosquitto(tmp_path)]
+    if has_another:
+        (tmp_path / "other").mkdir()
+        brokers.append(Mosquitto(tmp_path / "other"))
+    urls = {"settings": {"fallback_url": brokers[-1].url}} if has_another else {}
+    each = [
+        connect(brokers[0].url, name, subscriptions=[name], persistent=True, **urls)
+        for name in "abcde"
+    ]
+    clock = FakeClock()
+    sessions = Sessions(each[0], each[1:], clock, may_become_one=True)
+
+    def turn() -> None:
+        sessions.step(0.05)
+
+    try:
+        eventually(lambda: sessions.connected, "connected", turn=turn)
+        turn()
+        clock.advance(together_s)
+        turn()
+
+        brokers[0].stop()
+        eventually(lambda: not any(one.connected for one in each), "all have seen it", turn=turn)
+        if not has_another:
+            brokers[0].start()
+        eventually(lambda: sessions.connected, "all are there again", turn=turn)
+
+        assert len(sessions.hears) == 5
+    finally:
+        for broker in brokers:
+            broker.stop()
 
 
 def test_what_one_hears_can_be_confirmed_while_another_is_away(

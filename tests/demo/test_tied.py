@@ -18,11 +18,15 @@ pytestmark = pytest.mark.skipif(
 _STARTER = """
 import subprocess, sys
 from edge.demo.tied import tied
-asleep = subprocess.Popen(tied([sys.executable, "-c", "import time; time.sleep(600)"]))
+asleep = subprocess.Popen(
+    tied([sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]),
+    stdout=subprocess.PIPE)
 orderly = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'w')"
 orderly += ".write('ended in order'))); print(flush=True); time.sleep(600)"
 told = subprocess.Popen(tied([sys.executable, "-c", orderly, sys.argv[1]], "TERM"),
     stdout=subprocess.PIPE, start_new_session=True)
+# They are tied by the time they speak.
+asleep.stdout.readline()
 told.stdout.readline()
 print(asleep.pid, told.pid, flush=True)
 asleep.wait()
