@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge.certificates import facts, revocations_end
+from edge.legal_basis import LegalBasis
 from edge.provision import mosquitto
 from edge.provision.cards import known_bases, wants_basis
 from edge.provision.deployment import Deployment
@@ -112,7 +113,7 @@ def _certificates(deployment: Deployment) -> Iterator[tuple[str, str, str, float
 
 
 def _bases(deployment: Deployment, now: datetime) -> Iterator[tuple[str, list[str], datetime]]:
-    """By which document units may collect the longest, at which places, until when.
+    """By which document units may collect last without a gap, at which places, until when.
 
     For places with units. Without a document "", and until *now*.
     """
@@ -121,11 +122,26 @@ def _bases(deployment: Deployment, now: datetime) -> Iterator[tuple[str, list[st
     known = known_bases(deployment)
     places: dict[tuple[datetime, str], list[str]] = {}
     for place in sorted({u.place for u in deployment.inventory.units if u.revoked is None}):
-        covering = [
-            (datetime.fromisoformat(basis.end), basis.number)
-            for basis in known
-            if basis.covers(place)
-        ]
-        places.setdefault(max(covering, default=(now, "")), []).append(place)
+        covering = [basis for basis in known if basis.covers(place)]
+        places.setdefault(_last(covering, now), []).append(place)
     for (end, number), named in sorted(places.items()):
         yield number, named, end
+
+
+def _last(bases: list[LegalBasis], now: datetime) -> tuple[datetime, str]:
+    """Until when one of *bases* follows the other, from *now* or the first of them on; its number.
+
+    *now* and "" where there is none; where all have ended, the last of them.
+    """
+    times = [
+        (datetime.fromisoformat(basis.start), datetime.fromisoformat(basis.end), basis.number)
+        for basis in bases
+    ]
+    coming = sorted(each for each in times if each[1] > now)
+    if not coming:
+        return max(((end, number) for _, end, number in times), default=(now, ""))
+    until, last = max(now, coming[0][0]), ""
+    for start, end, number in coming:
+        if start <= until < end:
+            until, last = end, number
+    return until, last

@@ -204,9 +204,10 @@ def _publish(deployment: Deployment, now: datetime) -> Path:
     index = "\n".join(stanzas).encode()
     # No time in it: the same packages give the same bytes.
     indices = {"Packages": index, "Packages.gz": gzip.compress(index, mtime=0)}
+    # Before anything is written: where it cannot be, units still find what fits the list of before.
+    head = _release_text(deployment, indices, now)
     for name, content in indices.items():
         replace_file(folder / name, [content], mode=0o644)
-    head = _release_text(deployment, indices, now)
     if not (deployment.folder / UPDATES_KEY).exists():
         # A deployment from before there were updates. Cards have the key from now on.
         private, public = deployment.folder / UPDATES_KEY, deployment.folder / UPDATES_PUBLIC

@@ -225,8 +225,10 @@ def test_the_alarm_comes_long_before_anything_ends(
         assert run(deployment.folder, "check") == (1 if alarms else 0)
 
 
-def a_basis(deployment: Deployment, number: str, end: str, place: str = "*") -> None:
-    order = ["--number", number, "--issuer", "UBND", "--start", "2020-01-01", "--end", end]
+def a_basis(
+    deployment: Deployment, number: str, end: str, place: str = "*", start: str = "2020-01-01"
+) -> None:
+    order = ["--number", number, "--issuer", "UBND", "--start", start, "--end", end]
     assert run(deployment.folder, "basis", *order, "--places", place) == 0
 
 
@@ -253,6 +255,14 @@ def test_so_does_that_of_a_legal_basis_by_which_units_count(
     assert alarms("2027-02-16") == ["legal basis 2/TN: cho-1"]
     assert run(deployment.folder, "unit", "change", "cho-1-b", "--place", "cho-2") == 0
     assert alarms("2026-12-20") == ["legal basis 1/TN: cho-2"]
+    # One that follows at once goes on; one that leaves a gap does not, nor helps that it ends late.
+    a_basis(deployment, "3/TN", "2027-03-31", "cho-1", "2027-03-01")
+    assert alarms("2027-02-16") == ["legal basis 1/TN: cho-2"]
+    a_basis(deployment, "4/TN", "2029-12-31", "cho-1", "2027-05-01")
+    assert alarms("2027-03-20") == ["legal basis 1/TN: cho-2", "legal basis 3/TN: cho-1"]
+    # What has yet to begin is there; what is over is told as long as there is nothing else.
+    assert alarms("2027-04-20") == ["legal basis 1/TN: cho-2"]
+    assert alarms("2030-01-02") == ["legal basis 1/TN: cho-2", "legal basis 4/TN: cho-1"]
     # Units that were told to collect without one need none.
     (deployment.folder / "scanner.toml").write_text("[basis]\nrequired = false\n")
     settings = deployment.folder / "provision.toml"

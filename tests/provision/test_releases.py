@@ -247,6 +247,27 @@ def test_a_legal_basis_is_published_with_the_list_as_long_as_it_holds(
     assert len(listed()) == 1
 
 
+def test_what_cannot_be_published_leaves_the_repository_as_it_was(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+    words = ["--number", "1/TN", "--issuer", "UBND", "--start", "2020-01-01", "--end", "2099-12-31"]
+    assert main(["basis", *words, "--places", "cho-1", *config]) == 0
+    released(deployment, tmp_path, "1.2", "--units", "cho-1-a")
+
+    def published() -> list[bytes]:
+        names = ("InRelease", "Packages", "Packages.gz")
+        return [(deployment.folder / "updates" / name).read_bytes() for name in names]
+
+    before = published()
+    monkeypatch.setattr("edge.legal_basis.MOST_LISTED", 0)
+
+    assert main(["release", "stage", "1.2", "--all", *config]) == 1
+
+    # Else units would take it for forged.
+    assert published() == before
+
+
 def test_a_share_grows_and_whoever_was_in_it_stays_in() -> None:
     units = [f"unit-{number}" for number in range(1000)]
 
