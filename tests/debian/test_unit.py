@@ -455,21 +455,25 @@ def is_taken_back_for_its_broker(
 ) -> int:
     """What scans and never connects is taken back, as the version before connects again."""
     judge = machine.root / "usr/lib/edge-scanner/edge/scanner/update/trial.py"
-    shorter = judge.read_text().replace("BROKER_S = 300.0", "BROKER_S = 30.0")
-    assert shorter != judge.read_text()
-    judge.write_text(shorter)
     office.release(MUTE, "--units", "cho-1-a")
+    # A network may come back just as the one before is in place, so that is wanted twice.
+    for ended in (f"{GOOD} has one again, so it is tried once more", f"{GOOD} has one again"):
+        # As it came with the package, also when that is put back.
+        shorter = judge.read_text().replace("BROKER_S = 300.0", "BROKER_S = 30.0")
+        assert shorter != judge.read_text()
+        judge.write_text(shorter)
 
-    update(machine)
-    until_ended(machine)
+        update(machine)
+        until_ended(machine)
 
-    back = outcome(machine)
-    assert (back["version"], back["state"]) == (MUTE, "rolled_back"), back
-    assert back["reason"].endswith(f"{GOOD} has one again"), back
+        back = outcome(machine)
+        assert (back["version"], back["state"]) == (MUTE, "rolled_back"), back
+        assert back["reason"].endswith(ended), back
+        assert installed(machine) == GOOD
+        pid = goes_on(machine, centre, pid)
     assert MUTE in state(machine)["failed"]
-    assert installed(machine) == GOOD
     centre.until_told(MUTE, "rolled_back")
-    return goes_on(machine, centre, pid)
+    return pid
 
 
 class Office:

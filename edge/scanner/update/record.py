@@ -57,6 +57,8 @@ class Record(Struct, kw_only=True):
     needs_broker: bool = False
     #: The new version scans and lacks the broker alone, so the one before is looked at as well.
     lacks_broker: bool = False
+    #: The version that lacked a broker which the one before had afterwards: it is tried once more.
+    lacked: str = ""
     #: The version of which that did not tell: it is judged by frames alone the next time.
     unsure: str = ""
     reason: str = ""

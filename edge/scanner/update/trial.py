@@ -255,9 +255,12 @@ class Trial:
         while self._clock.monotonic() < until:
             seen = self._machine.seen()
             if seen.active and seen.version == record.before and seen.connected:
+                # A network may have come back just now, for all units at once; twice it has not.
+                again, record.lacked = record.lacked == record.version, record.version
                 why = f"{record.reason}; {record.before} has one again"
-                record.fail(record.version, why)
-                self._end("rolled_back", why)
+                if again:
+                    record.fail(record.version, why)
+                self._end("rolled_back", why if again else f"{why}, so it is tried once more")
                 return
             self._pause(LOOK_S)
         # A network or a broker that is away is no fault of the version.

@@ -183,11 +183,41 @@ def test_a_version_that_scans_and_never_connects_is_taken_back_where_the_one_bef
 
     bench.go_on()
 
+    why = "it scans, but had no connection to its broker within 300 s; 1.0 has one again"
+    record = bench.record()
     assert bench.ended() == "rolled_back"
     assert bench.unit.installed == OLD
     assert bench.held() == [OLD]
-    why = "it scans, but had no connection to its broker within 300 s; 1.0 has one again"
+    assert record.failed == {}
+    assert record.last is not None
+    assert record.last.reason == f"{why}, so it is tried once more"
+
+    tried_once_more(bench)
+
+    assert (bench.ended(), bench.unit.installed) == ("rolled_back", OLD)
     assert bench.record().failed == {GOOD: why}
+
+
+def tried_once_more(bench: Bench) -> None:
+    """It is begun anew, as at the next look."""
+    package = bench.folder / NEW / f"edge-scanner_{GOOD}_all.deb"
+    package.write_bytes(b"")
+    record = bench.record()
+    record.phase, record.needs_broker, record.lacks_broker = "installing", True, False
+    record_file(bench.folder).write(record)
+    bench.go_on()
+
+
+def test_a_network_that_comes_back_with_the_version_of_before_is_no_versions_fault(
+    bench: Bench,
+) -> None:
+    had_its_broker(bench, good=math.inf, old=20.0)
+    bench.go_on()
+
+    bench.unit.offline_s[GOOD] = 20.0
+    tried_once_more(bench)
+
+    assert (bench.ended(), bench.unit.installed) == ("installed", GOOD)
 
 
 def test_a_network_that_is_down_is_no_versions_fault(bench: Bench) -> None:
@@ -250,6 +280,9 @@ def test_the_power_may_go_at_any_step_of_looking_for_the_broker(
 
     def prepare(bench: Bench) -> None:
         had_its_broker(bench, good=math.inf, old=old)
+        record = bench.record()
+        record.lacked = GOOD
+        record_file(bench.folder).write(record)
 
     assert cut_everywhere(tmp_path, prepare, look) > 20
 
