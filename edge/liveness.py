@@ -21,7 +21,7 @@ class Liveness:
         self._message_at = self._acknowledged_at = 0.0
 
     def begins(self) -> None:
-        """An attempt to connect begins."""
+        """The broker has accepted the connection; a greeting is still to come."""
         self._is_established = False
         self._began_at = self._clock.monotonic()
 

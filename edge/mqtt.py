@@ -278,7 +278,6 @@ class Connection:
 
     def _connect(self) -> None:
         self._reconnecting.begin()
-        self._liveness.begins()
         address = self._reconnecting.address
         if self._identity is not None and address.tls:
             shown = self._identity.choose()
@@ -307,6 +306,8 @@ class Connection:
             self._fail(why(err, self.address, self._clock.now()))
             return
         self._client = client
+        # Not before: a name server that does not answer may have taken longer than a broker may.
+        self._liveness.begins()
 
     def _look_at_client(self, client: Client) -> None:
         """Take note of what the broker has said to *client*."""

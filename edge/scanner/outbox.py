@@ -376,7 +376,9 @@ class Outbox:
         except FileNotFoundError:
             pass  # As it should be, whoever did it.
         except OSError as err:
-            log.warning("%s cannot be removed: %s", path, err)
+            # Of a disk that takes no writes is told otherwise, and each look at it comes here.
+            level = logging.DEBUG if err.errno == errno.EROFS else logging.WARNING
+            log.log(level, "%s cannot be removed: %s", path, err)
             return False
         self._held.drop(file)
         return True

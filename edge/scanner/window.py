@@ -4,7 +4,8 @@ A scan is sent again on four grounds:
 
 * *not taken*: the connection was lost before the broker had acknowledged it.
 * *forgotten*: the broker no longer knows our session, so it has lost its memory, or is another one.
-  While it knows it, what it had acknowledged is on its way, and so are confirmations.
+  While it knows it, what it had acknowledged is on its way. Confirmations that came while we were
+  away are gone: of those scans the oldest asks, and the others follow as *overtaken*.
 * *silence*: nothing was confirmed for a while. The oldest scan alone is sent again, at growing
   intervals, since a collector that was away for an hour should find one copy of each scan and not
   a thousand.

@@ -115,6 +115,22 @@ def test_of_a_disk_that_takes_no_writes_any_more_scans_can_be_sent(
         assert seqs(outbox) == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_what_cannot_be_removed_from_such_a_disk_fills_no_journal(
+    folder: Path, disk: WatchedDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(folder) as outbox:
+        put(outbox, 100)
+    disk.fails = dict.fromkeys(("create", "write", "rename", "unlink"), errno.EROFS)
+    disk.read_only = True
+    with opened(folder, disk) as outbox:
+        outbox.forget([(1, 100)])
+        caplog.clear()
+        for _ in range(10):
+            assert not outbox.has_room()
+        assert len(outbox._held.done()) > KEEP_CONFIRMED
+        assert not caplog.records
+
+
 #: In a mount namespace of its own: a file system that takes an outbox, and then nothing any more.
 READ_ONLY = """
 import subprocess, sys
