@@ -54,7 +54,7 @@ class Report:
     communes: Coverage
     bodies: Coverage
     #: Registered places without a scan in all of the last days, seven of them for a day, two weeks
-    #: for a week; of other spans none are named.
+    #: for a week; of other spans, and while the last day is not over, none are named.
     idle: tuple[Place, ...]
 
     @property
@@ -86,11 +86,12 @@ def report_of(
     def by(grouping: Grouping) -> Coverage:
         return coverage(connection, register, span, grouping, "vi")
 
-    communes, idle = by("commune"), tuple[Place, ...]()
-    if kind := _IDLE.get(span.days):
+    communes, idle, made = by("commune"), tuple[Place, ...](), local(now)
+    kind = _IDLE.get(span.days)
+    if kind is not None and span.last < made.date():
         scanned = counts.by_place(connection, span.last - timedelta(kind.days - 1), span.last)
         idle = tuple(one.place for one in communes.total.places if one.place.id not in scanned)
-    return Report(deployment, local(now), address.rstrip("/"), communes, by("body"), idle)
+    return Report(deployment, made, address.rstrip("/"), communes, by("body"), idle)
 
 
 def file_of(report: Report, form: str) -> bytes:
@@ -147,7 +148,7 @@ def _rows(report: Report) -> Iterator[tuple[Cell, ...]]:
     """A row for each registered place: what stands behind every number of the page."""
     for line in report.communes.lines:
         for covered in line.places:
-            row = _row(covered, report.span.last)
+            row = _row(covered, report.span.last, over=report.is_over)
             yield (*row, _scans_of(report, covered.place)) if report.address else row
 
 
@@ -156,7 +157,7 @@ def _scans_of(report: Report, place: Place) -> str:
     return f"{report.address}/scans?{urlencode({'place': place.id} | span)}"
 
 
-def _row(covered: Covered, day: date) -> tuple[Cell, ...]:
+def _row(covered: Covered, day: date, *, over: bool) -> tuple[Cell, ...]:
     place, area = covered.place, covered.place.admin_on(day)
     return (
         area.province if area else "",
@@ -170,7 +171,8 @@ def _row(covered: Covered, day: date) -> tuple[Cell, ...]:
         covered.count.into,
         covered.count.out,
         covered.count.both,
-        covered.before.all,
+        # Nothing is compared with a day that is not over.
+        covered.before.all if over else None,
     )
 
 

@@ -70,7 +70,8 @@ def stops_of(
             stop.until,
             stop.latitude,
             stop.longitude,
-            bisect_right(times, stop.until) - bisect_left(times, stop.since),
+            # A receiver's time may jump back, so that a stop ends before it began.
+            max(0, bisect_right(times, stop.until) - bisect_left(times, stop.since)),
         )
         for stop in stops
     ]

@@ -1,6 +1,7 @@
 """A real browser on the real server: every page, both languages, a phone and a desk."""
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -337,17 +338,26 @@ def test_a_page_that_cannot_follow_says_since_when_and_speaks_only_what_changed(
         stale, spoken = page.locator("[data-stale]"), page.locator("[data-spoken]")
         statuses: list[int] = []
         page.on("response", lambda answer: statuses.append(answer.status))
-        let_pass(page, lambda: statuses == [200, 304])
+        # The page's time goes on while an answer is under way: one may be given up and asked again.
+        let_pass(page, lambda: 200 in statuses and statuses[-1] == 304)
+        statuses.clear()
         # A scan more is no news that interrupts anybody, and nobody is thrown off where they were.
         deployment.add_scans(OWN_PLACE, "cong-1", ins=1)
-        let_pass(page, lambda: 200 in statuses[1:])
+        let_pass(page, lambda: 200 in statuses)
         page.locator("#hours-table[open]").wait_for()
         page.wait_for_function("document.activeElement.matches('#hours-table > summary')")
         assert spoken.text_content() == ""
 
+        lost: list[str] = []
+        page.on("requestfailed", lambda request: lost.append(request.url))
         page.route("**/*", lambda route: route.abort())
-        let_pass(page, stale.is_visible)
-        assert "since 09:12;" in stale.inner_text()
+        # What was asked before that may still be answered, and is heard then.
+        let_pass(page, lambda: bool(lost) and stale.is_visible())
+        since = stale.inner_text()
+        assert re.search(r"since 09:\d\d;", since)
+        # It tells of the last answer, however long ago that is by now.
+        page.clock.run_for(600_000)
+        assert stale.inner_text() == since
         assert visitor.flaws() == []
         page.unroute("**/*")
         add_unit(deployment, "cong-9", "cho-9", clock="none")
@@ -382,9 +392,12 @@ def test_a_slow_server_is_asked_one_question_at_a_time_and_ever_more_seldom(
         let_pass(page, page.locator("[data-stale]").is_visible, seconds=120)
         assert len(held) == 1
         # In a quarter of an hour without an answer: after 30 s each time, and longer waits between.
+        began = page.evaluate("Date.now()")
         for _ in range(900):
             page.clock.run_for(1000)
-        assert 4 <= len(held) <= 15
+        # The page's time goes on by itself too, as long as this machine takes.
+        passed_s = (page.evaluate("Date.now()") - began) / 1000
+        assert 4 <= len(held) <= 3 + passed_s / 75
 
         page.unroute("**/alarms")
         deployment.parts.alarms.begin(

@@ -145,6 +145,12 @@ def test_the_report_of_any_days_is_made_from_the_page_that_shows_them(
     today = text_of("last=2021-07-02")
     assert "Tổng 0 lượt quét đến 08:46, ngày chưa hết" in today
     assert "-100 %" not in today
+    assert "liền không có lượt nào" not in today
+    rows = {
+        row[4]: row
+        for row in read_table(io.BytesIO(client.get("/coverage/csv").content), "today.csv")
+    }
+    assert rows[OWN_PLACE][8:12] == ["0", "0", "0", ""]
 
     answer = client.get("/coverage/csv?first=2021-06-18&last=2021-07-01")
     assert (

@@ -92,6 +92,15 @@ def test_of_many_stops_the_last_are_counted_over_midnight_and_with_uncertain_tim
     ]
 
 
+def test_a_stop_that_ends_before_it_began_has_no_scans(storage: Storage) -> None:
+    told(storage, a_stop("02:00", "01:00"), a_stop("00:30", "00:40"))
+    storage.store(
+        [came("pleiku", "xe-1", a_scan(1, clock="ntp", at="2021-07-02T01:30:00.000Z"))], NOW
+    )
+
+    assert [row.scans for row in stops(storage)] == [0, 0]
+
+
 def test_stops_go_with_the_scans_of_their_day(storage: Storage) -> None:
     told(storage, a_stop("01:30", "01:35"))
     expire(storage, "2021-07-02")

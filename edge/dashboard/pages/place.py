@@ -188,6 +188,7 @@ WEEKDAYS: tuple[tuple[str, str], ...] = (
 def _cells(ask: Ask, title: str, day: date, days: Mapping[date, Count]) -> tuple[Cell, ...]:
     count, before = days.get(day, Count()), days.get(day - timedelta(days=7), Count())
     weekday = ask.say(*WEEKDAYS[day.weekday()])
+    is_over = day < local_day(ask.now)
     return (
         title,
         day.isoformat(),
@@ -196,7 +197,8 @@ def _cells(ask: Ask, title: str, day: date, days: Mapping[date, Count]) -> tuple
         count.out,
         count.both,
         count.all,
-        before.all,
+        # A whole day is not compared with one that is not over.
+        before.all if is_over else None,
     )
 
 
