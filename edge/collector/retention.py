@@ -200,7 +200,9 @@ class Retention:
             return
         # A day is dropped when its last scan is past its time.
         before = utc_text(utc_seconds(known.erases_by) - kept_days * 86_400)[:10]
-        if days := self._storage.expire(before, known.erases_by, settled=known.settled):
+        if days := self._storage.expire(
+            before, known.erases_by, settled=known.settled, steady=known.steady
+        ):
             log.info("%d days are past their time and are being erased", len(days))
         self._busy = True
 

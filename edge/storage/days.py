@@ -65,10 +65,12 @@ class Days:
             self._show(connection)
         self._know(there | set(missing))
 
-    def expire(self, before: str, now: str) -> list[str]:
+    def expire(self, before: str, now: str, *, steady: bool = True) -> list[str]:
         """Take the days before the day *before* away from every question; gives which.
 
-        With them goes a day that is in the future at *now*, once that was noticed before *before*.
+        With them goes a day that is in the future at *now*, once that was noticed before *before*;
+        but not where *now* is not *steady*: by a clock that is years behind every day is of the
+        future, and all were noticed long ago once it is set to another wrong year.
         They are erased later, by `Erasing`. Raises StorageError; StorageBusy if somebody in
         PostgreSQL has been reading for long, and does not let go.
         """
@@ -77,7 +79,8 @@ class Days:
             self._database.be_impatient(connection)
             there = days_there(self._database, connection)
             expired = sorted(day for day in there if day < before)
-            expired += _over_though_ahead(connection, there, before, now)
+            if steady:
+                expired += _over_though_ahead(connection, there, before, now)
             if expired:
                 if self._database.engine == "sqlite":
                     # It must not name what is no longer there.

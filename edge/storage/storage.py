@@ -130,15 +130,18 @@ class Storage:
         """
         return feed.read(self.database, after, limit)
 
-    def expire(self, before_day: str, now: str, *, settled: bool = False) -> list[str]:
+    def expire(
+        self, before_day: str, now: str, *, settled: bool = False, steady: bool = True
+    ) -> list[str]:
         """Take the scans of days (UTC) before *before_day* away; gives which days there were.
 
         `erasing` then erases them, and those whose clock knew no day by the day on which they came
         in. Numbers held and counts stay. *now* is the time by which is erased; a day of the future
         goes by when that was noticed, and so does what came in in the future, once it is *settled*
-        that it is *now* and no later. Raises StorageError.
+        that it is *now* and no later. *steady*: *now* goes on as the true time does; else days of
+        the future stay. Raises StorageError.
         """
-        expired = self._days.expire(before_day, now)
+        expired = self._days.expire(before_day, now, steady=steady)
         self.erasing.begin(before_day, now, settled=settled)
         return expired
 

@@ -13,9 +13,9 @@ from edge.collector.__main__ import main
 from edge.collector.retention import LOOK_S, RECEIPTS_FILE, Retention
 from edge.collector.vouching import run_clock
 from edge.errors import ControlError
-from edge.storage.rows import SetAside
+from edge.storage.rows import Report, SetAside
 from edge.storage.storage import Storage
-from tests.fakes import FakeClock, a_scan, came
+from tests.fakes import FakeClock, a_health, a_scan, came
 
 DAY, YEAR = 86_400.0, 365 * 86_400.0
 NOW = 1_786_000_000  # 6 August 2026, 14:06 in Vietnam
@@ -155,6 +155,42 @@ def test_a_clock_that_falls_years_behind_loses_nothing_when_it_is_right_again(
 
     # What came in meanwhile without a day, twenty years ago by that clock, is past its time by it.
     assert {seq for unit, _, seq, _ in storage.scan_numbers() if unit == "cong-1"} == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("source", ["rtc", "none"])
+@pytest.mark.parametrize("before", ["rtc", "ntp"])
+def test_a_clock_that_falls_behind_twice_and_less_takes_no_day_with_it(
+    storage: Storage, tmp_path: Path, before: Source, source: Source
+) -> None:
+    """As with an empty battery, once the system that is started is of a later year; or by hand."""
+    clock = MachineClock()
+    clock.source = before
+    put(storage, clock, 5, 1, 0)
+    look(storage, tmp_path, clock)
+    clock.source = source
+    for boot, years in enumerate((20, 6, 2, 1)):
+        clock.boot_again(f"{boot:032x}")
+        clock.ahead_s = -years * YEAR
+        look(storage, tmp_path, clock)
+        assert len(storage.days()) == 3, f"{years} years behind"
+
+    clock.source, clock.ahead_s = "ntp", 0.0
+    look(storage, tmp_path, clock)
+    assert storage.count() == 4
+
+
+def test_units_that_take_back_what_they_said_take_no_day_with_them(
+    storage: Storage, tmp_path: Path
+) -> None:
+    clock = MachineClock()
+    put(storage, clock, 5, 1, 0)
+    look(storage, tmp_path, clock)
+    for years in (20, 2):
+        clock.advance(60)
+        said = a_health(at=utc_text(NOW - years * YEAR), clock="rtc")
+        storage.store_reports([Report("pleiku", "cong-1", said)], clock.now().at)
+        assert look(storage, tmp_path, clock).held_back
+        assert storage.count() == 4
 
 
 def test_a_time_server_that_sets_the_clock_is_not_made_to_wait_for_an_hour(

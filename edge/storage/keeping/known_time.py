@@ -86,6 +86,14 @@ class Known:
         return self.trouble in ("nobody", "ahead", "units")
 
     @property
+    def steady(self) -> bool:
+        """Whether the time to erase by goes on as the true one does, and is at most late.
+
+        By a clock that is behind, or by what units say, it may leap by years at any time.
+        """
+        return self.trouble in ("", "ahead")
+
+    @property
     def settled(self) -> bool:
         """Whether the clock is right as far as anybody can know, and neither ahead nor behind."""
         return not self.trouble and self.vouched in ("ntp", "gnss", "person")
