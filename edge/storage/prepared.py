@@ -1,7 +1,7 @@
 """A batch of scans made ready as they come in, so that the transaction that stores it is short.
 
 A collector does it while the engine works for the batch before. The database is asked for nothing,
-but once for the days there are, if a scan is older than a clock can rightly say.
+but once for the days there are, if a scan is of one that can hardly be.
 """
 
 from collections import Counter, defaultdict
