@@ -24,7 +24,7 @@ from edge.provision.releases import valid_until
 #: renewed it when a third was left.
 UNIT_ALARM_SHARE = 1 / 4
 
-#: Units whose legal basis has ended count nobody, and each of them is to be visited before.
+#: Units whose legal basis has ended count nobody; the next may have to be carried to each of them.
 BASIS_ALARM_DAYS = 14
 
 #: The list of updates is an alarm when this part of its days is left.
