@@ -40,7 +40,9 @@ class _Done(Struct):
 
 class _Record(Struct, kw_only=True):
     done: list[_Done] = field(default_factory=list)
+    #: Whether, and by whom.
     paused: bool = False
+    paused_by: tuple[str, ...] = ()
     #: When the newest of those was asked that are forgotten by now, and by whom.
     forgotten: str = ""
     forgotten_by: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Orders:
         self._clock = clock
         self._keys = keys
         self._record = self._file.read()
+        self._forget_former_centre()
         #: Whether the centre told this unit to pause.
         self.paused = self._record.paused
         self._acts = {"pause": self._pause, "resume": self._resume, **acts}
@@ -77,7 +80,6 @@ class Orders:
                 self._untold.append(self._answer(done))
         if self._untold:
             self._write()
-        self._forget_former_centre()
 
     def take(self, command: Command) -> None:
         """Do *command*, unless it was done or has expired; its answers wait for `tell`."""
@@ -139,6 +141,7 @@ class Orders:
 
     def _pause(self) -> str:
         self._record.paused = self.paused = True
+        self._record.paused_by = self._keys
         return ""
 
     def _resume(self) -> str:
@@ -159,8 +162,14 @@ class Orders:
         """Leave out what was asked by somebody whom nobody believes any more, as after a new card.
 
         It cannot be played again; and if that clock was years ahead, all that comes would be old.
+        Nor does a unit stay paused for one that cannot let it go on: the next would not know of it.
         """
         record = self._record
+        record.paused = record.paused and self._is_known(record.paused_by)
+        if record.paused and self._keys and record.paused_by != self._keys:
+            # A centre that changes its key is still the one that paused it.
+            record.paused_by = self._keys
+            self._write()
         record.done = [done for done in record.done if self._is_known(done.by)]
         if not self._is_known(record.forgotten_by):
             record.forgotten, record.forgotten_by = "", ()

@@ -202,3 +202,19 @@ def test_what_a_former_centre_asked_for_does_not_make_another_ones_commands_old(
     for number in range(REMEMBERED + 5):
         assert unit.command("identify", 1001 + number)[0].state == "successful"
         unit.start("next")
+
+
+def test_a_unit_does_not_stay_paused_for_a_former_centre(unit: Unit) -> None:
+    unit.start("former")
+    unit.command("pause")
+    # Its centre changes its key, step by step.
+    for keys in (("former",), ("former", "newest"), ("newest",), ()):
+        unit.start(*keys)
+        assert unit.orders.paused
+
+    unit.start("another")
+
+    assert not unit.orders.paused
+    unit.command("pause", 2)
+    unit.start("another")
+    assert unit.orders.paused
