@@ -115,6 +115,17 @@ def test_a_confirmation_is_what_the_centre_signed_to_this_unit() -> None:
     assert not is_confirmed(replace(signed, ranges=signed.ranges[:1]), "cong-1", VERIFIER)
 
 
+def test_of_few_confirmations_each_is_signed_as_before_there_were_many_to_a_signature() -> None:
+    ranges = "".join(f"\n{each.first} {each.last} {each.check}" for each in CONFIRMED.ranges)
+    lines = f"edge confirmed, version 1\ncong-1\n{CONFIRMED.epoch}{ranges}"
+    signed = sign_confirmed([("cong-1", CONFIRMED)] * TOGETHER, CENTRE)
+
+    assert {message.signature for message in signed} == {CENTRE.sign(lines.encode())}
+    for path in (UNSET, ()):
+        assert is_confirmed(replace(signed[0], path=path), "cong-1", VERIFIER)
+    assert not is_confirmed(replace(signed[0], path=(bytes(33),)), "cong-1", VERIFIER)
+
+
 @pytest.mark.parametrize("count", [2, TOGETHER, TOGETHER + 1, 3 * TOGETHER - 1, 5000])
 def test_of_many_confirmations_each_is_what_the_centre_signed_and_none_is_another(
     count: int,
