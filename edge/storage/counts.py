@@ -47,11 +47,13 @@ _SUMS = (
 
 def first_day(connection: Connection) -> date | None:
     """The first local day with a scan, or on which a unit was heard of; None before either."""
-    days = [
-        connection.execute(text(f"SELECT min(day) FROM {table}")).scalar_one()
-        for table in ("scans_by_day", "heard_by_day")
-    ]
-    return min((date.fromisoformat(day) for day in days if day), default=None)
+    days = [_first_in(connection, table) for table in ("scans_by_day", "heard_by_day")]
+    return min((day for day in days if day), default=None)
+
+
+def first_day_counted(connection: Connection) -> date | None:
+    """The first local day with a scan; None before any."""
+    return _first_in(connection, "scans_by_day")
 
 
 def expired_before(connection: Connection) -> date | None:
@@ -206,6 +208,11 @@ def _among(
         named.append("days")
     statement = text(f"{start} AND place IN :places{end}")
     return statement.bindparams(*(bindparam(name, expanding=True) for name in named)), given
+
+
+def _first_in(connection: Connection, table: str) -> date | None:
+    day = connection.execute(text(f"SELECT min(day) FROM {table}")).scalar_one()
+    return date.fromisoformat(day) if day else None
 
 
 def _days(first: date, last: date) -> dict[str, object]:

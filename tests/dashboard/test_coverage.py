@@ -32,6 +32,15 @@ def test_each_place_is_active_zero_or_silent(deployment: Deployment) -> None:
     assert sum(line.registered for line in found.lines) == 3
 
 
+def test_a_clock_that_is_behind_hears_of_nobody_on_its_day(deployment: Deployment) -> None:
+    before = date(2021, 6, 25)
+    note_heard(deployment.database, f"{before}T03:00:00.000Z")
+
+    found = report(deployment, span=Span(before, before))
+
+    assert {covered.state for covered in found.total.places} == {"silent"}
+
+
 def test_the_worst_is_named_first(deployment: Deployment) -> None:
     deployment.add_scans(OWN_PLACE, "cong-1", ins=3)
 

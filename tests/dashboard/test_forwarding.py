@@ -114,6 +114,23 @@ def test_the_example_posts_it_signed(
     assert len(json.loads(body)["scans"]) == 1
 
 
+def test_a_clock_that_begins_years_behind_sends_no_days_of_those_years(
+    deployment: Deployment,
+) -> None:
+    deployment.add_list([(OWN_PLACE, "cong-1", "in", NOON)])
+    years, other = 20 * 365 * 86_400.0, Other()
+    run(forwarder(deployment, other))
+    sent = len(other.taken)
+
+    deployment.clock.synchronized, deployment.clock.wrong_by_s = False, -years
+    run(forwarder(deployment, other))
+    assert len(other.taken) == sent
+
+    deployment.clock.synchronized = True
+    run(forwarder(deployment, other))
+    assert len(other.taken) == sent
+
+
 def test_counts_are_passed_on_again_after_a_clock_that_was_years_ahead(
     deployment: Deployment,
 ) -> None:

@@ -93,10 +93,12 @@ def note_heard(database: Database, now: str) -> None:
         connection.execute(
             text(
                 "INSERT INTO heard_by_day (day, unit, place)"
-                " SELECT :day, unit, place FROM unit WHERE seen >= :midnight AND place <> ''"
+                " SELECT :day, unit, place FROM unit WHERE seen >= :midnight AND seen < :next"
+                " AND place <> ''"
                 " ON CONFLICT (day, unit) DO NOTHING"
             ),
-            {"day": today, "midnight": midnight},
+            # By a clock that is behind all were heard of later.
+            {"day": today, "midnight": midnight, "next": utc_text(utc_seconds(midnight) + 86_400)},
         )
 
 
