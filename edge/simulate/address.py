@@ -29,7 +29,9 @@ def address_of(url: str) -> Address:
         raise ConfigError(f"broker is {url!r}; it must be mqtt://host:port")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as err:
-        raise ConfigError(f"broker {host}: {err.strerror}; correct --broker") from err
+    except (OSError, UnicodeError) as err:
+        # The second is of a name that cannot be one, as by two dots in a row.
+        why = getattr(err, "strerror", "") or "no name of a machine"
+        raise ConfigError(f"broker {host}: {why}; correct --broker") from err
     family, _, _, _, address = found[0]
     return Address(family, str(address[0]), int(address[1]))

@@ -16,6 +16,7 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge.demo.tied import tied
 from tests.fakes import eventually
 from tests.postgresql import USER, give_away, programs
 
@@ -100,7 +101,7 @@ class Brokers:
             }
             config = settings / "nats.conf"
             config.write_text(replaced(page, words), encoding="utf-8")
-            self.servers.append(Server(name, folder, [nats_server, "-c", config]))
+            self.servers.append(Server(name, folder, tied([nats_server, "-c", config])))
 
     def bound_queue(self) -> None:
         """The page's commands, until they say that it is."""

@@ -131,11 +131,12 @@ def test_a_broker_that_is_none_is_refused(broker: str) -> None:
         Fleet([], Plan(broker=broker, rate=1, scan_for_s=1), random.Random(1), lambda: 0.0)
 
 
-def test_a_name_that_nobody_has_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["--broker", "mqtt://nobody.invalid", "--units", "1"])
+@pytest.mark.parametrize("host", ["nobody.invalid", "mqtt..invalid", "a" * 64 + ".invalid"])
+def test_a_name_that_nobody_has_is_told(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["--broker", f"mqtt://{host}", "--units", "1"])
 
     assert code == 1
-    assert "error: broker nobody.invalid: " in capsys.readouterr().err
+    assert f"error: broker {host}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

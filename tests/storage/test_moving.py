@@ -145,6 +145,16 @@ def test_it_goes_on_as_if_nothing_had_been(source: Path, target: str) -> None:
         assert storage.units()[0].gaps == []
 
 
+def test_text_that_postgresql_cannot_hold_stops_nothing(source: Path, target: str) -> None:
+    with closing(Storage(source)) as storage, storage.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE set_aside SET reason = 'a' || char(0) || 'b'")
+
+    move_it(source, target)
+
+    with closing(Storage(target)) as storage:
+        assert storage.set_asides()[0][2] == "a\ufffdb"
+
+
 def test_nobody_opens_the_old_one_any_more(source: Path, target: str) -> None:
     move_it(source, target)
 
