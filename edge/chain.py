@@ -61,6 +61,7 @@ class Chain:
         try:
             with open(os.open(self._path, flags, 0o640), "r+b", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
+                self._leave_to_the_folders_owner(file)
                 last = self._last_line(file)
                 number = _entry(last, self._path).n + 1 if last is not None else 1
                 entry = Entry(n=number, at=at, what=what, facts=facts, before=_hash(last))
@@ -71,6 +72,16 @@ class Chain:
         except OSError as err:
             raise ChainError(f"{self._path}: cannot write this record: {err.strerror}") from err
         return Head(number, _hash(line))
+
+    def _leave_to_the_folders_owner(self, file: Any) -> None:
+        """A record that root begins, as by sudo, is gone on with by a service that is not root."""
+        begun = os.fstat(file.fileno())
+        if os.geteuid() != 0 or begun.st_size or begun.st_nlink != 1:
+            return
+        folder = self._path.parent.stat()
+        # Where root may not, as in a container, it stays as it is.
+        with suppress(OSError):
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
 
     def _add(self, file: Any, line: bytes) -> None:
         """Write *line* at the end, whole, or leave the file as it was. Raises OSError."""

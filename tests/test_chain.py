@@ -1,6 +1,7 @@
 """A chained record: it grows, and whatever else is done to it is found."""
 
 import multiprocessing
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,20 @@ AT = "2026-11-25T01:30:00.000Z"
 def a_chain(path: Path, count: int = 5) -> list[str]:
     chain = Chain(path)
     return [chain.append(AT, "asked", {"n": n, "who": "Lê Thị Mẫu"}).hash for n in range(count)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away: run it as root")
+def test_a_record_that_root_begins_belongs_to_whom_the_folder_does(tmp_path: Path) -> None:
+    """Else the collector, which erases nothing without a receipt, could never write one again."""
+    path = tmp_path / "erased.jsonl"
+    os.chown(tmp_path, 65_534, 65_534)
+    a_chain(path, 1)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65_534, 65_534)
+
+    # Whose it is later is nobody's business here.
+    os.chown(path, 0, 0)
+    a_chain(path, 1)
+    assert path.stat().st_uid == 0
 
 
 def test_what_was_appended_is_read_in_order(tmp_path: Path) -> None:
