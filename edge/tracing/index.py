@@ -31,6 +31,8 @@ TOUCHES_MS = 24 * HOUR
 LOOKS_MS = 48 * HOUR
 #: What was seen so long from now was seen by a wrong clock, in the future.
 AHEAD_MS = 48 * HOUR
+#: Later than any time that there can be.
+NEVER_MS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -122,16 +124,19 @@ class Index:
         *,
         now: int,
         settled: bool = True,
+        steady: bool = True,
         note: Note = lambda connection, purged: None,
     ) -> Purged:
         """Erase every sighting made before *before*, but those of the persons in *keep*.
 
         What a wrong clock says was made in the future goes by when it came in; if that is in the
-        future too, by when it was noticed, once it is *settled* that it is *now* and no later.
+        future too, by when it was noticed, once it is *settled* that it is *now* and no later. All
+        that waits where *now* is not *steady*, and may leap: by a clock that is years behind all is
+        of the future.
         Orders to erase that are too old at *now* are forgotten.
         *note* is told what was erased, if anything was, within the transaction that does it.
         """
-        ahead = now + AHEAD_MS
+        ahead = now + AHEAD_MS if steady else NEVER_MS
         with self.database.writing("erase what is past its time") as connection:
             if settled:
                 for statement in (_ERASED_NOW, _RECEIVED_NOW):

@@ -60,7 +60,7 @@ class Retention:
         """
         # Of one that was killed, which then was not recorded.
         record_due(self._index.database, self._audit)
-        at, settled = self._erases_by()
+        at, settled, steady = self._erases_by()
         if not at:
             return None
         now = round(utc_seconds(at) * 1000)
@@ -68,17 +68,20 @@ class Retention:
         self._hold(before)
         note = noting("edge-trace", before=utc_text(before / 1000))
         held = self._cases.held_persons()
-        purged = self._index.purge(before, held, now=now, settled=settled, note=note)
+        purged = self._index.purge(before, held, now=now, settled=settled, steady=steady, note=note)
         record_due(self._index.database, self._audit)
         if purged.sightings:
             log.info("erased %d sightings past their time", purged.sightings)
         return purged
 
-    def _erases_by(self) -> tuple[str, bool]:
-        """The time to erase by, "" for none; and whether it is settled that it is no later."""
+    def _erases_by(self) -> tuple[str, bool, bool]:
+        """The time to erase by, "" for none; whether it is settled that it is no later, and steady.
+
+        Steady: it goes on as the true time does.
+        """
         moment = self._clock.now()
         if moment.clock in ("ntp", "gnss"):
-            return moment.at, True
+            return moment.at, True, True
         try:
             known = self._known_time()
         except StorageError as err:
@@ -89,7 +92,7 @@ class Retention:
                 "nothing is erased: neither a time server nor a collector vouches for the clock of"
                 " this machine; see `edge-collector clock`"
             )
-            return "", False
+            return "", False, False
         if utc_seconds(moment.at) - utc_seconds(known.erases_by) > AHEAD_MS / 1000:
             log.warning(
                 "the clock says %s, and no collector vouches for more than %s: erasing by that; see"
@@ -98,8 +101,8 @@ class Retention:
                 known.erases_by,
             )
         if moment.at < known.erases_by:
-            return moment.at, False
-        return known.erases_by, known.settled
+            return moment.at, False, False
+        return known.erases_by, known.settled, known.steady
 
     def _hold(self, before: int) -> None:
         for case in self._cases.all():

@@ -215,6 +215,20 @@ def test_a_clock_that_is_behind_takes_the_present_for_no_future(desk: Desk) -> N
     assert order_of(desk.database, 7) == tuple(ids)
 
 
+def test_a_clock_that_falls_behind_twice_and_less_takes_no_sighting_with_it(desk: Desk) -> None:
+    came_in_behind = replace(
+        seen("08:00", day=24), received=at("08:00", 24) - 20 * 365 * 86_400_000
+    )
+    desk.index.add([shown(came_in_behind, pin="064191100001")], "2")
+    desk.clock.synchronized, desk.clock.source, desk.settled = False, "rtc", False
+    for year in (2001, 2019):
+        desk.clock.year = year
+        # Of the desk's clock, and of the collector's.
+        for desk.known in ("2021-07-25T00:00:00.000Z", f"{year}-07-20T00:00:00.000Z"):
+            desk.retention.step()
+    assert desk.person("064191100001")
+
+
 def test_the_desk_may_be_killed_at_any_line_and_no_erasure_goes_unrecorded(desk: Desk) -> None:
     cuts = left_by_the_kill = 0
     while True:
