@@ -151,11 +151,11 @@ class UsedUnit:
         folder, clock = self.state / "outbox", FakeClock()
         clock.synchronized = True
         with Outbox(folder, max_bytes=10**9, keep_free_bytes=0) as outbox:
-            # The first could not be delivered within the retention.
+            # The first, of an earlier boot, could not be delivered within the retention.
             for seq, code in enumerate(PEOPLE * 3, start=1):
-                day = "2021-05-02" if seq == 1 else "2021-07-02"
-                moment = f"{day}T01:30:0{seq}.000Z"
-                outbox.put(sealed_scan(code, seq, epoch=outbox.epoch, at=moment, clock="ntp"))
+                day, boot = ("2021-05-02", "a" * 32) if seq == 1 else ("2021-07-02", clock.boot)
+                made = {"at": f"{day}T01:30:0{seq}.000Z", "boot": boot, "clock": "ntp"}
+                outbox.put(sealed_scan(code, seq, epoch=outbox.epoch, **made))
             with closing(Boots(folder / BOOTS)) as boots:
                 boots.note(clock.now())
             HealthLog(folder / HEALTH_LOG).put(a_health(accepted=9, refused={"url": 2}))
