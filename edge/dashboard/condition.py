@@ -134,11 +134,11 @@ UNBELIEVED = Trouble(
     "it does not believe the centre's confirmations, its scans stay on it",
     (
         "Khóa của máy chủ thu nhận đã đổi, hoặc có kẻ giả mạo trên broker. Chạy edge-collector key"
-        " để biết thiết bị nào chưa tin khóa; cho ký thêm bằng khóa cũ (former_receipt_key_files)"
-        " hoặc đưa receipts.pub mới cho thiết bị.",
+        " --units để biết thiết bị nào chưa tin khóa; cho ký thêm bằng khóa cũ"
+        " (former_receipt_key_files) hoặc đưa receipts.pub mới cho thiết bị.",
         "The collector's key has changed, or somebody at the broker pretends to be it."
-        " edge-collector key tells which units do not believe the key; let it sign with the former"
-        " one too (former_receipt_key_files), or give the unit the new receipts.pub.",
+        " edge-collector key --units tells which units do not believe the key; let it sign with the"
+        " former one too (former_receipt_key_files), or give the unit the new receipts.pub.",
     ),
 )
 UNCONFIRMED = Trouble(

@@ -268,7 +268,9 @@ def test_scans_that_stay_on_a_unit_that_is_connected_are_an_alarm(deployment: De
     assert wait(330, None) == []
     # Of confirmations that are not believed it is told at once, and why.
     assert wait(60, first, unbelieved=1) == ["unbelieved"]
-    assert "receipts.pub" in deployment.client("technician").get("/alarms").text
+    told = deployment.client("technician").get("/alarms").text
+    assert "edge-collector key --units" in told
+    assert "receipts.pub" in told
 
 
 def test_what_goes_on_after_it_was_closed_must_last_again(ground: Ground) -> None:
