@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, expect
 from pypdf import PdfReader
 
 from edge.dashboard.alarm_rules import Finding
@@ -286,9 +286,12 @@ def test_pages_are_whole_without_a_script(browser: Browser, shown: tuple[Deploym
     page.locator("#hours-table td a").first.click()
     page.get_by_role("heading", name="Lượt quét").wait_for()
     page.goto(f"{url}/alarms")
-    page.get_by_role("button", name="Tôi xử lý").first.click()
-    page.wait_for_url("**/alarms")
-    assert "Đang xử lý" in page.content()
+    new, handled = page.get_by_role("button", name="Tôi xử lý"), page.get_by_text("Đang xử lý")
+    before = handled.count()
+    assert new.count() == 1
+    new.click()
+    expect(new).to_have_count(0, timeout=1000 * LIMIT_S)
+    expect(handled).to_have_count(before + 1, timeout=1000 * LIMIT_S)
 
 
 def test_now_follows_what_happens_without_being_loaded_again(
