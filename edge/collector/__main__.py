@@ -20,13 +20,14 @@ from edge.collector.former import FormerSessions
 from edge.collector.importing import import_bundle
 from edge.collector.metrics import MetricsFile
 from edge.collector.retention import Retention, erase_order
-from edge.collector.service import Collector, look_for_garbage_rarely
+from edge.collector.service import Collector
 from edge.collector.set_aside import add_command as add_set_aside
 from edge.collector.set_aside import run_set_aside
 from edge.collector.settings import CollectorSettings
 from edge.collector.stopping import add_command as add_stops
 from edge.collector.stopping import run_stops, utc_now
 from edge.errors import BundleError, ChainError, ControlError, StorageBusy, StorageError
+from edge.garbage import look_for_garbage_rarely
 from edge.storage.broker_sessions import BrokerSessions
 from edge.storage.control import Control
 from edge.storage.control.again import AskedAgain

@@ -6,7 +6,6 @@ that cannot be read is set aside alone, with its reason, and is never confirmed.
 is asked for.
 """
 
-import gc
 import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -44,17 +43,6 @@ QUIET_S = 0.004
 KEYS_S = 15.0
 
 _EPOCH, _NUMBER = attrgetter("epoch"), attrgetter("seq", "id")
-
-
-#: So many objects are made before Python looks for circles among them: some 20 a scan, without any.
-OBJECTS = 50_000
-
-
-def look_for_garbage_rarely() -> None:
-    """Let Python's garbage collector leave alone what there is by now, and look less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(OBJECTS, 20, 100)
 
 
 @dataclass

@@ -15,10 +15,11 @@ from edge.dashboard.app import Application
 from edge.dashboard.parts import accounts, build
 from edge.dashboard.rights import ROLES
 from edge.dashboard.scope import Scope
-from edge.dashboard.service import Service, seek_lost_cycles_seldom
+from edge.dashboard.service import Service
 from edge.dashboard.settings import DashboardSettings
 from edge.dashboard.storing import open_database
 from edge.errors import PeopleError
+from edge.garbage import look_for_garbage_rarely
 from edge.register import read_register
 from edge.serving import Server, serve
 from edge.storage.places import keep_register
@@ -116,7 +117,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    seek_lost_cycles_seldom()
+    look_for_garbage_rarely()
     settings = config.load(options.config, DashboardSettings)
     with closing(open_database(settings.storage, options.config.parent)) as database:
         people = accounts(settings, database)

@@ -1,6 +1,5 @@
 """What the dashboard does by itself, beside answering: one turn at a time."""
 
-import gc
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -14,17 +13,6 @@ log = logging.getLogger(__name__)
 
 #: How often units that were heard of are noted for the day.
 HEARD_EVERY_S = 60.0
-#: Python looks for lost cycles after so many new objects that stay, instead of 700.
-OBJECTS = 20_000
-
-
-def seek_lost_cycles_seldom() -> None:
-    """Spare this process most of its searches for objects that only each other still know.
-
-    A page of 5,000 units makes some 80,000 objects, which all go with it by themselves. As Python
-    comes, each such page brought a search through all that the process holds: half of its time.
-    """
-    gc.set_threshold(OBJECTS, 10, 10)
 
 
 class Service:

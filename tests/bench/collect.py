@@ -38,10 +38,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.clock import SystemClock, utc_text
 from edge.collector.connecting import subscriptions
-from edge.collector.service import Collector, look_for_garbage_rarely
+from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
 from edge.demo.broker import NatsBroker
+from edge.garbage import look_for_garbage_rarely
 from edge.messages import Scan, fit_together, scans_message
 from edge.mqtt import BrokerSettings, Connection
 from edge.sealing import open_signer

@@ -22,9 +22,10 @@ from pathlib import Path
 from edge.broker import BrokerSettings
 from edge.clock import SystemClock
 from edge.collector.connecting import REPORTS, connect, sessions, subscriptions
-from edge.collector.service import Collector, look_for_garbage_rarely
+from edge.collector.service import Collector
 from edge.collector.settings import CollectorSettings
 from edge.collector.signers import Signers
+from edge.garbage import look_for_garbage_rarely
 from edge.sealing import open_signer
 from edge.storage.rows import UnitScans
 from edge.storage.storage import Storage

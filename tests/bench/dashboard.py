@@ -27,7 +27,7 @@ from starlette.testclient import TestClient
 from edge.clock import utc_seconds, utc_text
 from edge.dashboard.alarm_rules import Finding
 from edge.dashboard.local_time import local_day
-from edge.dashboard.service import seek_lost_cycles_seldom
+from edge.garbage import look_for_garbage_rarely
 from edge.register import KINDS, TWO_LEVELS_FROM, AdminArea, Place, Register, Vehicle
 from edge.storage.days import Days, table_of
 from edge.storage.places import keep_register, note_heard
@@ -51,7 +51,7 @@ def main(args: list[str] | None = None) -> int:
     if options.quick:
         options.units, options.days, options.scans, options.rounds = 300, 7, 400_000, 3
     # As the service does.
-    seek_lost_cycles_seldom()
+    look_for_garbage_rarely()
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         deployment = Deployment(Path(folder))
         # Noon of the day whose counts are the last.

@@ -1,6 +1,5 @@
 """The service's own turns: no server of somebody else's holds them up, and no error is lost."""
 
-import gc
 import json
 import socket
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from edge.dashboard.local_time import local_day
 from edge.dashboard.mail import MailSettings
 from edge.dashboard.parts import build
 from edge.dashboard.reporting import ReportSettings
-from edge.dashboard.service import Beside, Service, seek_lost_cycles_seldom
+from edge.dashboard.service import Beside, Service
 from edge.dashboard.settings import DashboardSettings
 from edge.errors import StorageError
 from tests.dashboard.inbox import Inbox, mail_server
@@ -237,19 +236,3 @@ def test_who_was_cut_off_from_storage_is_not_on_duty_when_it_is_back(
             second.step()
 
     assert (first.step(), second.step()) == (False, True)
-
-
-def test_a_page_of_many_units_makes_python_look_through_nothing() -> None:
-    as_before = gc.get_threshold()
-    try:
-        seek_lost_cycles_seldom()
-        # From here its counters begin anew.
-        gc.collect()
-        searches = gc.get_stats()[2]["collections"]
-
-        made = [[number] for number in range(150_000)]
-
-        assert gc.get_stats()[2]["collections"] == searches
-        assert len(made) == 150_000
-    finally:
-        gc.set_threshold(*as_before)
