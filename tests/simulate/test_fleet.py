@@ -133,7 +133,7 @@ def test_a_broker_that_is_none_is_refused(broker: str) -> None:
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "mqtt..invalid", "a" * 64 + ".invalid"])
 def test_a_name_that_nobody_has_is_told(host: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["--broker", f"mqtt://{host}", "--units", "1"])
+    code = main(f"--broker mqtt://{host} --units 1 --seconds 0 --drain-s 0".split())
 
     assert code == 1
     assert f"error: broker {host}: " in capsys.readouterr().err
