@@ -31,6 +31,7 @@ from edge.garbage import look_for_garbage_rarely
 from edge.storage.broker_sessions import BrokerSessions
 from edge.storage.control import Control
 from edge.storage.control.again import AskedAgain
+from edge.storage.keeping.known_time import KnownTime
 from edge.storage.storage import Storage
 from edge.systemd import Notifier
 
@@ -259,15 +260,18 @@ def _ask(again: AskedAgain) -> None:
 def _leave(options: argparse.Namespace) -> int:
     settings = config.load(options.config, CollectorSettings)
     with ExitStack() as stack:
-        at_broker = None
+        at_broker = known_time = None
         try:
             storage = stack.enter_context(closing(_storage(settings, options, make=False)))
             at_broker = BrokerSessions(storage.database, settings.id)
+            known_time = KnownTime(storage.database, settings.id)
         except StorageError as err:
             # One that is stopped for good may have none any more.
             print(f"sessions of earlier settings are not known: {err}", file=sys.stderr)
         for name in leave(settings, options.config.parent, SystemClock(), BROKER_S, at_broker):
             print(f"session {name} has ended")
+        if known_time is not None:
+            known_time.forget()
     return 0
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from edge.errors import ConfigError
 from edge.messages import Scan
 from edge.mqtt import Connection, Received
 from edge.storage.broker_sessions import BrokerSessions
+from edge.storage.keeping.known_time import KnownTime, known_times
 from edge.storage.storage import Storage
 from edge.topics import topic
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
@@ -356,6 +358,13 @@ def test_a_collector_that_leaves_is_kept_nothing_for(
     told = capsys.readouterr()
     assert "session one has ended" in told.out
     assert "sessions of earlier settings are not known" in told.err
+    # With its storage: what it knew of the time is no alarm for ever either.
+    with closing(Storage(tmp_path / "none.db")) as storage:
+        for name in ("one", "two"):
+            KnownTime(storage.database, name).look(SystemClock().now())
+        assert main(["leave", "--config", str(toml)]) == 0
+        with storage.database.reading() as connection:
+            assert [known.collector for known in known_times(connection)] == ["two"]
     back = a_connection(settings, tmp_path, SystemClock())
     eventually(lambda: back.connected, "connected", turn=lambda: back.step(0.05))
     unit.publish(topic("pleiku", "cong-1", "scan"), a_scan(2).encode())

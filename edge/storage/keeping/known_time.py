@@ -136,6 +136,14 @@ class KnownTime:
             _note(connection, known)
         return known
 
+    def forget(self) -> None:
+        """Nothing is known: it is stopped for good, and is not to be an alarm for ever."""
+        with self._database.writing("forget what time it was") as connection:
+            connection.execute(
+                text("DELETE FROM keeping_time WHERE collector = :collector"),
+                {"collector": self._collector},
+            )
+
     def _judge(self, connection: Connection, moment: Moment) -> Known:
         if moment.clock in ("ntp", "gnss"):
             return _vouched(self._collector, moment, moment.clock)
