@@ -5,6 +5,7 @@ server until its queue is full, and then in the place of what others still need.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from edge.clock import Clock
@@ -17,6 +18,9 @@ log = logging.getLogger(__name__)
 #: Only when all has been well for so long: sessions that the broker takes for one would be ended
 #: with the former one, and by then they are one.
 WELL_S = 10.0
+#: Where we have one from the start, nothing has told whether the broker takes the former for it. If
+#: it does, ours goes whenever that one is to be ended. So often it is tried: a broker may fail.
+TRIES = 2
 
 
 class FormerSessions:
@@ -35,10 +39,13 @@ class FormerSessions:
         self._ending = ending
         self._well_since: float | None = None
         self._now: tuple[str, Connection] | None = None
+        self._cut_off: Counter[str] = Counter()
         self._done = False
 
     def step(self) -> None:
         """One turn. Waits for nothing. Raises StorageError."""
+        if self._now is not None and not self._connection.connected:
+            self._let_go(self._now[0])
         if self._done or not self._is_well():
             return
         if self._now is None:
@@ -57,6 +64,14 @@ class FormerSessions:
         if self._now is not None:
             self._now[1].close()
             self._now = None
+
+    def _let_go(self, name: str) -> None:
+        """Ours went while the session *name* was to be ended."""
+        self.close()
+        self._cut_off[name] += 1
+        if self._cut_off[name] >= TRIES:
+            log.warning("broker: it takes the former session %s for the present one", name)
+            self._kept.forget_beyond(name)
 
     def _is_well(self) -> bool:
         now = self._clock.monotonic()

@@ -19,7 +19,7 @@ from edge.clock import SystemClock
 from edge.collector.__main__ import main
 from edge.collector.connecting import connect as a_connection
 from edge.collector.connecting import ending, leave, sessions, subscriptions
-from edge.collector.former import WELL_S, FormerSessions
+from edge.collector.former import TRIES, WELL_S, FormerSessions
 from edge.collector.settings import CollectorSettings
 from edge.demo.broker import QUEUE, NatsBroker, ask_nats
 from edge.demo.tied import tied
@@ -33,7 +33,7 @@ from edge.topics import topic
 from tests.conftest import MOSQUITTO, Broker, Mosquitto
 from tests.connections import Connect, receive, until_connected
 from tests.end_to_end.parts import Service
-from tests.fakes import LIMIT_S, FakeClock, a_scan, a_status, eventually
+from tests.fakes import LIMIT_S, FakeClock, FakeConnection, a_scan, a_status, eventually
 
 
 def test_what_a_collector_of_two_areas_hears() -> None:
@@ -276,6 +276,48 @@ def test_a_broker_that_knows_all_sessions_by_one_name_is_given_one(
         away.close()
     finally:
         mosquitto.stop()
+
+
+class TakingOurs:
+    """A connection to end a former session, at a broker that gives it the place of ours."""
+
+    connected = False
+
+    def __init__(self, ours: FakeConnection) -> None:
+        self._ours = ours
+
+    def step(self, _: float) -> None:
+        self._ours.connected = False
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_former_session_that_the_broker_takes_for_ours_is_let_go(tmp_path: Path) -> None:
+    ours, clock, made = FakeConnection(), FakeClock(), []
+    ours.hears = {"collector": ("all",)}  # type: ignore[attr-defined]
+    storage = Storage(tmp_path / "storage.db")
+    kept = BrokerSessions(storage.database, "collector")
+    kept.note({"collector_scan_pleiku": ["some"]})
+
+    def end(name: str) -> TakingOurs:
+        made.append(name)
+        return TakingOurs(ours)
+
+    former = FormerSessions(ours, kept, clock, end)  # type: ignore[arg-type]
+    for _ in range(30):
+        former.step()
+        clock.advance(WELL_S)
+        # It comes back by itself.
+        ours.connected = True
+        former.step()
+        clock.advance(WELL_S)
+        former.step()
+        former.step()
+
+    assert made == ["collector_scan_pleiku"] * TRIES
+    assert kept.all() == {"collector": {"all"}}
+    storage.close()
 
 
 def test_sharing_is_refused_where_nothing_would_be_delivered(tmp_path: Path) -> None:
