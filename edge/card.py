@@ -28,6 +28,8 @@ FOLDER = "edge-scanner"
 FILE = "card.toml"
 #: No card of ours is half as large.
 MAX_BYTES = 262_144
+#: Legal bases on a card.
+MOST_DOCUMENTS = 16
 
 _PURPOSE = b"edge card, version 1\n"
 _SIGNATURE = b"# signature = "
@@ -95,7 +97,8 @@ class CardBasis(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     key: Bytes32
     documents: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=8192)], ...], Meta(max_length=16)
+        tuple[Annotated[str, Meta(min_length=1, max_length=8192)], ...],
+        Meta(max_length=MOST_DOCUMENTS),
     ] = ()
 
 

@@ -128,7 +128,8 @@ def listed(documents: Sequence[bytes]) -> str:
     if len(documents) > MOST_LISTED:
         raise BasisError(
             f"{len(documents)} legal bases are more than a list brings ({MOST_LISTED}); take those"
-            " out of legal-basis/ that others have taken the place of"
+            " out of legal-basis/ that others have taken the place of, or have one order for"
+            " several places"
         )
     lines = "".join(f" {base64.b64encode(document).decode()}\n" for document in documents)
     return f"{FIELD}:\n{lines}" if lines else ""

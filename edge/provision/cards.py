@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from edge.card import (
+    MOST_DOCUMENTS,
     Card,
     CardBasis,
     CardBroker,
@@ -26,7 +27,7 @@ from edge.enrolment_token import mint_token
 from edge.errors import BasisError, ProvisionError
 from edge.legal_basis import LegalBasis, read_bases, read_basis, verified_basis, write_basis
 from edge.opening_hours import OpenHours, hours_text
-from edge.provision.deployment import Deployment
+from edge.provision.deployment import Deployment, utc_now
 from edge.provision.inventory import UnitRecord
 from edge.provision.layout import (
     AUTHORITY,
@@ -50,7 +51,7 @@ def make_card(deployment: Deployment, name: str, now: datetime) -> bytes:
 
     When it is written, tell `Deployment.card_written` its number.
     """
-    card, key = _of_the_deployment(deployment)
+    card, key = _of_the_deployment(deployment, now)
     unit = deployment.inventory.unit(name)
     token = make_token(deployment, unit, now)
     card["settings"] = _with_trips(card["settings"], deployment.register.place(unit.place))
@@ -77,7 +78,7 @@ def make_token(deployment: Deployment, unit: UnitRecord, now: datetime) -> bytes
 def make_batch_card(deployment: Deployment, batch: str) -> bytes:
     """A card for any unit of *batch*; each becomes itself by its set-up code. Raises EdgeError."""
     check_batch(batch)
-    card, key = _of_the_deployment(deployment)
+    card, key = _of_the_deployment(deployment, utc_now())
     updates = _updates(deployment, None)
     enrolment = CardEnrolment(url=enrolment_url(deployment.settings))
     given = Card(
@@ -96,8 +97,8 @@ def check_batch(name: str) -> None:
         raise ProvisionError(f"batch {name!r}: its name must be 1 to 32 of a-z, 0-9, hyphens")
 
 
-def _of_the_deployment(deployment: Deployment) -> tuple[dict[str, Any], Signer]:
-    """What every card of *deployment* says, and the key that signs it."""
+def _of_the_deployment(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], Signer]:
+    """What every card of *deployment* that is made *now* says, and the key that signs it."""
     folder, settings = deployment.folder, deployment.settings
     key = Signer(read_key(folder / SETUP_KEY))
     return {
@@ -108,7 +109,7 @@ def _of_the_deployment(deployment: Deployment) -> tuple[dict[str, Any], Signer]:
         "broker": CardBroker(url=broker_url(settings)),
         "authority": (folder / AUTHORITY).read_text(encoding="ascii"),
         "wifi": wifi_of(deployment),
-        "basis": _basis(deployment),
+        "basis": _basis(deployment, now),
         "settings": _further_settings(deployment),
     }, key
 
@@ -205,14 +206,21 @@ def _document_file(folder: Path, number: str, verifier: Verifier) -> Path:
     return folder / next(free for free in names if free.lower() not in taken)
 
 
-def _basis(deployment: Deployment) -> CardBasis:
+def _basis(deployment: Deployment, now: datetime) -> CardBasis:
+    """The documents that have not ended: with each month's order a card would have no room."""
     folder = deployment.folder
     key = read_key(folder / BASIS_PUBLIC)
     _, wrong = read_bases(folder / BASIS, Verifier(key))
     if wrong:
         raise wrong[0]
-    documents = [path.read_text("utf-8") for path in sorted((folder / BASIS).glob("*.json"))]
-    return CardBasis(key=key, documents=tuple(documents))
+    documents = current_documents(deployment, now)
+    if len(documents) > MOST_DOCUMENTS:
+        raise ProvisionError(
+            f"{len(documents)} legal bases are more than a card carries ({MOST_DOCUMENTS}); take"
+            " those out of legal-basis/ that others have taken the place of, or have one order for"
+            " several places"
+        )
+    return CardBasis(key=key, documents=tuple(one.decode() for one in documents))
 
 
 def _updates(deployment: Deployment, place: str | None) -> CardUpdates | None:

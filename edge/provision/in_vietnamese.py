@@ -175,6 +175,11 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         # The legal basis.
         (
+            r"(\d+) legal bases are more than a (?:card carries|list brings) \((\d+)\); .*",
+            "có {0} căn cứ pháp lý còn hiệu lực, quá {1}; bỏ khỏi legal-basis/ những văn bản đã"
+            " được thay thế, hoặc ký một văn bản cho nhiều điểm",
+        ),
+        (
             r"basis: its last day (\S+) is before its first day (\S+); .*",
             "ngày cuối {0} trước ngày đầu {1}; hãy sửa --start hoặc --end",
         ),

@@ -8,16 +8,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.card import read_card
+from edge.card import MOST_DOCUMENTS, read_card
 from edge.errors import CardError, EdgeError
 from edge.legal_basis import SignedBasis
 from edge.provision.__main__ import main
-from edge.provision.cards import make_card, next_unit
+from edge.provision.cards import make_batch_card, make_card, next_unit
 from edge.provision.deployment import Deployment, utc_now
 from edge.provision.layout import RECEIPT_KEY
 from edge.scanner.settings import ScannerSettings
 from edge.scanner.setup import set_up
 from edge.sealing import Verifier, open_signer
+from tests.languages import is_in_both
 from tests.provision.deployments import a_deployment
 
 BOOKWORM = (
@@ -319,7 +320,7 @@ def test_a_legal_basis_goes_onto_every_card_once_it_is_signed(deployment: Deploy
     config = ["--config", str(deployment.folder / "provision.toml")]
     order = ["basis", "--number", "144/CV-BCĐ", "--issuer", "UBND tỉnh", "--places", "cho-*"]
 
-    assert main([*order, "--start", "2026-12-01", "--end", "2026-12-31", *config]) == 0
+    assert main([*order, "--start", "2098-12-01", "--end", "2098-12-31", *config]) == 0
 
     basis = read_card(make_card(deployment, "cho-1-a", utc_now())).basis
     assert basis is not None
@@ -327,10 +328,37 @@ def test_a_legal_basis_goes_onto_every_card_once_it_is_signed(deployment: Deploy
     said = msgspec.json.decode(document, type=SignedBasis)
     # Days of Vietnam, the last one included.
     assert (said.basis.start, said.basis.end) == (
-        "2026-11-30T17:00:00.000Z",
-        "2026-12-31T17:00:00.000Z",
+        "2098-11-30T17:00:00.000Z",
+        "2098-12-31T17:00:00.000Z",
     )
     assert Verifier(basis.key).verifies(said.basis.encode(), base64.b64decode(said.signature))
+
+
+def test_orders_of_years_that_are_over_take_no_room_on_a_card(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(deployment.folder / "provision.toml")]
+
+    def sign(number: int, end: str) -> None:
+        words = ["--number", f"{number}/TN", "--issuer", "UBND", "--places", "*"]
+        assert main(["basis", *words, "--start", "2020-01-01", "--end", end, *config]) == 0
+
+    for number in range(MOST_DOCUMENTS + 1):
+        sign(number, "2020-01-31")
+    sign(100, "2099-12-31")
+    for card in (make_card(deployment, "cho-1-a", utc_now()), make_batch_card(deployment, "lo-1")):
+        basis = read_card(card).basis
+        assert basis is not None
+        assert ["100/TN" in document for document in basis.documents] == [True]
+
+    for number in range(MOST_DOCUMENTS):
+        sign(number, "2099-12-31")
+    boot = a_boot_partition(tmp_path / "bootfs")
+    capsys.readouterr()
+    assert run(deployment, str(boot), "--unit", "cho-1-a", "--no-packages") == 1
+    said = capsys.readouterr().err
+    assert f"{MOST_DOCUMENTS + 1} legal bases are more than a card carries" in said
+    assert is_in_both(said)
 
 
 def order(deployment: Deployment, number: str, *places: str, end: str = "2026-12-31") -> int:
