@@ -57,7 +57,8 @@ def run_clock(
         if _day(options.today) != shown.date():
             raise ControlError(
                 f"this machine's clock says {shown:%Y-%m-%d %H:%M}, not {options.today}; set it"
-                " first, as by: timedatectl set-time 'YYYY-MM-DD HH:MM'"
+                " first, as by: sudo timedatectl set-ntp false; sudo timedatectl set-time"
+                " 'YYYY-MM-DD HH:MM'"
             )
         facts = {"who": who(""), "today": options.today, "known": known.at, "clock": moment.clock}
         Chain(receipts).append(moment.at, "clock vouched for", facts)
