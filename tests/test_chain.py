@@ -26,7 +26,10 @@ def a_chain(path: Path, count: int = 5) -> list[str]:
 def test_a_record_that_root_begins_belongs_to_whom_the_folder_does(tmp_path: Path) -> None:
     """Else the collector, which erases nothing without a receipt, could never write one again."""
     path = tmp_path / "erased.jsonl"
-    os.chown(tmp_path, 65_534, 65_534)
+    try:
+        os.chown(tmp_path, 65_534, 65_534)
+    except OSError as err:
+        pytest.skip(f"this root may give nothing away ({err.strerror}): run it outside a container")
     a_chain(path, 1)
     assert (path.stat().st_uid, path.stat().st_gid) == (65_534, 65_534)
 
