@@ -300,8 +300,11 @@ def _sqlite_path(url: str) -> Path | None:
         return Path(rest[1:])
     if scheme in ("postgresql", "postgresql+psycopg"):
         return None
+    # Before the @ there may be a password.
+    shown = f"{scheme}://{rest.rpartition('@')[2]}"
     raise ConfigError(
-        f"storage.url is {url!r}; it must be a file, sqlite:///file or postgresql://user@host/name"
+        f"a storage cannot be {shown!r}; it must be a file, sqlite:///file or"
+        " postgresql://user@host/name"
     )
 
 
