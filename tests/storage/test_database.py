@@ -220,8 +220,17 @@ db.execute("COMMIT")
     "url", ["mysql://root@host/edge", "sqlite:///", "postgres:/x", "sqlite://file.db", "http://"]
 )
 def test_a_url_that_is_none_is_refused_with_what_it_must_be(url: str, tmp_path: Path) -> None:
-    with pytest.raises((ConfigError, StorageError), match=r"storage\.url is|cannot open"):
+    with pytest.raises((ConfigError, StorageError), match=r"a storage cannot be|cannot open"):
         Database(url)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "mysql", "sqlite"])
+def test_a_url_that_is_none_is_told_without_its_password(scheme: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Database(f"{scheme}://edge:bi-mat@db1/edge")
+
+    assert f"{scheme}://db1/edge" in str(refused.value)
+    assert "bi-mat" not in str(refused.value)
 
 
 def test_a_password_never_shows() -> None:

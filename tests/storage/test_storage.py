@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from edge.errors import ConfigError, StorageError
+from edge.errors import StorageError
 from edge.messages import Health, Scan, Status
 from edge.storage.rows import Report, SetAside, UnitScans
 from edge.storage.set_aside import SET_ASIDE_ROWS
@@ -316,13 +316,3 @@ def test_two_processes_may_open_a_new_storage_at_once(database_url: str) -> None
         process.stdin.close()
 
     assert [process.wait(60) for process in opening] == [0, 0, 0]
-
-
-@pytest.mark.parametrize("scheme", ["postgres", "mysql", "sqlite"])
-def test_what_is_no_storage_is_told_without_its_password(scheme: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        Storage(f"{scheme}://edge:bi-mat@db1/edge")
-
-    assert "postgresql://user@host/name" in str(refused.value)
-    assert f"{scheme}://db1/edge" in str(refused.value)
-    assert "bi-mat" not in str(refused.value)
