@@ -55,13 +55,13 @@ def insert(writing: Writing, rows: Sequence[Row], days: Sequence[str]) -> None:
     numbered: Iterable[Row] = map(add, rows, zip(writing.new_numbers(len(rows))))
     columns = (*COLUMNS, "number")
     if len(set(days)) == 1:
-        writing.insert_at_end(table_of(days[0]), columns, numbered)
+        writing.insert(table_of(days[0]), columns, numbered)
         return
     by_day: defaultdict[str, list[Row]] = defaultdict(list)
     for day, row in zip(days, numbered, strict=True):
         by_day[day].append(row)
     for day in sorted(by_day):
-        writing.insert_at_end(table_of(day), columns, by_day[day])
+        writing.insert(table_of(day), columns, by_day[day])
 
 
 def _best_time(unit: str, scan: Scan, boots: Boots, now: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ def keep(writing: Writing, messages: Sequence[SetAside]) -> None:
     """Keep *messages*. So that nobody fills the disk with nonsense, the oldest go."""
     if not messages:
         return
-    writing.insert_at_end(
+    writing.insert(
         "set_aside",
         ("received", "topic", "reason", "bytes", "sha256", "head"),
         [

@@ -108,13 +108,8 @@ class Writing:
         first, self._next = self._next, self._next + count
         return range(first, self._next)
 
-    def insert_at_end(
-        self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
-    ) -> None:
-        """Put *rows*, in which nothing is NULL, into *table* by the engine's fastest way.
-
-        At the latest in `finish`; nothing in this transaction may ask for them.
-        """
+    def insert(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+        """Put *rows*, at least one, into *table* by the engine's fastest way; nothing is NULL."""
         if self.database.engine == "sqlite":
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
